@@ -1,0 +1,206 @@
+"""What settings.toml may say: every key, its bounds, and which keys the image may ask to change.
+
+Pure: no file is read here. `activities/settings.py` reads and rewrites the file, workflows hold the result.
+"""
+
+import hashlib
+import json
+from datetime import timedelta
+from typing import Annotated, Any, Self
+
+import durationpy
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+Value = bool | int | float | str
+"""What one key of settings.toml may hold."""
+
+
+class InvalidSettings(ValueError):
+    """Settings that break a rule; the message names the key, its value and what is allowed."""
+
+
+def _read_duration(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        duration = durationpy.from_str(str(value))
+    except durationpy.DurationError:
+        raise ValueError('must be a duration such as "90s", "15m", "2h" or "7d"') from None
+    if duration <= timedelta(0):
+        raise ValueError("must be longer than nothing")
+    return duration
+
+
+Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(durationpy.to_str)]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+ModelName = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+
+
+def _tunable(low: float, high: float, step: float) -> Any:
+    """A key the image may ask to change: within [low, high], by at most `step` at a time."""
+    return Field(ge=low, le=high, json_schema_extra={"step": step})
+
+
+class _Section(BaseModel):
+    # Strict, so that `max_turns = true` is refused and not read as 1.
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SystemSettings(_Section):
+    """Who the image is and how much it does at once."""
+
+    image_id: Name
+    task_queue: Name
+    max_concurrent_tasks: int = Field(ge=1, le=16)
+    max_queued_tasks: int = Field(ge=1, le=500)
+
+
+class ModelSettings(_Section):
+    """Which model speaks for which persona, and how calls are made."""
+
+    host: Annotated[str, StringConstraints(max_length=200, pattern=r"^(https?://\S+)?$")]
+    alfred: ModelName
+    babs: ModelName
+    brick: ModelName
+    robin: ModelName
+    temperature: float = _tunable(0.0, 1.5, 0.2)
+    max_answer_tokens: int = Field(ge=32, le=4096)
+    call_timeout: Duration
+    max_concurrent_calls: int = Field(ge=1, le=64)
+
+
+class AutopoiesisSettings(_Section):
+    """When an argument ends."""
+
+    max_turns: int = _tunable(1, 10, 1)
+    convergence_threshold: float = _tunable(0.05, 0.9, 0.1)
+
+
+class CadenceSettings(_Section):
+    """When the image looks at its own logs."""
+
+    min_logs: int = Field(ge=1, le=100)
+    check_every: Duration
+    window: int = Field(ge=1, le=120)
+
+    @model_validator(mode="after")
+    def _window_holds_enough(self) -> Self:
+        if self.window < self.min_logs:
+            raise ValueError(f"window must be at least min_logs ({self.min_logs})")
+        return self
+
+
+class GovernanceSettings(_Section):
+    """How long a proposal waits for a person. Never tunable."""
+
+    approval_timeout: Duration
+
+
+class Tunable(BaseModel):
+    """One key the image may ask to change: bounds inclusive, `step` the largest single change."""
+
+    key: str
+    low: float
+    high: float
+    step: float
+    integer: bool
+
+
+class Settings(_Section):
+    """All of settings.toml, validated.
+
+    Histories hold settings by value: a key added later needs a default, or old histories stop replaying.
+    """
+
+    system: SystemSettings
+    models: ModelSettings
+    autopoiesis: AutopoiesisSettings
+    cadence: CadenceSettings
+    governance: GovernanceSettings
+
+    @classmethod
+    def parse(cls, values: object) -> Self:
+        """Validate plain values as they stand in the file. Raises InvalidSettings."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise InvalidSettings("; ".join(_explain(error))) from None
+
+    def flat(self) -> dict[str, Value]:
+        """Every value by its dotted key, such as `autopoiesis.max_turns`, in the order of the model."""
+        return {
+            f"{section}.{key}": value
+            for section, keys in self.model_dump(mode="json").items()
+            for key, value in keys.items()
+        }
+
+    def digest(self) -> str:
+        """Twelve hex digits that name these values: equal values, equal digest."""
+        canonical = json.dumps(self.flat(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    def with_changes(self, changes: dict[str, Value]) -> Self:
+        """These settings with some dotted keys set anew. Raises InvalidSettings."""
+        values = self.model_dump(mode="json")
+        for dotted, value in changes.items():
+            section, _, key = dotted.partition(".")
+            if section not in values or key not in values[section]:
+                raise InvalidSettings(f"{dotted} is not a key of settings.toml")
+            values[section][key] = value
+        return self.parse(values)
+
+    def heuristics(self) -> dict[str, Value]:
+        """The values of the tunable keys, as a performance log records them."""
+        flat = self.flat()
+        return {key: flat[key] for key in TUNABLES}
+
+
+def _find_tunables() -> dict[str, Tunable]:
+    found = {}
+    for section, field in Settings.model_fields.items():
+        section_model: Any = field.annotation
+        for name, key in section_model.model_fields.items():
+            extra = key.json_schema_extra
+            if not isinstance(extra, dict) or "step" not in extra:
+                continue
+            bounds = {type(rule).__name__: rule for rule in key.metadata}
+            found[f"{section}.{name}"] = Tunable(
+                key=f"{section}.{name}",
+                low=bounds["Ge"].ge,
+                high=bounds["Le"].le,
+                step=extra["step"],
+                integer=key.annotation is int,
+            )
+    return found
+
+
+TUNABLES = _find_tunables()
+"""The only keys a philosophical loop may change, by dotted key."""
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """One sentence for each broken rule: the key, the value and what is allowed."""
+    sentences = []
+    for problem in error.errors(include_url=False):
+        section, *rest = [str(part) for part in problem["loc"]] or ["settings"]
+        where = f"[{section}] {'.'.join(rest)}".rstrip()
+        if problem["type"] == "missing":
+            sentences.append(f"{where} is missing")
+        elif problem["type"] == "extra_forbidden":
+            sentences.append(f"{where} is not a known key; remove it or correct its spelling")
+        else:
+            allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            allowed = allowed.replace("should be", "must be")
+            value = problem["input"]
+            shown = "" if isinstance(value, dict) else f" = {json.dumps(value, default=str)[:80]}"
+            sentences.append(f"{where}{shown}: {allowed}")
+    return sentences

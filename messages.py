@@ -1,0 +1,438 @@
+"""Every model that crosses a boundary: between a person, the workflows and the activities.
+
+Requests are what people and programs send (unknown fields are refused, so that a typing error is seen).
+Everything else lives in histories for years: a field added later needs a default.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from configuration import Name, Settings, Value
+
+TASK_BYTES = 8_192
+"""The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
+LOG_BYTES = 640
+"""The largest performance log, in bytes of JSON: the window of logs is carried across continue-as-new."""
+
+Person = Annotated[str, StringConstraints(max_length=80, strip_whitespace=True)]
+Comment = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
+Kind = Annotated[str, StringConstraints(min_length=1, max_length=40)]
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+Persona = Literal["ALFRED", "BABS", "BRICK", "ROBIN"]
+Outcome = Literal["converged", "max_turns", "failed"]
+LoopState = Literal["approved", "rejected", "expired", "stale", "no_proposal", "failed"]
+Phase = Literal["active", "paused", "retiring", "retired"]
+
+
+# --- requests: sent by people, by hand or through the command line ---------------------------------
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SubmitTask(Request):
+    task: str = ""
+    task_id: Name | None = None
+    task_type: Kind = "question"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.task.encode()) > TASK_BYTES:
+            raise ValueError(f"task is longer than {TASK_BYTES} bytes; shorten it or split it")
+        return self
+
+
+class Reason(Request):
+    """The argument of `reflect`, `pause`, `resume` and `retire`."""
+
+    reason: Comment = ""
+
+
+class ReloadSettings(Request):
+    """`model_backend` is how a worker that has just started says which model it will ask."""
+
+    model_backend: Annotated[str, StringConstraints(max_length=120)] = ""
+
+
+class Decision(Request):
+    """A person's verdict on a proposal. `changes` are the person's own values for its keys."""
+
+    verdict: Literal["approve", "reject"] | None = None
+    approver: Person = ""
+    comment: Comment = ""
+    proposal_digest: str | None = None
+    changes: dict[str, Value] = {}
+
+
+class Approver(Request):
+    """The argument of the signals `approve` and `reject`."""
+
+    approver: Person = ""
+    comment: Comment = ""
+
+
+# --- tasks and dialogues --------------------------------------------------------------------------
+
+
+class TaskReceipt(BaseModel):
+    """`position` 0: running or finished; n: the n-th in the queue."""
+
+    task_id: str
+    workflow_id: str
+    position: int
+
+
+class TaskView(BaseModel):
+    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history."""
+
+    task_id: str
+    task: str
+    task_type: str = "question"
+    phase: Literal["queued", "running", "finished"]
+    outcome: Outcome | None = None
+    failure: str = ""
+    origin: str = "person"
+    submitted_at: datetime
+    finished_at: datetime | None = None
+
+
+class DialogueStart(BaseModel):
+    """A task and the settings it is pinned to."""
+
+    image_id: str
+    task_id: str
+    task: str
+    task_type: str
+    origin: str
+    settings: Settings
+    settings_digest: str
+    revision: int
+
+
+class Dissonance(BaseModel):
+    """How far thesis and antithesis are apart. `value` None: the model gave none, `missing` says why."""
+
+    label: str | None = None
+    value: Unit | None = None
+    missing: str = ""
+
+
+class Turn(BaseModel):
+    turn: int
+    thesis: str
+    antithesis: str
+    dissonance: Dissonance
+
+
+class Transcript(BaseModel):
+    """What was said so far. `speaking` names the persona at work, empty when all is said."""
+
+    task_id: str
+    task: str
+    plan: str = ""
+    research: str = ""
+    turns: list[Turn] = []
+    synthesis: str = ""
+    speaking: str = ""
+    model_backend: str = ""
+
+
+class PerformanceLog(BaseModel):
+    """What one argument came to. `final_dissonance` None: no turn was measured; never a made-up figure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: Name
+    task_type: Kind = "question"
+    final_dissonance: Unit | None
+    turn_count: int = Field(ge=0, le=1000)
+    outcome: Outcome
+    settings_digest: Annotated[str, StringConstraints(max_length=64)] = ""
+    active_heuristics: dict[str, Value] = {}
+    tokens_in: int = Field(default=0, ge=0)
+    tokens_out: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    origin: Kind = "external"
+    finished_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.outcome == "converged" and self.final_dissonance is None:
+            raise ValueError("a converged log needs its final_dissonance")
+        if len(self.model_dump_json()) > LOG_BYTES:
+            raise ValueError(f"a log is at most {LOG_BYTES} bytes of JSON")
+        return self
+
+
+class LogReceipt(BaseModel):
+    """`accepted` is true for a log sent twice as well; `window` counts the logs now held."""
+
+    accepted: bool
+    window: int
+
+
+class SetAside(BaseModel):
+    """A message that did not validate, kept where a person can see it."""
+
+    what: str
+    reason: str
+    excerpt: str
+    at: datetime
+
+
+class DialogueResult(BaseModel):
+    task_id: str
+    outcome: Outcome
+    synthesis: str
+    dissonance: list[Dissonance]
+    log: PerformanceLog
+    model_backend: str
+    revision: int
+
+
+class TaskCompleted(BaseModel):
+    """The dialogue's last word to its image. `failure` is `Type: message` when the task failed."""
+
+    task_id: str
+    log: PerformanceLog
+    model_backend: str = ""
+    failure: str = ""
+
+
+# --- persona calls --------------------------------------------------------------------------------
+
+
+class PersonaCall(BaseModel):
+    """One call of a model. `words` is an entry of prompts.toml, `fields` fill its placeholders."""
+
+    persona: Persona
+    words: str
+    fields: dict[str, str]
+    model: str
+    host: str
+    temperature: float
+    max_answer_tokens: int
+    timeout_seconds: float
+    max_concurrent_calls: int
+
+
+class Usage(BaseModel):
+    """What one call took. `model_backend` says which model really answered, and where."""
+
+    tokens_in: int
+    tokens_out: int
+    seconds: float
+    model_backend: str
+
+
+class Plan(BaseModel):
+    plan: str
+    needs_research: bool
+    usage: Usage
+
+
+class Speech(BaseModel):
+    text: str
+    usage: Usage
+
+
+class Judgement(BaseModel):
+    dissonance: Dissonance
+    usage: Usage
+
+
+# --- the philosophical loop -----------------------------------------------------------------------
+
+
+class Change(BaseModel):
+    key: str
+    old: Value
+    new: Value
+
+
+class Proposal(BaseModel):
+    """A change the optimizer asks for. `evidence` holds the figures that the justification uses."""
+
+    changes: list[Change]
+    justification: str
+    expected_effect: str
+    evidence: dict[str, Value | None]
+    source: str
+
+
+class OptimizerRequest(BaseModel):
+    """All that a proposer may know: the window of logs, the present settings and their digest."""
+
+    window: list[PerformanceLog]
+    settings: Settings
+    settings_digest: str
+
+
+class OptimizerAnswer(BaseModel):
+    """A proposal, or the reason why there is none."""
+
+    proposal: Proposal | None = None
+    reason: str = ""
+
+
+class ClosedChild(BaseModel):
+    """A child that has ended without telling the image. `how` is Temporal's word for it."""
+
+    workflow_id: str
+    how: str
+
+
+class LoopStart(BaseModel):
+    image_id: str
+    loop_id: str
+    reason: str
+    window: list[PerformanceLog]
+    settings: Settings
+    settings_digest: str
+    revision: int
+
+
+class ProposalView(BaseModel):
+    """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended."""
+
+    loop_id: str
+    state: Literal["analysing", "pending", "rewriting"] | LoopState
+    digest: str = ""
+    changes: list[Change] = []
+    diff: str = ""
+    justification: str = ""
+    expected_effect: str = ""
+    evidence: dict[str, Value | None] = {}
+    source: str = ""
+    expires_at: datetime | None = None
+    reason: str = ""
+    decided_by: str = ""
+    comment: str = ""
+
+
+class LoopConcluded(BaseModel):
+    """How a loop ended; its result, the answer to `decide`, and its signal to the image.
+
+    `settings` are those of the rewritten file when the state is approved. `task_ids` are the logs it judged.
+    """
+
+    loop_id: str
+    state: LoopState
+    reason: str = ""
+    source: str = ""
+    changes: list[Change] = []
+    settings: Settings | None = None
+    decided_by: str = ""
+    comment: str = ""
+    decided_at: datetime
+    task_ids: list[str] = []
+
+
+class LoopReceipt(BaseModel):
+    loop_id: str
+
+
+# --- the settings file ----------------------------------------------------------------------------
+
+
+class SettingsFile(BaseModel):
+    """settings.toml as it stands. `last_loop`: the loop whose rewrite the file still holds, or empty."""
+
+    settings: Settings
+    digest: str
+    owner: str
+    last_loop: str = ""
+
+
+class Rewrite(BaseModel):
+    """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest)."""
+
+    loop_id: str
+    changes: list[Change]
+
+
+class RewriteReceipt(BaseModel):
+    """`stale` names the keys that a person changed meanwhile; then nothing was written."""
+
+    settings: Settings
+    digest: str
+    written: bool
+    stale: list[str] = []
+    backup: str = ""
+
+
+class RewritePreview(BaseModel):
+    """A unified diff of the file against what it would become, or the keys that are stale already."""
+
+    diff: str
+    stale: list[str] = []
+
+
+# --- what the image tells -------------------------------------------------------------------------
+
+
+class Amendment(BaseModel):
+    """One entry of the ledger: a change of the settings, or a loop that changed nothing."""
+
+    revision: int
+    loop_id: str | None = None
+    source: str
+    changes: list[Change]
+    state: LoopState | Literal["adopted"]
+    reason: str = ""
+    decided_by: str = ""
+    comment: str = ""
+    decided_at: datetime
+
+
+class SettingsView(BaseModel):
+    revision: int
+    digest: str
+    values: dict[str, Value]
+
+
+class ReloadReceipt(BaseModel):
+    revision: int
+    digest: str
+    changed: bool
+
+
+class ImageStatus(BaseModel):
+    image_id: str
+    phase: Phase
+    model_backend: str
+    queued: int
+    running: int
+    finished: int
+    failed: int
+    waiting_loops: list[str]
+    window: int
+    revision: int
+    digest: str
+    started_at: datetime
+    runs: int
+    settings_problem: str = ""
+    set_aside: list[SetAside] = []
+    next_look_at: datetime | None = None
+
+
+def excerpt(text: str, limit: int = 120) -> str:
+    """The first characters of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def as_json(value: Any) -> Any:
+    """A model, or a list of models, as plain JSON values."""
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def epoch() -> datetime:
+    """A moment before every other, for "never"."""
+    return datetime.fromtimestamp(0, tz=UTC)
