@@ -1,0 +1,215 @@
+"""One task argued out: plan, research if the plan asks for it, thesis against antithesis, synthesis."""
+
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.personas import Personas
+    from messages import (
+        DialogueResult,
+        DialogueStart,
+        Dissonance,
+        Judgement,
+        Outcome,
+        PerformanceLog,
+        Persona,
+        PersonaCall,
+        Plan,
+        Speech,
+        TaskCompleted,
+        Transcript,
+        Turn,
+        Usage,
+    )
+    from workflows.details import dialogue_details
+    from workflows.messaging import failure_text
+
+# A worker that was killed is noticed this long after its last heartbeat; persona calls send one each second.
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+# How often a call is tried is decided by its failure, see activities/failures.py.
+RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30))
+# Without a usable answer the dissonance is unknown, and the argument goes on.
+NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
+
+
+@workflow.defn
+class Dialogue:
+    @workflow.init
+    def __init__(self, start: DialogueStart) -> None:
+        self._start = start
+        self._transcript = Transcript(task_id=start.task_id, task=start.task)
+        self._usage: list[Usage] = []
+
+    @workflow.run
+    async def run(self, start: DialogueStart) -> DialogueResult:
+        try:
+            await self._prepare()
+            outcome = await self._argue()
+            await self._synthesise()
+        except BaseException as error:
+            if not isinstance(error, ActivityError) and not is_cancelled_exception(error):
+                raise
+            await self._tell_image(self._log("failed"), _failure_text(error))
+            raise _failure(error) from None
+        finally:
+            self._say("")
+        log = self._log(outcome)
+        await self._tell_image(log)
+        return DialogueResult(
+            task_id=start.task_id,
+            outcome=outcome,
+            synthesis=self._transcript.synthesis,
+            dissonance=[turn.dissonance for turn in self._transcript.turns],
+            log=log,
+            model_backend=self._transcript.model_backend,
+            revision=start.revision,
+        )
+
+    @workflow.query(description="What was said so far")
+    def transcript(self) -> Transcript:
+        return self._transcript
+
+    # --- the argument ---
+
+    async def _prepare(self) -> None:
+        plan: Plan = await self._call(Personas.plan, "ALFRED", "plan", "ALFRED plans", task=self._start.task)
+        self._transcript.plan = plan.plan
+        if plan.needs_research:
+            research = await self._speak("BABS", "research", "BABS researches", plan=plan.plan)
+            self._transcript.research = research
+
+    async def _argue(self) -> Outcome:
+        limits = self._start.settings.autopoiesis
+        for number in range(1, limits.max_turns + 1):
+            turn = await self._take_turn(number)
+            self._transcript.turns.append(turn)
+            if turn.dissonance.value is not None and turn.dissonance.value <= limits.convergence_threshold:
+                return "converged"
+        return "max_turns"
+
+    async def _take_turn(self, number: int) -> Turn:
+        background = {"plan": self._transcript.plan, "research": self._transcript.research}
+        if self._transcript.turns:
+            last = self._transcript.turns[-1]
+            words, said = "thesis_reply", {"thesis": last.thesis, "antithesis": last.antithesis}
+        else:
+            words, said = "thesis_first", {}
+        thesis = await self._speak("BRICK", words, f"Turn {number}: BRICK's thesis", **background, **said)
+        antithesis = await self._speak(
+            "ROBIN", "antithesis", f"Turn {number}: ROBIN's antithesis", thesis=thesis
+        )
+        dissonance = await self._judge(number, thesis, antithesis)
+        return Turn(turn=number, thesis=thesis, antithesis=antithesis, dissonance=dissonance)
+
+    async def _judge(self, number: int, thesis: str, antithesis: str) -> Dissonance:
+        summary = f"Turn {number}: how far apart are they?"
+        said = {"task": self._start.task, "thesis": thesis, "antithesis": antithesis}
+        try:
+            judgement: Judgement = await self._call(
+                Personas.judge_dissonance, "ROBIN", "dissonance", summary, **said
+            )
+        except ActivityError as error:
+            cause = error.cause
+            if isinstance(cause, ApplicationError) and cause.type in NO_ANSWER:
+                return Dissonance(missing=f"{cause.type}: {cause.message}")
+            raise
+        return judgement.dissonance
+
+    async def _synthesise(self) -> None:
+        last = self._transcript.turns[-1]
+        self._transcript.synthesis = await self._speak(
+            "ALFRED",
+            "synthesis",
+            "ALFRED's synthesis",
+            plan=self._transcript.plan,
+            thesis=last.thesis,
+            antithesis=last.antithesis,
+            agreement=last.dissonance.label or "unknown",
+        )
+
+    # --- persona calls ---
+
+    async def _speak(self, persona: Persona, words: str, summary: str, **said: str) -> str:
+        speech: Speech = await self._call(
+            Personas.speak, persona, words, summary, task=self._start.task, **said
+        )
+        return speech.text
+
+    async def _call(self, activity: Any, persona: Persona, words: str, summary: str, **fields: str) -> Any:
+        self._say(summary)
+        system, models = self._start.settings.system, self._start.settings.models
+        call = PersonaCall(
+            persona=persona,
+            words=words,
+            fields=fields,
+            model=getattr(models, persona.lower()),
+            host=models.host,
+            temperature=models.temperature,
+            max_answer_tokens=models.max_answer_tokens,
+            timeout_seconds=models.call_timeout.total_seconds(),
+            max_concurrent_calls=models.max_concurrent_calls,
+        )
+        answer = await workflow.execute_activity_method(
+            activity,
+            call,
+            # The call itself watches `call_timeout`; it may have to wait for a place behind other dialogues.
+            start_to_close_timeout=models.call_timeout * (system.max_concurrent_tasks + 1),
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=summary,
+        )
+        self._usage.append(answer.usage)
+        self._transcript.model_backend = answer.usage.model_backend
+        return answer
+
+    def _say(self, speaking: str) -> None:
+        self._transcript.speaking = speaking
+        workflow.set_current_details(dialogue_details(self._transcript))
+
+    # --- the end ---
+
+    def _log(self, outcome: Outcome) -> PerformanceLog:
+        turns = self._transcript.turns
+        return PerformanceLog(
+            task_id=self._start.task_id,
+            task_type=self._start.task_type,
+            final_dissonance=turns[-1].dissonance.value if turns else None,
+            turn_count=len(turns),
+            outcome=outcome,
+            settings_digest=self._start.settings_digest,
+            active_heuristics=self._start.settings.heuristics(),
+            tokens_in=sum(usage.tokens_in for usage in self._usage),
+            tokens_out=sum(usage.tokens_out for usage in self._usage),
+            seconds=round((workflow.now() - workflow.info().start_time).total_seconds(), 3),
+            origin=self._start.origin,
+            finished_at=workflow.now(),
+        )
+
+    async def _tell_image(self, log: PerformanceLog, failure: str = "") -> None:
+        message = TaskCompleted(
+            task_id=log.task_id, log=log, model_backend=self._transcript.model_backend, failure=failure
+        )
+        image = workflow.get_external_workflow_handle(self._start.image_id)
+        try:
+            await image.signal("task_completed", message)
+        except ApplicationError as error:
+            # The image is gone (terminated, say): the result still stands in this workflow.
+            workflow.logger.warning("The image %s took no result: %s", self._start.image_id, error)
+
+
+def _failure(error: BaseException) -> BaseException:
+    """What the workflow fails with: the persona call's own typed failure, or the cancellation as it came."""
+    cause = error.cause if isinstance(error, ActivityError) else None
+    if isinstance(cause, ApplicationError):
+        return ApplicationError(cause.message, type=cause.type, non_retryable=True)
+    return error
+
+
+def _failure_text(error: BaseException) -> str:
+    if is_cancelled_exception(error):
+        return "Cancelled: somebody cancelled this task"
+    return failure_text(error) if isinstance(error, ActivityError) else str(error)

@@ -1,0 +1,388 @@
+"""All that a living image remembers, and how each event changes it. Pure: no Temporal, no clock.
+
+Carried whole across continue-as-new, so it must stay small at any age: every list is bounded in number
+and in bytes of JSON (`keep_newest`), together under 256 KiB. What has left a list stands elsewhere, see
+`ImageState`.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from configuration import Settings, Value
+from messages import (
+    Amendment,
+    Change,
+    ImageStatus,
+    LoopConcluded,
+    PerformanceLog,
+    Phase,
+    SetAside,
+    SettingsFile,
+    SettingsView,
+    TaskView,
+    excerpt,
+)
+
+# Bytes of JSON that each list may take. With the settings (4 KiB) and the running tasks (16 at most, 8 KiB)
+# they stay under 256 KiB, half the size at which the server begins to warn about a payload.
+QUEUE_BYTES = 64 * 1024
+WINDOW_BYTES = 80 * 1024
+FINISHED_BYTES = 24 * 1024
+AMENDMENT_BYTES = 40 * 1024
+SET_ASIDE_BYTES = 6 * 1024
+SEEN_BYTES = 14 * 1024
+
+Item = TypeVar("Item", bound=BaseModel | str)
+
+
+def _size(item: BaseModel | str) -> int:
+    return len((item if isinstance(item, str) else item.model_dump_json()).encode())
+
+
+def keep_newest(items: Iterable[Item], most: int, most_bytes: int) -> list[Item]:
+    """The newest items, at most `most` of them and at most `most_bytes` of JSON; the order stays."""
+    kept: list[Item] = []
+    room = most_bytes
+    for item in reversed(list(items)[-most:]):
+        room -= _size(item)
+        if room < 0:
+            break
+        kept.append(item)
+    return kept[::-1]
+
+
+class QueuedTask(BaseModel):
+    task_id: str
+    task: str
+    task_type: str
+    origin: str
+    submitted_at: datetime
+
+
+class RunningTask(BaseModel):
+    """A task whose dialogue lives. `task` is an excerpt: the dialogue holds the whole."""
+
+    task_id: str
+    task: str
+    task_type: str
+    origin: str
+    submitted_at: datetime
+    settings_digest: str
+    heuristics: dict[str, Value] = {}
+
+
+class ImageStart(BaseModel):
+    """The argument of `LivingImage`: the settings of a new image, or the state carried over by an old one."""
+
+    settings: Settings
+    model_backend: str = ""
+    state: "ImageState | None" = None
+
+
+class ImageState(BaseModel):
+    """The image's memory of itself.
+
+    queue          tasks that wait; a full queue refuses, so nothing ever falls out of it
+    running        tasks in a dialogue, at most `max_concurrent_tasks`
+    finished       the latest 60 tasks; older ones: the workflows `<image_id>/task/...` on the server
+    window         the logs since the last decided proposal, at most `[cadence] window`; older ones: as above
+    seen_logs      task ids of the latest 200 logs, so that a log sent twice counts once
+    amendments     the latest 80 entries of the ledger; older ones: the workflows `<image_id>/loop/...`, and
+                   the numbered copies in `settings.backups/`
+    set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
+    answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
+    open_loops     philosophical loops that have not concluded: one at a time
+    """
+
+    image_id: str
+    started_at: datetime
+    runs: int = 1
+    phase: Phase = "active"
+    model_backend: str = ""
+
+    settings: Settings
+    revision: int = 1
+    settings_problem: str = ""
+
+    queue: list[QueuedTask] = []
+    running: list[RunningTask] = []
+    finished: list[TaskView] = []
+    finished_count: int = 0
+    failed_count: int = 0
+
+    window: list[PerformanceLog] = []
+    seen_logs: list[str] = []
+    set_aside: list[SetAside] = []
+
+    open_loops: list[str] = []
+    next_loop: int = 1
+    answered: dict[str, str] = {}
+    last_look: datetime | None = None
+    logs_since_look: int = 0
+    amendments: list[Amendment] = []
+
+    # --- tasks ---
+
+    @property
+    def digest(self) -> str:
+        return self.settings.digest()
+
+    def task_workflow_id(self, task_id: str) -> str:
+        return f"{self.image_id}/task/{task_id}"
+
+    def children(self) -> list[str]:
+        """The workflow ids of all children in flight."""
+        return [*(self.task_workflow_id(task.task_id) for task in self.running), *self.open_loops]
+
+    def position(self, task_id: str) -> int | None:
+        """0 for a task that runs or has finished, its place in the queue, or None for an unknown one."""
+        if task_id in {*(task.task_id for task in self.running), *(task.task_id for task in self.finished)}:
+            return 0
+        return next((n for n, task in enumerate(self.queue, 1) if task.task_id == task_id), None)
+
+    def why_no_room(self, task: str) -> str:
+        """Why the queue refuses a task, or nothing."""
+        limit = self.settings.system.max_queued_tasks
+        if len(self.queue) >= limit:
+            return f"the queue is full: {limit} tasks wait ([system] max_queued_tasks); try again later"
+        if sum(_size(waiting) for waiting in self.queue) + len(task.encode()) > QUEUE_BYTES - 1024:
+            return f"the queue is full: {QUEUE_BYTES // 1024} KiB of task text wait; try again later"
+        return ""
+
+    def next_task(self) -> QueuedTask | None:
+        """Take the next task off the queue if the image may start one, and count it as running."""
+        free = len(self.running) < self.settings.system.max_concurrent_tasks
+        if not (self.phase == "active" and self.queue and free):
+            return None
+        task = self.queue.pop(0)
+        self.running.append(
+            RunningTask(
+                task_id=task.task_id,
+                task=excerpt(task.task),
+                task_type=task.task_type,
+                origin=task.origin,
+                submitted_at=task.submitted_at,
+                settings_digest=self.digest,
+                heuristics=self.settings.heuristics(),
+            )
+        )
+        return task
+
+    def finish(self, log: PerformanceLog, failure: str, now: datetime) -> bool:
+        """A running task has ended: file it and its log. False when it does not run (any more)."""
+        task = next((task for task in self.running if task.task_id == log.task_id), None)
+        if task is None:
+            return False
+        self.running.remove(task)
+        self._file_finished(task, log.outcome == "failed", log, failure, now)
+        self.record_log(log)
+        return True
+
+    def drop_running(self, task_id: str, failure: str, now: datetime) -> None:
+        """A task that never became a dialogue is finished as failed, with the reason and without a log."""
+        task = next(task for task in self.running if task.task_id == task_id)
+        self.running.remove(task)
+        self._file_finished(task, True, None, failure, now)
+
+    def drop_queue(self, failure: str, now: datetime) -> None:
+        """Tasks that will never start are finished as failed, with the reason."""
+        for task in self.queue:
+            self._file_finished(task, True, None, failure, now)
+        self.queue = []
+
+    def _file_finished(
+        self,
+        task: QueuedTask | RunningTask,
+        failed: bool,
+        log: PerformanceLog | None,
+        failure: str,
+        now: datetime,
+    ) -> None:
+        view = TaskView(
+            task_id=task.task_id,
+            task=excerpt(task.task),
+            task_type=task.task_type,
+            phase="finished",
+            outcome=log.outcome if log else "failed",
+            failure=excerpt(failure, 300),
+            origin=task.origin,
+            submitted_at=task.submitted_at,
+            finished_at=now,
+        )
+        self.finished = keep_newest([*self.finished, view], 60, FINISHED_BYTES)
+        self.finished_count += 1
+        self.failed_count += failed
+
+    def lost_task_log(self, task_id: str, now: datetime) -> PerformanceLog | None:
+        """The log of a running task whose dialogue ended without a word."""
+        task = next((task for task in self.running if task.task_id == task_id), None)
+        if task is None:
+            return None
+        return PerformanceLog(
+            task_id=task_id,
+            task_type=task.task_type,
+            final_dissonance=None,
+            turn_count=0,
+            outcome="failed",
+            settings_digest=task.settings_digest,
+            active_heuristics=task.heuristics,
+            seconds=max(0.0, (now - task.submitted_at).total_seconds()),
+            origin=task.origin,
+            finished_at=now,
+        )
+
+    def task_views(self) -> list[TaskView]:
+        """Every task the image still knows, in the order of finishing, running, waiting."""
+        alive = [
+            TaskView(
+                task_id=task.task_id,
+                task=excerpt(task.task),
+                task_type=task.task_type,
+                phase=phase,
+                origin=task.origin,
+                submitted_at=task.submitted_at,
+            )
+            for phase, tasks in (("running", self.running), ("queued", self.queue))
+            for task in tasks
+        ]
+        return [*self.finished, *alive]
+
+    # --- logs ---
+
+    def record_log(self, log: PerformanceLog) -> bool:
+        """Put a log into the window. False when a log of its task is there or was there already."""
+        if log.task_id in self.seen_logs:
+            return False
+        self.seen_logs = keep_newest([*self.seen_logs, log.task_id], 200, SEEN_BYTES)
+        self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
+        self.logs_since_look += 1
+        return True
+
+    def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
+        """Keep a message that did not validate where a person can see it."""
+        aside = SetAside(what=what, reason=excerpt(reason, 300), excerpt=excerpt(repr(message), 200), at=now)
+        self.set_aside = keep_newest([*self.set_aside, aside], 10, SET_ASIDE_BYTES)
+
+    # --- reflection ---
+
+    def next_look(self) -> datetime | None:
+        """When the image will look at its logs of itself; None while there is nothing to wait for."""
+        enough = len(self.window) >= self.settings.cadence.min_logs and self.logs_since_look > 0
+        if not enough or self.open_loops or self.phase != "active":
+            return None
+        return (
+            self.started_at if self.last_look is None else self.last_look + self.settings.cadence.check_every
+        )
+
+    def open_loop(self, now: datetime) -> str:
+        """Open the next philosophical loop and return its workflow id."""
+        loop_id = f"{self.image_id}/loop/{self.next_loop}"
+        self.next_loop += 1
+        self.open_loops.append(loop_id)
+        self.last_look = now
+        self.logs_since_look = 0
+        return loop_id
+
+    def answer(self, update_id: str, loop_id: str) -> None:
+        self.answered = dict([*self.answered.items(), (update_id, loop_id)][-50:])
+
+    def conclude(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
+        """A loop has ended: settings as the file now holds them, the ledger, the logs it has used up.
+
+        The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
+        """
+        self.open_loops.remove(conclusion.loop_id)
+        if conclusion.state == "approved" and conclusion.settings is not None:
+            truth = file.digest if file else conclusion.settings.digest()
+            if truth != self.digest:
+                self._adopt(conclusion.settings)
+        self._enter(
+            Amendment(
+                revision=self.revision,
+                loop_id=conclusion.loop_id,
+                source=conclusion.source or "loop",
+                changes=conclusion.changes,
+                state=conclusion.state,
+                reason=excerpt(conclusion.reason, 400),
+                decided_by=conclusion.decided_by,
+                comment=conclusion.comment,
+                decided_at=conclusion.decided_at,
+            )
+        )
+        if file is not None:
+            self.adopt_edit(file.settings, file.owner, conclusion.decided_at)
+        # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
+        if conclusion.state in ("approved", "rejected", "expired"):
+            used = set(conclusion.task_ids)
+            self.window = [log for log in self.window if log.task_id not in used]
+
+    def why_not_mine(self, settings: Settings) -> str:
+        """Why these settings cannot be this image's, or nothing."""
+        if settings.system.image_id != self.image_id:
+            return (
+                f'[system] image_id = "{settings.system.image_id}": this image is "{self.image_id}" and '
+                "keeps its name; restart the worker to run another image"
+            )
+        if settings.system.task_queue != self.settings.system.task_queue:
+            return (
+                f'[system] task_queue = "{settings.system.task_queue}": this image lives on '
+                f'"{self.settings.system.task_queue}" and cannot move; set it back'
+            )
+        return ""
+
+    def adopt_edit(self, settings: Settings, owner: str, now: datetime) -> bool:
+        """Take over a person's edit of settings.toml. False when it says what holds already."""
+        self.settings_problem = ""
+        if settings.digest() == self.digest:
+            return False
+        before, after = self.settings.flat(), settings.flat()
+        changes = [
+            Change(key=key, old=before[key], new=after[key]) for key in after if before.get(key) != after[key]
+        ]
+        self._adopt(settings)
+        self._enter(
+            Amendment(
+                revision=self.revision,
+                source="person",
+                changes=changes,
+                state="adopted",
+                decided_by=owner,
+                decided_at=now,
+            )
+        )
+        return True
+
+    def _adopt(self, settings: Settings) -> None:
+        self.settings = settings
+        self.revision += 1
+
+    def _enter(self, amendment: Amendment) -> None:
+        self.amendments = keep_newest([*self.amendments, amendment], 80, AMENDMENT_BYTES)
+
+    # --- views ---
+
+    def settings_view(self) -> SettingsView:
+        return SettingsView(revision=self.revision, digest=self.digest, values=self.settings.flat())
+
+    def status(self) -> ImageStatus:
+        return ImageStatus(
+            image_id=self.image_id,
+            phase=self.phase,
+            model_backend=self.model_backend,
+            queued=len(self.queue),
+            running=len(self.running),
+            finished=self.finished_count,
+            failed=self.failed_count,
+            waiting_loops=self.open_loops,
+            window=len(self.window),
+            revision=self.revision,
+            digest=self.digest,
+            started_at=self.started_at,
+            runs=self.runs,
+            settings_problem=self.settings_problem,
+            set_aside=self.set_aside,
+            next_look_at=self.next_look(),
+        )

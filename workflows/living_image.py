@@ -1,0 +1,302 @@
+"""The living image: one entity that owns the state, takes tasks and reflects on how they went."""
+
+import asyncio
+import contextlib
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import (
+    ApplicationError,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from messages import (
+        Amendment,
+        Approver,
+        ImageStatus,
+        LogReceipt,
+        LoopConcluded,
+        LoopReceipt,
+        PerformanceLog,
+        Phase,
+        Reason,
+        ReloadReceipt,
+        ReloadSettings,
+        SettingsView,
+        SubmitTask,
+        TaskCompleted,
+        TaskReceipt,
+        TaskView,
+    )
+    from workflows.details import image_details
+    from workflows.image_state import ImageStart, ImageState, QueuedTask
+    from workflows.messaging import outlive_cancellation, refuse, take
+    from workflows.supervision import Supervisor
+
+IMAGE_PHASE = SearchAttributeKey.for_keyword("ImagePhase")
+SETTINGS_REVISION = SearchAttributeKey.for_int("SettingsRevision")
+RETIRED = "Retired: the image was retired"
+
+
+@workflow.defn
+class LivingImage:
+    @workflow.init
+    def __init__(self, start: Any = None) -> None:
+        begin = take(ImageStart, start)
+        self._state = begin.state or ImageState(
+            image_id=workflow.info().workflow_id,
+            started_at=workflow.now(),
+            settings=begin.settings,
+            model_backend=begin.model_backend,
+        )
+        self._supervisor = Supervisor(self._state, self._note_change)
+        self._changed = False
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_for: datetime | None = None
+
+    @workflow.run
+    async def run(self, start: Any = None) -> ImageState:
+        return await outlive_cancellation(self._live())
+
+    async def _live(self) -> ImageState:
+        sweep = asyncio.create_task(self._supervisor.sweep_children_of_earlier_runs())
+        while not self._has_retired():
+            await self._supervisor.start_dialogues()
+            await self._look_at_logs_if_due()
+            self._show()
+            if workflow.info().is_continue_as_new_suggested():
+                await self._continue_as_new()
+            await self._wait_for_a_change()
+        self._show()
+        sweep.cancel()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return self._state
+
+    # --- life ---
+
+    async def _wait_for_a_change(self) -> None:
+        """Until a message changes the state or the alarm rings; with no log to look at there is no alarm."""
+        due = self._state.next_look()
+        if due != self._alarm_for:
+            if self._alarm:
+                self._alarm.cancel()
+            self._alarm_for = due
+            self._alarm = asyncio.create_task(self._ring_at(due)) if due else None
+        await workflow.wait_condition(lambda: self._changed)
+        self._changed = False
+
+    async def _ring_at(self, due: datetime) -> None:
+        await workflow.sleep(
+            max(due - workflow.now(), timedelta(0)), summary="Until the next look at the logs"
+        )
+        self._changed = True
+
+    async def _look_at_logs_if_due(self) -> None:
+        due = self._state.next_look()
+        if due is not None and due <= workflow.now():
+            await self._supervisor.open_loop("the window holds enough logs")
+
+    def _has_retired(self) -> bool:
+        if self._state.phase == "retiring" and not self._state.children():
+            self._state.phase = "retired"
+        return self._state.phase == "retired"
+
+    def _show(self) -> None:
+        workflow.set_current_details(image_details(self._state))
+        shown = workflow.info().typed_search_attributes
+        if shown.get(IMAGE_PHASE) != self._state.phase:
+            workflow.upsert_search_attributes([IMAGE_PHASE.value_set(self._state.phase)])
+        if shown.get(SETTINGS_REVISION) != self._state.revision:
+            workflow.upsert_search_attributes([SETTINGS_REVISION.value_set(self._state.revision)])
+
+    async def _continue_as_new(self) -> None:
+        # A handler that is cut off here would lose its update; children live on and signal by workflow id.
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._state.runs += 1
+        workflow.continue_as_new(ImageStart(settings=self._state.settings, state=self._state))
+
+    # --- updates ---
+
+    @workflow.update(description='Give the image a task: {"task": "...", "task_id"?, "task_type"?}')
+    async def submit_task(self, message: Any = None) -> TaskReceipt:
+        request = take(SubmitTask, message)
+        task_id = request.task_id or _name_after_update()
+        if self._state.position(task_id) is None:
+            self._state.queue.append(
+                QueuedTask(
+                    task_id=task_id,
+                    task=request.task,
+                    task_type=request.task_type,
+                    origin="person",
+                    submitted_at=workflow.now(),
+                )
+            )
+            self._changed = True
+        return TaskReceipt(
+            task_id=task_id,
+            workflow_id=self._state.task_workflow_id(task_id),
+            position=self._state.position(task_id) or 0,
+        )
+
+    @submit_task.validator
+    def _check_task(self, message: Any = None) -> None:
+        request = take(SubmitTask, message)
+        if self._state.position(request.task_id or _name_after_update()) is not None:
+            return
+        if not request.task.strip():
+            refuse('a task needs words: {"task": "your question"}')
+        self._refuse_when_retiring()
+        if reason := self._state.why_no_room(request.task):
+            refuse(reason, "QueueFull")
+
+    @workflow.update(description="Hand in a performance log from outside")
+    async def record_performance(self, message: Any = None) -> LogReceipt:
+        self._state.record_log(take(PerformanceLog, message))
+        self._changed = True
+        return LogReceipt(accepted=True, window=len(self._state.window))
+
+    @record_performance.validator
+    def _check_log(self, message: Any = None) -> None:
+        take(PerformanceLog, message)
+        self._refuse_when_retiring()
+
+    @workflow.update(description='Look at the logs now: nothing, or {"reason": "..."}')
+    async def reflect(self, message: Any = None) -> LoopReceipt:
+        request = take(Reason, message)
+        key = _name_after_update()
+        loop_id = self._state.answered.get(key)
+        if loop_id is None:
+            open_loops = self._state.open_loops
+            loop_id = (
+                open_loops[0]
+                if open_loops
+                else await self._supervisor.open_loop(request.reason or "a person asked")
+            )
+            self._state.answer(key, loop_id)
+        return LoopReceipt(loop_id=loop_id)
+
+    @reflect.validator
+    def _check_reflect(self, message: Any = None) -> None:
+        take(Reason, message)
+        self._refuse_when_retiring()
+
+    @workflow.update(description="Read settings.toml again and adopt a person's edit of it")
+    async def reload_settings(self, message: Any = None) -> ReloadReceipt:
+        request = take(ReloadSettings, message)
+        self._state.model_backend = request.model_backend or self._state.model_backend
+        changed = await self._supervisor.adopt_file()
+        return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
+
+    @reload_settings.validator
+    def _check_reload(self, message: Any = None) -> None:
+        take(ReloadSettings, message)
+
+    @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
+    async def pause(self, message: Any = None) -> ImageStatus:
+        return self._enter_phase("paused")
+
+    @workflow.update(description='Start tasks again: nothing, or {"reason": "..."}')
+    async def resume(self, message: Any = None) -> ImageStatus:
+        return self._enter_phase("active")
+
+    @workflow.update(
+        description='End this image for good once its running tasks are done: nothing, or {"reason": "..."}'
+    )
+    async def retire(self, message: Any = None) -> ImageStatus:
+        reason = take(Reason, message).reason
+        status = self._enter_phase("retiring")
+        self._state.drop_queue(f"{RETIRED}. {reason}".strip(), workflow.now())
+        for loop_id in self._state.open_loops:
+            with contextlib.suppress(ApplicationError):
+                loop = workflow.get_external_workflow_handle(loop_id)
+                await loop.signal("reject", Approver(approver=self._state.image_id, comment=RETIRED))
+        return status
+
+    @pause.validator
+    def _check_pause(self, message: Any = None) -> None:
+        take(Reason, message)
+        self._refuse_when_retiring()
+
+    @resume.validator
+    def _check_resume(self, message: Any = None) -> None:
+        self._check_pause(message)
+
+    @retire.validator
+    def _check_retire(self, message: Any = None) -> None:
+        self._check_pause(message)
+
+    # --- signals from the children; anybody may send them, twice or malformed ---
+
+    @workflow.signal(description="From a dialogue: its task is done, with its log")
+    def task_completed(self, message: Any = None) -> None:
+        now = workflow.now()
+        self._changed = True
+        try:
+            done = take(TaskCompleted, message)
+        except ApplicationError as error:
+            self._state.put_aside("task_completed", error.message, message, now)
+            return
+        if self._state.position(done.task_id) is None or done.log.task_id != done.task_id:
+            self._state.put_aside("task_completed", f"no task {done.task_id} runs here", message, now)
+        elif self._state.finish(done.log, done.failure, now):
+            self._state.model_backend = done.model_backend or self._state.model_backend
+
+    @workflow.signal(description="From a philosophical loop: how it ended")
+    async def loop_concluded(self, message: Any = None) -> None:
+        try:
+            conclusion = take(LoopConcluded, message)
+        except ApplicationError as error:
+            self._state.put_aside("loop_concluded", error.message, message, workflow.now())
+            self._changed = True
+            return
+        await self._supervisor.conclude_loop(conclusion)
+
+    # --- queries ---
+
+    @workflow.query(description="How the image is")
+    def status(self) -> ImageStatus:
+        return self._state.status()
+
+    @workflow.query(description="The adopted settings")
+    def settings(self) -> SettingsView:
+        return self._state.settings_view()
+
+    @workflow.query(description="The present window of performance logs")
+    def performance_logs(self) -> list[PerformanceLog]:
+        return self._state.window
+
+    @workflow.query(description="The recent tasks: finished, running, queued")
+    def tasks(self) -> list[TaskView]:
+        return self._state.task_views()
+
+    @workflow.query(description="Every outcome of every loop and every person's edit, oldest first")
+    def amendments(self) -> list[Amendment]:
+        return self._state.amendments
+
+    @workflow.query(description="Everything the image remembers")
+    def state(self) -> ImageState:
+        return self._state
+
+    # --- helpers ---
+
+    def _note_change(self) -> None:
+        self._changed = True
+
+    def _enter_phase(self, phase: Phase) -> ImageStatus:
+        self._state.phase = phase
+        self._changed = True
+        return self._state.status()
+
+    def _refuse_when_retiring(self) -> None:
+        if self._state.phase in ("retiring", "retired"):
+            refuse(f"{self._state.image_id} is {self._state.phase}; start an image to give it tasks")
+
+
+def _name_after_update() -> str:
+    """A name that is the same whenever the same update is sent again, even to a later run."""
+    update = workflow.current_update_info()
+    assert update is not None
+    return hashlib.sha256(update.id.encode()).hexdigest()[:12]

@@ -1,0 +1,63 @@
+"""How handlers take what they are sent: anything may come by hand, and nothing may stick a workflow."""
+
+import asyncio
+import json
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+# Tried again: a file that is just being replaced. Not tried again: what a person must mend first.
+RETRY_FILES = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200),
+    maximum_interval=timedelta(seconds=30),
+    non_retryable_error_types=["InvalidSettings", "SettingsNotWritable"],
+)
+
+Model = TypeVar("Model", bound=BaseModel)
+Result = TypeVar("Result")
+
+
+def take(model: type[Model], message: Any) -> Model:
+    """Read a handler's argument. Raises ApplicationError `BadMessage`, which says what is expected.
+
+    Handlers are declared to take anything: an argument that Temporal itself cannot convert would be
+    dropped without a word (signals) or refused without the reason (updates).
+    """
+    try:
+        return model.model_validate_json(json.dumps({} if message is None else message))
+    except ValidationError as error:
+        fields = ", ".join(model.model_fields)
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc'])) or 'it'}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False)[:5]
+        )
+        refuse(f"expected a JSON object with {fields}; {faults}", "BadMessage")
+
+
+def refuse(reason: str, kind: str = "Refused") -> NoReturn:
+    """Answer an update with no. Any other exception would retry the workflow task for ever."""
+    raise ApplicationError(reason, type=kind, non_retryable=True)
+
+
+def failure_text(error: ActivityError) -> str:
+    """Why an activity failed, as `Type: message`."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return f"{cause.type}: {cause.message}"
+    return f"{type(cause).__name__.removesuffix('Error')}: {cause}"
+
+
+async def outlive_cancellation(life: Coroutine[Any, Any, Result]) -> Result:
+    """Run `life` to its end, whoever presses the Web UI's large button "Request Cancellation"."""
+    task = asyncio.create_task(life)
+    while not task.done():
+        try:
+            await workflow.wait([task])
+        except asyncio.CancelledError:
+            workflow.logger.warning("A request for cancellation was outlived")
+    return task.result()

@@ -1,0 +1,260 @@
+"""One reflection: look at the logs, propose a change, wait for a person, rewrite settings.toml, conclude."""
+
+import contextlib
+import hashlib
+import json
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.optimizer import propose_amendment
+    from activities.settings import SettingsFiles
+    from configuration import InvalidSettings
+    from messages import (
+        Approver,
+        Change,
+        Decision,
+        LoopConcluded,
+        LoopStart,
+        LoopState,
+        OptimizerRequest,
+        Proposal,
+        ProposalView,
+        Rewrite,
+        RewritePreview,
+        RewriteReceipt,
+    )
+    from workflows.details import loop_details
+    from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
+
+NEEDS_HUMAN = SearchAttributeKey.for_bool("NeedsHuman")
+UNNAMED = "somebody, by signal"
+
+
+@workflow.defn
+class PhilosophicalLoop:
+    @workflow.init
+    def __init__(self, start: LoopStart) -> None:
+        self._start = start
+        self._view = ProposalView(loop_id=start.loop_id, state="analysing")
+        self._decision: Decision | None = None
+        self._conclusion: LoopConcluded | None = None
+
+    @workflow.run
+    async def run(self, start: LoopStart) -> LoopConcluded:
+        return await outlive_cancellation(self._reflect())
+
+    async def _reflect(self) -> LoopConcluded:
+        self._show()
+        proposal = await self._propose()
+        if isinstance(proposal, LoopConcluded):
+            return await self._conclude(proposal)
+        await self._put_before_a_person(proposal)
+        if isinstance(outcome := await self._wait_for_decision(), LoopConcluded):
+            return await self._conclude(outcome)
+        return await self._conclude(await self._rewrite(outcome))
+
+    # --- the steps ---
+
+    async def _propose(self) -> Proposal | LoopConcluded:
+        """The optimizer's proposal with its diff in the view, or the end of the loop."""
+        try:
+            answer = await workflow.execute_activity(
+                propose_amendment,
+                OptimizerRequest(
+                    window=self._start.window,
+                    settings=self._start.settings,
+                    settings_digest=self._start.settings_digest,
+                ),
+                start_to_close_timeout=timedelta(minutes=10),
+                retry_policy=RetryPolicy(maximum_attempts=5),
+                summary=f"Look at {len(self._start.window)} logs",
+            )
+            if answer.proposal is None:
+                return self._ending("no_proposal", answer.reason)
+            preview: RewritePreview = await self._file_activity(
+                SettingsFiles.preview_rewrite,
+                Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes),
+                "Compare the proposal with settings.toml",
+            )
+        except ActivityError as error:
+            return self._ending("failed", failure_text(error))
+        self._view.changes = answer.proposal.changes
+        if preview.stale:
+            return self._stale(preview.stale)
+        self._view.diff = preview.diff
+        return answer.proposal
+
+    async def _put_before_a_person(self, proposal: Proposal) -> None:
+        timeout = self._start.settings.governance.approval_timeout
+        self._view.digest = _digest(self._start, proposal.changes)
+        self._view.justification = proposal.justification
+        self._view.expected_effect = proposal.expected_effect
+        self._view.evidence = proposal.evidence
+        self._view.source = proposal.source
+        self._view.expires_at = workflow.now() + timeout
+        self._view.state = "pending"
+        self._show()
+        workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(True)])
+
+    async def _wait_for_decision(self) -> list[Change] | LoopConcluded:
+        """What to rewrite, or the end of the loop: rejected or expired."""
+        timeout = self._start.settings.governance.approval_timeout
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._decision is not None, timeout=timeout, timeout_summary="The proposal expires"
+            )
+        workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(False)])
+        decision = self._decision
+        if decision is None:
+            return self._ending("expired", f"nobody decided within {timeout}")
+        self._view.decided_by, self._view.comment = decision.approver, decision.comment
+        if decision.verdict == "reject":
+            return self._ending("rejected")
+        return [
+            change.model_copy(update={"new": decision.changes.get(change.key, change.new)})
+            for change in self._view.changes
+        ]
+
+    async def _rewrite(self, changes: list[Change]) -> LoopConcluded:
+        self._view.state, self._view.changes = "rewriting", changes
+        self._show()
+        try:
+            receipt: RewriteReceipt = await self._file_activity(
+                SettingsFiles.rewrite_settings,
+                Rewrite(loop_id=self._start.loop_id, changes=changes),
+                "Rewrite settings.toml",
+            )
+        except ActivityError as error:
+            return self._ending("failed", failure_text(error))
+        if receipt.stale:
+            return self._stale(receipt.stale)
+        return self._ending("approved").model_copy(update={"settings": receipt.settings})
+
+    async def _conclude(self, conclusion: LoopConcluded) -> LoopConcluded:
+        self._view.state, self._view.reason = conclusion.state, conclusion.reason
+        self._show()
+        try:
+            image = workflow.get_external_workflow_handle(self._start.image_id)
+            await image.signal("loop_concluded", conclusion)
+        except ApplicationError as error:
+            # The image is gone; what was decided and done still stands here and in the file.
+            workflow.logger.warning("The image %s took no conclusion: %s", self._start.image_id, error)
+        self._conclusion = conclusion
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return conclusion
+
+    # --- messages ---
+
+    @workflow.query(description="The proposal: what would change, why, and how it stands")
+    def proposal(self) -> ProposalView:
+        return self._view
+
+    @workflow.update(
+        description='Decide: {"verdict": "approve" or "reject", "approver": "your name", '
+        '"proposal_digest"?, "comment"?, "changes"?: {key: your own value}}'
+    )
+    async def decide(self, message: Any = None) -> LoopConcluded:
+        decision = take(Decision, message)
+        # A decision may come before there is a proposal; it is then held against the proposal, not lost.
+        await workflow.wait_condition(lambda: self._view.state != "analysing")
+        self._refuse_if_undecidable(decision)
+        self._decision = decision
+        await workflow.wait_condition(lambda: self._conclusion is not None)
+        assert self._conclusion is not None
+        return self._conclusion
+
+    @decide.validator
+    def _check_decision(self, message: Any = None) -> None:
+        decision = take(Decision, message)
+        if decision.verdict is None:
+            refuse('say "verdict": "approve" or "reject"')
+        if not decision.approver:
+            refuse('say who decides: "approver": "your name"')
+        if self._view.state != "analysing":
+            self._refuse_if_undecidable(decision)
+
+    @workflow.signal(description='Approve the proposal: nothing, your name, or {"approver"?, "comment"?}')
+    def approve(self, message: Any = None) -> None:
+        self._decide_by_signal("approve", message)
+
+    @workflow.signal(description='Reject the proposal: nothing, your name, or {"approver"?, "comment"?}')
+    def reject(self, message: Any = None) -> None:
+        self._decide_by_signal("reject", message)
+
+    def _decide_by_signal(self, verdict: Any, message: Any) -> None:
+        try:
+            by = take(Approver, {"approver": message} if isinstance(message, str) else message)
+        except ApplicationError as error:
+            # A signal cannot be refused. What nobody can read decides nothing.
+            workflow.logger.warning("The signal %s was not understood: %s", verdict, error)
+            return
+        if self._decision is None and self._view.state in ("analysing", "pending"):
+            self._decision = Decision(verdict=verdict, approver=by.approver or UNNAMED, comment=by.comment)
+
+    def _refuse_if_undecidable(self, decision: Decision) -> None:
+        view = self._view
+        if self._decision is not None:
+            refuse(
+                f"{view.loop_id} is decided already: {self._decision.verdict} by {self._decision.approver}"
+            )
+        if view.state != "pending":
+            refuse(f"{view.loop_id} has nothing to decide: {view.state}. {view.reason}".strip())
+        if decision.proposal_digest not in (None, view.digest):
+            refuse(
+                f"proposal_digest {decision.proposal_digest} is not this proposal's, which is {view.digest}; "
+                "look at it again"
+            )
+        if decision.changes and decision.verdict == "reject":
+            refuse("a rejection takes no changes")
+        old = {change.key: change.old for change in view.changes}
+        for key, value in decision.changes.items():
+            if key not in old:
+                refuse(f"{key} is not part of this proposal, which changes {', '.join(old)}")
+            if value == old[key]:
+                refuse(f"{key} = {value} is what holds now; reject the proposal to keep it")
+        try:
+            self._start.settings.with_changes(decision.changes)
+        except InvalidSettings as error:
+            refuse(str(error))
+
+    # --- helpers ---
+
+    async def _file_activity(self, activity: Any, order: Rewrite, summary: str) -> Any:
+        return await workflow.execute_activity_method(
+            activity,
+            order,
+            task_queue=f"{workflow.info().task_queue}-files",
+            start_to_close_timeout=timedelta(seconds=10),
+            retry_policy=RETRY_FILES,
+            summary=summary,
+        )
+
+    def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
+        return LoopConcluded(
+            loop_id=self._start.loop_id,
+            state=state,
+            reason=reason,
+            source=self._view.source,
+            changes=self._view.changes,
+            decided_by=self._view.decided_by,
+            comment=self._view.comment,
+            decided_at=workflow.now(),
+            task_ids=[log.task_id for log in self._start.window],
+        )
+
+    def _stale(self, keys: list[str]) -> LoopConcluded:
+        return self._ending("stale", f"settings.toml was edited meanwhile: {', '.join(keys)}")
+
+    def _show(self) -> None:
+        workflow.set_current_details(loop_details(self._view))
+
+
+def _digest(start: LoopStart, changes: list[Change]) -> str:
+    """Twelve hex digits that name exactly this proposal."""
+    parts = [start.loop_id, start.settings_digest, [change.model_dump() for change in changes]]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
