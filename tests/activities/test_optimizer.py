@@ -1,0 +1,89 @@
+"""The rule behind the proposer: both directions, no no-op, within bounds, and no shortening as a cure."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from activities.optimizer.turn_budget import KEY, propose
+from activities.settings import load_settings
+from configuration import TUNABLES, Settings
+from messages import OptimizerRequest, Outcome, PerformanceLog, Proposal
+from tests.world import SETTINGS
+
+
+def settings(max_turns: int) -> Settings:
+    return load_settings(SETTINGS).with_changes({KEY: max_turns})
+
+
+def log(number: int, outcome: Outcome, turns: int, dissonance: float | None, digest: str) -> PerformanceLog:
+    return PerformanceLog(
+        task_id=f"t{number}",
+        final_dissonance=dissonance,
+        turn_count=turns,
+        outcome=outcome,
+        settings_digest=digest,
+        finished_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+
+def answer(max_turns: int, *ends: tuple[Outcome, int, float | None]) -> Proposal | str:
+    present = settings(max_turns)
+    window = [log(number, *end, present.digest()) for number, end in enumerate(ends)]
+    given = propose(OptimizerRequest(window=window, settings=present, settings_digest=present.digest()))
+    assert (given.proposal is None) == bool(given.reason)
+    return given.proposal or given.reason
+
+
+def change(proposal: Proposal | str) -> tuple[object, object]:
+    assert isinstance(proposal, Proposal), proposal
+    (only,) = proposal.changes
+    assert only.key == KEY
+    return only.old, only.new
+
+
+def test_arguments_that_run_out_of_turns_get_one_more() -> None:
+    assert change(answer(3, *[("max_turns", 3, 0.7)] * 4)) == (3, 4)
+
+
+def test_it_fires_again_after_its_own_change_was_approved() -> None:
+    turns = 1
+    while turns < TUNABLES[KEY].high:
+        old, new = change(answer(turns, *[("max_turns", turns, 1.0)] * 5))
+        assert (old, new) == (turns, turns + 1)
+        turns += 1
+    assert "upper bound" in str(answer(turns, *[("max_turns", turns, 1.0)] * 5))
+
+
+def test_turns_that_nobody_uses_are_taken_back_but_never_one_that_was_used() -> None:
+    assert change(answer(5, *[("converged", 1, 0.0)] * 3, ("converged", 3, 0.3))) == (5, 4)
+    assert isinstance(answer(4, *[("converged", 1, 0.0)] * 3, ("converged", 3, 0.3)), str)
+    assert isinstance(answer(1, *[("converged", 1, 0.0)] * 4), str)
+
+
+@pytest.mark.parametrize("dissonance", [0.0, 0.3, 0.7, 1.0, None])
+@pytest.mark.parametrize("turns", [2, 5, 10])
+def test_high_dissonance_never_shortens_an_argument(turns: int, dissonance: float | None) -> None:
+    given = answer(turns, *[("max_turns", turns, dissonance)] * 6)
+    assert isinstance(given, str) or change(given) == (turns, turns + 1)
+
+
+def test_logs_of_other_settings_and_failures_prove_nothing() -> None:
+    present = settings(3)
+    window = [log(number, "max_turns", 3, 1.0, "of other settings") for number in range(20)]
+    window += [log(number, "failed", 0, None, present.digest()) for number in range(20, 40)]
+    given = propose(OptimizerRequest(window=window, settings=present, settings_digest=present.digest()))
+    assert given.proposal is None
+    assert (
+        given.reason == "0 finished arguments under the present settings (20 failed); at least 4 are needed"
+    )
+
+
+def test_a_missing_dissonance_is_counted_and_not_invented() -> None:
+    proposal = answer(3, *[("max_turns", 3, None)] * 3, ("max_turns", 3, 0.7))
+    assert isinstance(proposal, Proposal)
+    assert proposal.evidence["mean final dissonance"] == 0.7
+    assert proposal.evidence["without a dissonance"] == 3
+
+
+def test_an_empty_window_is_answered_with_a_reason() -> None:
+    assert "at least 4 are needed" in str(answer(3))

@@ -1,0 +1,54 @@
+"""A real Temporal dev server, real workers on real files, and a scripted Ollama server at the wire."""
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from tests.fake_ollama import FakeOllama
+from tests.world import World
+
+TEMPORAL = Path(sys.executable).with_name("temporal")
+SEARCH_ATTRIBUTES = [
+    SearchAttributeKey.for_bool("NeedsHuman"),
+    SearchAttributeKey.for_keyword("ImagePhase"),
+    SearchAttributeKey.for_int("SettingsRevision"),
+]
+
+
+@pytest.fixture(scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkflowEnvironment]:
+    """One dev server for the whole run, on a free port; every test lives under its own names in it."""
+    async with await WorkflowEnvironment.start_local(
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=str(TEMPORAL),
+        search_attributes=SEARCH_ATTRIBUTES,
+        dev_server_extra_args=[
+            "--dynamic-config-value",
+            "history.transferProcessorMaxPollRPS=2000",
+        ],
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture
+def client(server: WorkflowEnvironment) -> Client:
+    return server.client
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def world(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+    """A living image with its workers, its own settings.toml and the scripted Ollama server."""
+    async with World(client, ollama, tmp_path) as running:
+        yield running
