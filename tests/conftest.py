@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -14,7 +15,7 @@ from tests.fake_ollama import FakeOllama
 from tests.world import World
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
-SEARCH_ATTRIBUTES = [
+SEARCH_ATTRIBUTES: list[SearchAttributeKey[Any]] = [
     SearchAttributeKey.for_bool("NeedsHuman"),
     SearchAttributeKey.for_keyword("ImagePhase"),
     SearchAttributeKey.for_int("SettingsRevision"),

@@ -31,7 +31,7 @@ SETTINGS = Path(__file__).parents[1] / "settings.toml"
 async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float = 60) -> Any:
     """Wait until a condition holds and return what it gave."""
     async with asyncio.timeout(timeout_seconds):
-        while not (held := await condition()):
+        while not (held := await condition()):  # noqa: ASYNC110 (nothing to be told by)
             await asyncio.sleep(0.05)
     return held
 
@@ -115,7 +115,7 @@ class World:
         document = tomlkit.parse(self.file.read_text())
         for dotted, value in values.items():
             section, _, key = dotted.partition(".")
-            document[section][key] = value  # type: ignore[index]
+            document[section][key] = value
         self.file.write_text(tomlkit.dumps(document))
 
     def on_file(self) -> Settings:
@@ -133,7 +133,7 @@ class World:
         return self.client.get_workflow_handle_for(LivingImage.run, self.name)
 
     async def submit(self, task: str, **more: Any) -> TaskReceipt:
-        return await self.image.execute_update(LivingImage.submit_task, {"task": task, **more})
+        return await self.image.execute_update("submit_task", {"task": task, **more}, result_type=TaskReceipt)
 
     async def ask(self, task: str, **more: Any) -> DialogueResult:
         return await self.result(await self.submit(task, **more))

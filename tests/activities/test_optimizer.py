@@ -10,6 +10,12 @@ from configuration import TUNABLES, Settings
 from messages import OptimizerRequest, Outcome, PerformanceLog, Proposal
 from tests.world import SETTINGS
 
+End = tuple[Outcome, int, float | None]
+
+
+def times(count: int, outcome: Outcome, turns: int, dissonance: float | None) -> list[End]:
+    return [(outcome, turns, dissonance)] * count
+
 
 def settings(max_turns: int) -> Settings:
     return load_settings(SETTINGS).with_changes({KEY: max_turns})
@@ -26,7 +32,7 @@ def log(number: int, outcome: Outcome, turns: int, dissonance: float | None, dig
     )
 
 
-def answer(max_turns: int, *ends: tuple[Outcome, int, float | None]) -> Proposal | str:
+def answer(max_turns: int, *ends: End) -> Proposal | str:
     present = settings(max_turns)
     window = [log(number, *end, present.digest()) for number, end in enumerate(ends)]
     given = propose(OptimizerRequest(window=window, settings=present, settings_digest=present.digest()))
@@ -42,28 +48,28 @@ def change(proposal: Proposal | str) -> tuple[object, object]:
 
 
 def test_arguments_that_run_out_of_turns_get_one_more() -> None:
-    assert change(answer(3, *[("max_turns", 3, 0.7)] * 4)) == (3, 4)
+    assert change(answer(3, *times(4, "max_turns", 3, 0.7))) == (3, 4)
 
 
 def test_it_fires_again_after_its_own_change_was_approved() -> None:
     turns = 1
     while turns < TUNABLES[KEY].high:
-        old, new = change(answer(turns, *[("max_turns", turns, 1.0)] * 5))
+        old, new = change(answer(turns, *times(5, "max_turns", turns, 1.0)))
         assert (old, new) == (turns, turns + 1)
         turns += 1
-    assert "upper bound" in str(answer(turns, *[("max_turns", turns, 1.0)] * 5))
+    assert "upper bound" in str(answer(turns, *times(5, "max_turns", turns, 1.0)))
 
 
 def test_turns_that_nobody_uses_are_taken_back_but_never_one_that_was_used() -> None:
-    assert change(answer(5, *[("converged", 1, 0.0)] * 3, ("converged", 3, 0.3))) == (5, 4)
-    assert isinstance(answer(4, *[("converged", 1, 0.0)] * 3, ("converged", 3, 0.3)), str)
-    assert isinstance(answer(1, *[("converged", 1, 0.0)] * 4), str)
+    assert change(answer(5, *times(3, "converged", 1, 0.0), ("converged", 3, 0.3))) == (5, 4)
+    assert isinstance(answer(4, *times(3, "converged", 1, 0.0), ("converged", 3, 0.3)), str)
+    assert isinstance(answer(1, *times(4, "converged", 1, 0.0)), str)
 
 
 @pytest.mark.parametrize("dissonance", [0.0, 0.3, 0.7, 1.0, None])
 @pytest.mark.parametrize("turns", [2, 5, 10])
 def test_high_dissonance_never_shortens_an_argument(turns: int, dissonance: float | None) -> None:
-    given = answer(turns, *[("max_turns", turns, dissonance)] * 6)
+    given = answer(turns, *times(6, "max_turns", turns, dissonance))
     assert isinstance(given, str) or change(given) == (turns, turns + 1)
 
 
@@ -79,7 +85,7 @@ def test_logs_of_other_settings_and_failures_prove_nothing() -> None:
 
 
 def test_a_missing_dissonance_is_counted_and_not_invented() -> None:
-    proposal = answer(3, *[("max_turns", 3, None)] * 3, ("max_turns", 3, 0.7))
+    proposal = answer(3, *times(3, "max_turns", 3, None), ("max_turns", 3, 0.7))
     assert isinstance(proposal, Proposal)
     assert proposal.evidence["mean final dissonance"] == 0.7
     assert proposal.evidence["without a dissonance"] == 3
