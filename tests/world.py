@@ -3,29 +3,29 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import tomlkit
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.worker import Worker
 
-from activities.optimizer import propose_amendment
-from activities.personas import ModelBackend, Personas
-from activities.settings import SettingsFiles
-from activities.supervision import Children
+from activities.personas import ModelBackend
 from configuration import Settings, Value
-from messages import DialogueResult, TaskReceipt
+from messages import DialogueResult, ImageStatus, LoopConcluded, LoopReceipt, ProposalView, TaskReceipt
+from runtime.image import start_image
+from runtime.workers import running_workers
 from tests.fake_ollama import FakeOllama
 from workflows.dialogue import Dialogue
-from workflows.image_state import ImageStart, ImageState
+from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
 
 SETTINGS = Path(__file__).parents[1] / "settings.toml"
+
+
+Result = TypeVar("Result")
 
 
 async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float = 60) -> Any:
@@ -55,7 +55,7 @@ class World:
         ollama: FakeOllama,
         folder: Path,
         settings: dict[str, Value] | None = None,
-        **worker_options: Any,
+        max_cached_workflows: int = 1000,
     ) -> None:
         self.client = client
         self.ollama = ollama
@@ -68,45 +68,34 @@ class World:
                 "system.task_queue": self.name,
                 "models.host": ollama.url,
                 "cadence.min_logs": 4,
+                "autopoiesis.max_turns": 2,
                 **(settings or {}),
             }
         )
-        self._worker_options = worker_options
-        self._stack = AsyncExitStack()
+        self._max_cached_workflows = max_cached_workflows
+        self._workers = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        for worker in self.workers():
-            await self._stack.enter_async_context(worker)
-        await self.start()
+        await self.start_workers()
+        await start_image(self.client, self.on_file())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        await self.stop_workers()
 
-    def workers(self) -> list[Worker]:
-        personas = Personas(ModelBackend())
-        files = SettingsFiles(self.file)
-        return [
-            Worker(
+    async def start_workers(self) -> None:
+        await self._workers.enter_async_context(
+            running_workers(
                 self.client,
-                task_queue=self.name,
-                workflows=[LivingImage, Dialogue, PhilosophicalLoop],
-                activities=[
-                    personas.plan,
-                    personas.speak,
-                    personas.judge_dissonance,
-                    propose_amendment,
-                    Children(self.client).find_closed,
-                ],
-                **self._worker_options,
-            ),
-            Worker(
-                self.client,
-                task_queue=f"{self.name}-files",
-                activities=[files.read_settings, files.preview_rewrite, files.rewrite_settings],
-                activity_executor=ThreadPoolExecutor(4),
-            ),
-        ]
+                self.name,
+                backend=ModelBackend(),
+                settings=self.file,
+                max_cached_workflows=self._max_cached_workflows,
+            )
+        )
+
+    async def stop_workers(self) -> None:
+        await self._workers.aclose()
 
     # --- the file ---
 
@@ -123,17 +112,17 @@ class World:
 
     # --- the image ---
 
-    async def start(self) -> None:
-        await self.client.start_workflow(
-            LivingImage.run, ImageStart(settings=self.on_file()), id=self.name, task_queue=self.name
-        )
-
     @property
     def image(self) -> WorkflowHandle[LivingImage, ImageState]:
         return self.client.get_workflow_handle_for(LivingImage.run, self.name)
 
     async def submit(self, task: str, **more: Any) -> TaskReceipt:
-        return await self.image.execute_update("submit_task", {"task": task, **more}, result_type=TaskReceipt)
+        return await self.update("submit_task", {"task": task, **more}, TaskReceipt)
+
+    async def update(self, name: str, message: object, result: type[Result], **options: Any) -> Result:
+        """Send an update to the image as any program would: by name, with plain JSON."""
+        answer: Result = await self.image.execute_update(name, message, result_type=result, **options)
+        return answer
 
     async def ask(self, task: str, **more: Any) -> DialogueResult:
         return await self.result(await self.submit(task, **more))
@@ -144,8 +133,39 @@ class World:
         await until(lambda: exists(dialogue))
         return await dialogue.result()
 
-    def loop(self, loop_id: str) -> WorkflowHandle[PhilosophicalLoop, Any]:
-        return self.client.get_workflow_handle_for(PhilosophicalLoop.run, loop_id)
+    async def status(self) -> ImageStatus:
+        return await self.image.query(LivingImage.status)
 
     async def state(self) -> ImageState:
         return await self.image.query(LivingImage.state)
+
+    # --- its loops ---
+
+    def loop(self, loop_id: str) -> WorkflowHandle[PhilosophicalLoop, LoopConcluded]:
+        return self.client.get_workflow_handle_for(PhilosophicalLoop.run, loop_id)
+
+    async def reflect(self) -> str:
+        """Open a loop by hand and return its workflow id."""
+        return (await self.update("reflect", None, LoopReceipt)).loop_id
+
+    async def proposal(self, loop_id: str, state: str = "pending") -> ProposalView:
+        """What a loop proposes, once it is in a given state."""
+
+        async def reached() -> ProposalView | None:
+            view = await self.loop(loop_id).query(PhilosophicalLoop.proposal)
+            assert view.state in (state, "analysing", "rewriting"), view
+            return view if view.state == state else None
+
+        view: ProposalView = await until(reached)
+        return view
+
+    async def pending_proposal(self, arguments: int = 4) -> ProposalView:
+        """A proposal that waits for a person, from as many arguments that ran out of turns."""
+        self.ollama.script.labels = ["opposite"]
+        await asyncio.gather(*(self.ask(f"Question {number}?") for number in range(arguments)))
+
+        async def opened() -> list[str]:
+            return (await self.status()).waiting_loops
+
+        (loop_id,) = await until(opened)
+        return await self.proposal(loop_id)

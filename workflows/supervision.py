@@ -41,6 +41,7 @@ class Supervisor:
     def __init__(self, state: ImageState, note_change: Callable[[], None]) -> None:
         self._state = state
         self._note_change = note_change
+        self._inherited = state.children()
         self._watchers: set[asyncio.Task[None]] = set()
         # Two readings of settings.toml at once could adopt the same edit twice.
         self._reading_file = asyncio.Lock()
@@ -123,9 +124,8 @@ class Supervisor:
 
     async def sweep_children_of_earlier_runs(self) -> None:
         def still_in_flight() -> list[str]:
-            return [child for child in inherited if child in self._state.children()]
+            return [child for child in self._inherited if child in self._state.children()]
 
-        inherited = self._state.children()
         pause = FIRST_SWEEP
         while asked := still_in_flight():
             closed: list[ClosedChild] = await workflow.execute_activity_method(
