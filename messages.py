@@ -315,9 +315,9 @@ class ProposalView(BaseModel):
 
 
 class LoopConcluded(BaseModel):
-    """How a loop ended; its result, the answer to `decide`, and its signal to the image.
+    """How a loop ended: its result, the answer to `decide`, and its signal to the image.
 
-    `settings` are those of the rewritten file when the state is approved. `task_ids` are the logs it judged.
+    `task_ids` are the logs it judged.
     """
 
     loop_id: str
@@ -325,7 +325,6 @@ class LoopConcluded(BaseModel):
     reason: str = ""
     source: str = ""
     changes: list[Change] = []
-    settings: Settings | None = None
     decided_by: str = ""
     comment: str = ""
     decided_at: datetime

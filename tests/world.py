@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -13,7 +13,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.personas import ModelBackend
 from configuration import Settings, Value
-from messages import DialogueResult, ImageStatus, LoopConcluded, LoopReceipt, ProposalView, TaskReceipt
+from messages import (
+    DialogueResult,
+    ImageStatus,
+    LogReceipt,
+    LoopConcluded,
+    LoopReceipt,
+    ProposalView,
+    TaskReceipt,
+)
 from runtime.image import start_image
 from runtime.workers import running_workers
 from tests.fake_ollama import FakeOllama
@@ -54,7 +62,7 @@ class World:
         client: Client,
         ollama: FakeOllama,
         folder: Path,
-        settings: dict[str, Value] | None = None,
+        settings: Mapping[str, Value] | None = None,
         max_cached_workflows: int = 1000,
     ) -> None:
         self.client = client
@@ -73,7 +81,8 @@ class World:
             }
         )
         self._max_cached_workflows = max_cached_workflows
-        self._workers = AsyncExitStack()
+        self._compute = AsyncExitStack()
+        self._files = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self.start_workers()
@@ -84,22 +93,29 @@ class World:
         await self.stop_workers()
 
     async def start_workers(self) -> None:
-        await self._workers.enter_async_context(
+        await self.start_files_worker()
+        await self._compute.enter_async_context(
             running_workers(
                 self.client,
                 self.name,
                 backend=ModelBackend(),
-                settings=self.file,
                 max_cached_workflows=self._max_cached_workflows,
             )
         )
 
+    async def start_files_worker(self) -> None:
+        await self._files.enter_async_context(running_workers(self.client, self.name, settings=self.file))
+
+    async def stop_files_worker(self) -> None:
+        await self._files.aclose()
+
     async def stop_workers(self) -> None:
-        await self._workers.aclose()
+        await self._compute.aclose()
+        await self.stop_files_worker()
 
     # --- the file ---
 
-    def edit(self, values: dict[str, Value]) -> None:
+    def edit(self, values: Mapping[str, Value]) -> None:
         """Edit settings.toml as a person would."""
         document = tomlkit.parse(self.file.read_text())
         for dotted, value in values.items():
@@ -159,13 +175,18 @@ class World:
         view: ProposalView = await until(reached)
         return view
 
-    async def pending_proposal(self, arguments: int = 4) -> ProposalView:
-        """A proposal that waits for a person, from as many arguments that ran out of turns."""
-        self.ollama.script.labels = ["opposite"]
-        await asyncio.gather(*(self.ask(f"Question {number}?") for number in range(arguments)))
+    async def record_logs(self, count: int, outcome: str = "max_turns", **more: Any) -> None:
+        """Hand in logs from outside, of arguments under the present settings."""
+        state = await self.state()
+        turns = state.settings.autopoiesis.max_turns
+        log = {"outcome": outcome, "turn_count": turns, "final_dissonance": 1.0, **more}
+        for _ in range(count):
+            name = f"outside-{uuid.uuid4().hex[:8]}"
+            await self.update(
+                "record_performance", {"task_id": name, "settings_digest": state.digest, **log}, LogReceipt
+            )
 
-        async def opened() -> list[str]:
-            return (await self.status()).waiting_loops
-
-        (loop_id,) = await until(opened)
-        return await self.proposal(loop_id)
+    async def pending_proposal(self) -> ProposalView:
+        """A proposal that waits for a person: one turn more, for arguments that ran out of turns."""
+        await self.record_logs(4)
+        return await self.proposal(await self.reflect())

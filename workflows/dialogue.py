@@ -29,7 +29,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.messaging import failure_text
 
 # A worker that was killed is noticed this long after its last heartbeat; persona calls send one each second.
-HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+HEARTBEAT_TIMEOUT = timedelta(seconds=4)
 # How often a call is tried is decided by its failure, see activities/failures.py.
 RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30))
 # Without a usable answer the dissonance is unknown, and the argument goes on.
@@ -54,7 +54,9 @@ class Dialogue:
             if not isinstance(error, ActivityError) and not is_cancelled_exception(error):
                 raise
             await self._tell_image(self._log("failed"), _failure_text(error))
-            raise _failure(error) from None
+            if typed := _typed_failure(error):
+                raise typed from None
+            raise
         finally:
             self._say("")
         log = self._log(outcome)
@@ -201,12 +203,12 @@ class Dialogue:
             workflow.logger.warning("The image %s took no result: %s", self._start.image_id, error)
 
 
-def _failure(error: BaseException) -> BaseException:
-    """What the workflow fails with: the persona call's own typed failure, or the cancellation as it came."""
+def _typed_failure(error: BaseException) -> ApplicationError | None:
+    """A persona call's own failure, so that the workflow fails with its type and words."""
     cause = error.cause if isinstance(error, ActivityError) else None
-    if isinstance(cause, ApplicationError):
-        return ApplicationError(cause.message, type=cause.type, non_retryable=True)
-    return error
+    if not isinstance(cause, ApplicationError):
+        return None
+    return ApplicationError(cause.message, type=cause.type, non_retryable=True)
 
 
 def _failure_text(error: BaseException) -> str:

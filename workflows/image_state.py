@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from configuration import Settings, Value
+from configuration import TUNABLES, Settings, Value
 from messages import (
     Amendment,
     Change,
@@ -295,10 +295,15 @@ class ImageState(BaseModel):
         The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
         """
         self.open_loops.remove(conclusion.loop_id)
-        if conclusion.state == "approved" and conclusion.settings is not None:
-            truth = file.digest if file else conclusion.settings.digest()
-            if truth != self.digest:
-                self._adopt(conclusion.settings)
+        ours = {change.key: change.new for change in conclusion.changes if change.key in TUNABLES}
+        if (
+            conclusion.state == "approved"
+            and file is not None
+            and file.digest != self.digest
+            # Only what the file confirms: anybody may send the signal that brings a conclusion.
+            and ours.items() <= file.settings.flat().items()
+        ):
+            self._adopt(self.settings.with_changes(ours))
         self._enter(
             Amendment(
                 revision=self.revision,

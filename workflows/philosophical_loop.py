@@ -133,7 +133,7 @@ class PhilosophicalLoop:
             return self._ending("failed", failure_text(error))
         if receipt.stale:
             return self._stale(receipt.stale)
-        return self._ending("approved").model_copy(update={"settings": receipt.settings})
+        return self._ending("approved")
 
     async def _conclude(self, conclusion: LoopConcluded) -> LoopConcluded:
         self._view.state, self._view.reason = conclusion.state, conclusion.reason

@@ -2,17 +2,16 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowUpdateFailedError, WorkflowUpdateStage
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.exceptions import ApplicationError
 
 from messages import Amendment, LoopConcluded, ProposalView
 from tests.conftest import TEMPORAL
 from tests.world import World, until
-from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
 
 
@@ -71,6 +70,7 @@ async def test_the_next_task_is_pinned_to_the_new_settings(world: World) -> None
     view = await world.pending_proposal()
     await decide(world, view, verdict="approve")
     await ledger(world)
+    world.ollama.script.labels = ["opposite"]
     result = await world.ask("And now?")
     assert (result.revision, result.log.turn_count) == (2, 3)
     assert result.log.active_heuristics["autopoiesis.max_turns"] == 3
@@ -161,7 +161,7 @@ async def test_a_late_decision_does_not_reach_another_proposal(world: World) -> 
     await decide(world, first, verdict="reject")
     await ledger(world)
     second = await world.proposal(await world.reflect(), "no_proposal")
-    with pytest.raises(Exception, match="already completed|not found|decided already"):
+    with pytest.raises(Exception, match=r"already completed|not found|decided already"):
         await decide(world, first, verdict="approve")
     await world.loop(first.loop_id).result()
     assert second.loop_id != first.loop_id
@@ -213,8 +213,7 @@ async def test_the_temporal_binary_decides_by_signal_and_by_update(world: World)
     await temporal("signal", "-w", first.loop_id, "--name", "approve")
     (entry,) = await ledger(world)
     assert (entry.state, entry.decided_by) == ("approved", "somebody, by signal")
-    await asyncio.gather(*(world.ask(f"Again {number}?") for number in range(4)))
-    second = await world.proposal(await world.reflect())
+    second = await world.pending_proposal()
     await temporal(
         "update", "execute", "-w", second.loop_id, "--name", "decide",
         "--input", '{"verdict": "approve", "approver": "Grace"}',
@@ -225,21 +224,108 @@ async def test_the_temporal_binary_decides_by_signal_and_by_update(world: World)
 
 @pytest.mark.parametrize("door", ["signal", "update"])
 async def test_approval_sent_before_the_proposal_exists_is_not_lost(world: World, door: str) -> None:
-    world.ollama.script.labels = ["opposite"]
-    await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(3)))
-    await world.stop_workers()
-    reflecting = asyncio.create_task(world.ask("The fourth?"))
-    # The loop is started by hand here so that the approval can be sent while no worker runs at all.
-    await world.start_workers()
-    await reflecting
-    loops = await until(lambda: _waiting(world))
-    handle = world.loop(loops[0])
+    await world.stop_files_worker()
+    await world.record_logs(4)
+    loop = world.loop(await world.reflect())
     if door == "signal":
-        await handle.signal("approve", "Ada")
+        await loop.signal("approve", "Ada")
     else:
-        await handle.execute_update("decide", {"verdict": "approve", "approver": "Ada"})
+        sending = asyncio.create_task(
+            loop.execute_update("decide", {"verdict": "approve", "approver": "Ada"}, id="early")
+        )
+        await until(lambda: _accepted(loop, "early"))
+    assert (await loop.query(PhilosophicalLoop.proposal)).state == "analysing"
+    await world.start_files_worker()
     (entry,) = await ledger(world)
     assert (entry.state, entry.decided_by) == ("approved", "Ada")
+    if door == "update":
+        assert (await sending)["state"] == "approved"
+
+
+async def _accepted(loop: WorkflowHandle[Any, Any], update_id: str) -> bool:
+    accepted = [
+        event.workflow_execution_update_accepted_event_attributes.protocol_instance_id
+        async for event in loop.fetch_history_events()
+    ]
+    return update_id in accepted
+
+
+async def test_an_approval_goes_stale_when_a_person_edits_the_same_key_meanwhile(world: World) -> None:
+    view = await world.pending_proposal()
+    world.edit({"autopoiesis.max_turns": 7})
+    edited = world.file.read_bytes()
+    concluded = await decide(world, view, verdict="approve")
+    assert (concluded.state, "autopoiesis.max_turns" in concluded.reason) == ("stale", True)
+    states = [entry.state for entry in await ledger(world)]
+    assert states == ["stale", "adopted", "no_proposal"], "the image adopts the edit and reflects anew"
+    assert world.file.read_bytes() == edited
+    assert len((await world.state()).window) == 4
+
+
+async def test_an_edit_of_another_key_meanwhile_is_kept_and_recorded_as_the_persons(world: World) -> None:
+    view = await world.pending_proposal()
+    world.edit({"models.temperature": 0.9})
+    assert (await decide(world, view, verdict="approve")).state == "approved"
+    loops, persons = await ledger(world)
+    assert (loops.state, loops.changes[0].key) == ("approved", "autopoiesis.max_turns")
+    assert (persons.state, persons.changes[0].key) == ("adopted", "models.temperature")
+    assert (world.on_file().autopoiesis.max_turns, world.on_file().models.temperature) == (3, 0.9)
+
+
+async def test_an_approval_of_a_file_that_was_broken_meanwhile_fails_with_the_reason(world: World) -> None:
+    view = await world.pending_proposal()
+    world.file.write_text(world.file.read_text().replace("max_turns = 2", "max_turns = two"))
+    broken = world.file.read_bytes()
+    concluded = await decide(world, view, verdict="approve")
+    assert (concluded.state, "settings.toml" in concluded.reason) == ("failed", True)
+    assert world.file.read_bytes() == broken
+
+    async def refused() -> bool:
+        return "settings.toml" in (await world.status()).settings_problem
+
+    assert await until(refused)
+
+
+async def test_a_reflection_without_a_finding_is_on_record_with_its_reason_and_keeps_the_logs(
+    world: World,
+) -> None:
+    await world.record_logs(3)
+    await world.proposal(await world.reflect(), "no_proposal")
+    (entry,) = await ledger(world)
+    assert (entry.state, "at least 4 are needed" in entry.reason) == ("no_proposal", True)
+    assert len((await world.state()).window) == 3
+
+
+async def test_enough_logs_open_a_loop_by_themselves_and_real_arguments_end_in_a_proposal(
+    world: World,
+) -> None:
+    world.ollama.script.labels = ["opposite"]
+    await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(4)))
+    (loop_id,) = await until(lambda: _waiting(world))
+    view = await world.proposal(loop_id)
+    assert view.evidence["ran out of turns"] == 4
+
+
+async def test_a_terminated_loop_is_noticed_and_recorded(world: World) -> None:
+    view = await world.pending_proposal()
+    await world.loop(view.loop_id).terminate()
+    (entry,) = await ledger(world)
+    assert (entry.state, "terminated" in entry.reason) == ("failed", True)
+
+
+async def test_the_inbox_lists_a_proposal_while_it_waits_and_no_longer(world: World, client: Client) -> None:
+    async def inbox() -> list[str]:
+        query = f"NeedsHuman = true AND WorkflowId STARTS_WITH '{world.name}'"
+        return [found.id async for found in client.list_workflows(query)]
+
+    view = await world.pending_proposal()
+    assert await until(inbox) == [view.loop_id]
+    await decide(world, view, verdict="reject")
+
+    async def empty() -> bool:
+        return await inbox() == []
+
+    assert await until(empty)
 
 
 async def _waiting(world: World) -> list[str]:
