@@ -5,6 +5,7 @@ Pure: no file is read here. `activities/settings.py` reads and rewrites the file
 
 import hashlib
 import json
+import re
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
@@ -28,16 +29,22 @@ class InvalidSettings(ValueError):
     """Settings that break a rule; the message names the key, its value and what is allowed."""
 
 
+# durationpy alone passes over what stands between two parts of a duration, and reads "mm" as months.
+_DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h|d|w))+", re.ASCII)
+_MILLISECOND = timedelta(milliseconds=1)
+_LONGEST = timedelta(days=3650)
+"""As long as Temporal is told to keep histories."""
+
+
 def _read_duration(value: object) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    try:
-        duration = durationpy.from_str(str(value))
-    except durationpy.DurationError:
-        raise ValueError('must be a duration such as "90s", "15m", "2h" or "7d"') from None
-    if duration <= timedelta(0):
-        raise ValueError("must be longer than nothing")
-    return duration
+    if not isinstance(value, timedelta):
+        if not _DURATION.fullmatch(str(value)):
+            raise ValueError('must be a duration such as "90s", "15m", "2h" or "7d"')
+        value = durationpy.from_str(str(value))
+    if not _MILLISECOND <= value <= _LONGEST:
+        raise ValueError(f"must be 1ms to {_LONGEST.days}d long")
+    # Whole milliseconds come back unchanged from the text they are written as; finer ones do not.
+    return round(value / _MILLISECOND) * _MILLISECOND
 
 
 Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(durationpy.to_str)]
@@ -95,7 +102,7 @@ class CadenceSettings(_Section):
     @model_validator(mode="after")
     def _window_holds_enough(self) -> Self:
         if self.window < self.min_logs:
-            raise ValueError(f"window must be at least min_logs ({self.min_logs})")
+            raise ValueError(f"window = {self.window} must be at least min_logs = {self.min_logs}")
         return self
 
 
@@ -196,11 +203,15 @@ def _explain(error: ValidationError) -> list[str]:
         if problem["type"] == "missing":
             sentences.append(f"{where} is missing")
         elif problem["type"] == "extra_forbidden":
-            sentences.append(f"{where} is not a known key; remove it or correct its spelling")
+            kind = "key" if rest else "section"
+            sentences.append(f"{where} is not a known {kind}; remove it or correct its spelling")
+        elif problem["type"] in ("model_type", "model_attributes_type"):
+            sentences.append(f"{where} must be a section with keys of its own")
         else:
-            allowed = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-            allowed = allowed.replace("should be", "must be")
+            allowed = re.sub(r"^Value error, |^(Input|String) (?=should )", "", problem["msg"])
+            allowed = re.sub(r"^should ", "must ", allowed)
             value = problem["input"]
-            shown = "" if isinstance(value, dict) else f" = {json.dumps(value, default=str)[:80]}"
+            text = json.dumps(value, default=str, ensure_ascii=False)[:80]
+            shown = "" if isinstance(value, dict) else f" = {text}"
             sentences.append(f"{where}{shown}: {allowed}")
     return sentences

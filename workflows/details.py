@@ -1,165 +1,346 @@
-"""What the Web UI shows of each workflow under "User Metadata": Markdown for its current details.
+"""What the Web UI shows of each workflow under "User Metadata": its current details.
 
-The UI renders raw HTML and replaces `{...}` even inside code. Text from models, people and files therefore
-goes through `plain` or `block`, or it could hide part of a proposal from the person who approves it.
+The UI takes Markdown and lets raw HTML pass. A page here is one HTML block without a blank line, because that
+alone wraps long lines and keeps the page short. The UI also replaces `{...}`, even inside code. So every text
+that comes from a model, a person or a file goes through `line`, `prose`, `block` or `summary`, or it could
+hide part of a proposal from the person who approves it.
 """
 
-import html
 import json
+import string
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from urllib.parse import quote
 
-from messages import ProposalView, Transcript
+from messages import Amendment, Change, Dissonance, ProposalView, SetAside, TaskView, Transcript, excerpt
 from workflows.image_state import ImageState
 
-INBOX = "[everything that waits for a person](/namespaces/{namespace}/workflows?query=NeedsHuman%3Dtrue)"
-REFRESH = "*Press R to refresh this page; it needs a running worker.*"
-# The UI stays quick below 20,000 bytes. No page holds more than four blocks.
+WORKFLOWS = "/namespaces/{namespace}/workflows"
+INBOX = f'<a href="{WORKFLOWS}?query=NeedsHuman%3Dtrue">everything that waits for a person</a>'
+
+# The UI is quick with pages below 20,000 bytes. These limits keep the fullest page of each kind under that.
+LINE_BYTES = 240
+PROSE_BYTES = 2_000
 BLOCK_BYTES = 4_000
+MOST_LINES = 60
+LATEST = 5
+# The UI shows a summary of at most this length.
+SUMMARY_BYTES = 200
 
 _RED, _GREEN = "#c62828", "#2e7d32"  # readable on the UI's light and dark pages alike
+_BREAK, _NEWLINE = "<br>", "&#10;"  # a real newline could leave a blank line, which would end the HTML
+_ESCAPES = {char: f"&#{ord(char)};" for char in string.punctuation}
+_LOOKALIKES = {ord(char): ord(char) + 0xFEE0 for char in "<>{}[]$`\\|*_#~"}  # their full-width forms
+_CUT = "… cut here; a query shows all of it"
+
+_TITLES = {
+    "analysing": "the image looks at its logs",
+    "pending": "a proposal waits for a person",
+    "rewriting": "settings.toml is being rewritten",
+    "no_proposal": "nothing to propose",
+}
 
 
-def _visible(text: str) -> str:
-    """Control and formatting characters made visible: some reorder or hide the text around them."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in ("Cc", "Cf") else "�" for char in text
-    )
+# --- text of others: shown as itself, whatever it holds ---------------------------------------------
 
 
-def plain(text: object) -> str:
-    """Any text on one line, as itself: nothing in it is Markdown, HTML or a placeholder."""
-    line = " ".join(_visible(str(text)).split())
-    return "".join(char if char.isalnum() or char == " " else f"&#{ord(char)};" for char in line)
+def line(text: object, limit: int = LINE_BYTES) -> str:
+    """Any text on one line, as itself, cut at `limit` bytes of HTML."""
+    shown, was_cut = _cut(" ".join(str(text)[:limit].split()), limit)
+    return f"<bdi>{_escape(shown)}{'…' * (was_cut or len(str(text)) > limit)}</bdi>"
 
 
-def _code(text: str) -> str:
-    return html.escape(text).replace("{", "&#123;").replace("}", "&#125;")
+def prose(text: str, limit: int = PROSE_BYTES) -> str:
+    """Any text of many lines, wrapped where the page ends, cut at about `limit` bytes of HTML."""
+    return "<p>" + _BREAK.join(map(_escape, _lines(text, limit))) + "</p>"
 
 
 def block(text: str, limit: int = BLOCK_BYTES) -> str:
-    """Any text of many lines, as itself, cut at about `limit` bytes."""
-    return _preformatted(_code(line) for line in _cut(text, limit))
+    """Any text to copy or compare, with its spaces, cut at about `limit` bytes of HTML."""
+    return _preformatted(map(_escape, _lines(text, limit)))
 
 
 def diff_block(diff: str) -> str:
     """A unified diff in red and green."""
     colours = {"+": _GREEN, "-": _RED}
-    return _preformatted(
-        f'<font color="{colours[line[0]]}">{_code(line)}</font>' if line[:1] in colours else _code(line)
-        for line in _cut(diff, BLOCK_BYTES)
-    )
+    shown = []
+    for number, text in enumerate(_lines(diff, BLOCK_BYTES)):
+        colour = colours.get(text[:1]) if number >= 2 else None  # the first two lines name the file
+        shown.append(f'<font color="{colour}">{_escape(text)}</font>' if colour else _escape(text))
+    return _preformatted(shown)
+
+
+def summary(text: str) -> str:
+    """Any text as the summary of a workflow, at most 200 bytes.
+
+    One place of the UI shows a summary as it is and another as Markdown, so what Markdown would act on is
+    replaced by its full-width form.
+    """
+    short = _visible(excerpt(text)).translate(_LOOKALIKES)
+    while len(short.encode()) > SUMMARY_BYTES:
+        short = short[:-2] + "…"
+    return short
+
+
+def _visible(text: str) -> str:
+    """What hides, reorders or paints over the text around it, replaced by a sign that something was there."""
+    shown, marks = [], 0
+    for char in text:
+        category = unicodedata.category(char)
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        hidden = category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and char not in "\n\t"
+        shown.append("�" if hidden or marks > 2 else char)
+    return "".join(shown)
+
+
+def _escape(text: str) -> str:
+    """Nothing in it is HTML, Markdown or a placeholder any more."""
+    return "".join(_ESCAPES.get(char, char) for char in text)
+
+
+def _cut(text: str, limit: int) -> tuple[str, bool]:
+    """As much of a text as takes `limit` bytes when escaped, and whether that leaves something out."""
+    shown = _visible(text)
+    for count, char in enumerate(shown):
+        limit -= len(_ESCAPES.get(char, char).encode())
+        if limit < 0:
+            return shown[:count], True
+    return shown, False
+
+
+def _lines(text: str, limit: int) -> list[str]:
+    # No character takes less than a byte, so what is beyond `limit` need not be looked at.
+    start, was_cut = _cut(text[:limit].replace("\r\n", "\n"), limit)
+    lines = start.split("\n")
+    if was_cut or len(text) > limit or len(lines) > MOST_LINES:
+        return [*lines[:MOST_LINES], _CUT]
+    return lines
+
+
+# --- the parts of a page ----------------------------------------------------------------------------
+
+
+def _page(title: str, *parts: str) -> str:
+    refresh = "<p><i>Press R to bring this page up to date; that needs a running worker.</i></p>"
+    # Only with its tags on lines of their own is the UI sure that all of it is HTML.
+    return "\n".join(["<div>", f"<h2>{title}</h2>", *filter(None, parts), refresh, "</div>", ""])
+
+
+def _section(title: str, *parts: str) -> str:
+    return f"<h3>{title}</h3>" + "".join(parts)
 
 
 def _preformatted(lines: Iterable[str]) -> str:
-    return "<pre><code>" + "\n".join(lines) + "</code></pre>"
+    return "<pre wrap><code>" + _NEWLINE.join(lines) + "</code></pre>"
 
 
-def _cut(text: str, limit: int) -> list[str]:
-    shown, room = [], limit
-    lines = _visible(text).splitlines()
-    for line in lines:
-        room -= len(_code(line).encode())
-        if room < 0:
-            shown.append("… cut here; a query shows all of it")
-            break
-        shown.append(line)
-    return shown
+def _list(items: Iterable[str], kind: str = "ul") -> str:
+    return f"<{kind}>" + "".join(f"<li>{item}</li>" for item in items) + f"</{kind}>"
 
 
-def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
+def _table(rows: Iterable[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     pad = "\u2003"  # the UI's tables have no padding of their own
-    lines = [head, tuple("---" for _ in head), *(tuple(plain(cell) + pad for cell in row) for row in rows)]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    titles = "".join(f'<th align="left">{cell}{pad}</th>' for cell in head)
+    cells = ["".join(f"<td>{cell}{pad}</td>" for cell in row) for row in rows]
+    return "<table>" + "".join(f"<tr>{row}</tr>" for row in [titles, *cells] if row) + "</table>"
+
+
+def _link(workflow_id: str, text: str) -> str:
+    address = quote(workflow_id, safe="")
+    if len(address) > LINE_BYTES:
+        return line(text)
+    return f'<a href="{WORKFLOWS}/{address}">{line(text)}</a>'
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _change(change: Change) -> str:
+    key, old, new = line(change.key, 120), line(_value(change.old), 80), line(_value(change.new), 80)
+    return f"<code>{key}</code> from {old} to <b>{new}</b>"
+
+
+def _value(value: object) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+# --- the image --------------------------------------------------------------------------------------
 
 
 def image_details(state: ImageState) -> str:
     """What the image is, what it does and what it waits for."""
-    status = state.status()
     waiting = [
-        f"- [{plain(loop)}](/namespaces/{{namespace}}/workflows/{loop.replace('/', '%2F')}) "
-        "has a proposal, or is working one out"
-        for loop in state.open_loops
+        f"{_link(loop, loop)} has a proposal, or is looking for one" for loop in state.open_loops[:LATEST]
     ]
-    rows = [
-        ("phase", status.phase),
-        ("model", status.model_backend or "none has answered yet"),
-        ("tasks", f"{status.running} running, {status.queued} queued, {status.finished} finished"),
-        ("of these failed", status.failed),
-        ("logs in the window", status.window),
-        ("settings", f"revision {status.revision}, digest {status.digest}"),
-    ]
+    running = [f"{_task(state, task.task_id, task.task)}, running" for task in state.running[-LATEST:]]
+    finished = [_finished(state, task) for task in state.finished[-LATEST:]]
     parts = [
-        f"## Living image {plain(state.image_id)}",
-        _table(("", ""), rows),
-        "### Waits for a person\n\n" + ("\n".join(waiting) or "Nothing.") + f"\n\nThe inbox: {INBOX}",
-        "### What to do here\n\n**More Actions > Send an Update**: `submit_task` gives it a task, `reflect` "
-        "makes it look at its logs now, `pause`, `resume` and `retire` do what they say. "
-        "*Request Cancellation* changes nothing: the image outlives it.",
+        _facts(state),
+        _section("Waits for a person", _list(waiting) or "", f"<p>The inbox: {INBOX}</p>"),
     ]
     if state.settings_problem:
-        parts.insert(2, "### settings.toml was refused\n\n" + block(state.settings_problem))
+        parts.append(_section("settings.toml was refused", prose(state.settings_problem)))
+    if running or finished:
+        parts.append(_section("Latest tasks", _list([*running[::-1], *finished[::-1]])))
+    if state.amendments:
+        latest = state.amendments[: -LATEST - 1 : -1]
+        parts.append(_section("Latest amendments", _list(map(_amendment, latest))))
+    parts.append(_section("What to do here", _what_to_do()))
     if state.set_aside:
-        aside = [(item.at.isoformat(timespec="seconds"), item.what, item.reason) for item in state.set_aside]
-        parts.append(
-            "### Set aside: messages that did not validate\n\n" + _table(("when", "what", "why"), aside)
-        )
-    return "\n\n".join([*parts, REFRESH])
+        aside = _list(map(_aside, state.set_aside[::-1]))
+        parts.append(_section("Set aside: messages that could not be read", aside))
+    return _page(f"Living image {line(state.image_id)}", *parts)
+
+
+def _facts(state: ImageState) -> str:
+    status = state.status()
+    tasks = f"{status.running} running, {status.queued} queued, {status.finished} finished"
+    return _table(
+        [
+            ("phase", status.phase),
+            ("model", line(status.model_backend or "none has answered yet")),
+            ("tasks", f"{tasks}, {status.failed} of them failed"),
+            ("logs to look at", str(status.window)),
+            ("settings", f"revision {status.revision}, digest {status.digest}"),
+        ]
+    )
+
+
+def _task(state: ImageState, task_id: str, task: str) -> str:
+    return _link(state.task_workflow_id(task_id), task)
+
+
+def _finished(state: ImageState, task: TaskView) -> str:
+    outcome = {"max_turns": "out of turns"}.get(task.outcome or "", task.outcome)
+    why = f": {line(task.failure, 160)}" if task.failure else ""
+    return f"{_task(state, task.task_id, task.task)}, {outcome}{why}"
+
+
+def _amendment(amendment: Amendment) -> str:
+    changes = [_change(change) for change in amendment.changes[:2]]
+    more = len(amendment.changes) - len(changes)
+    what = "; ".join(changes) + (f" and {more} more" if more else "")
+    who = f" by {line(amendment.decided_by, 120)}" if amendment.decided_by else ""
+    return " ".join(
+        [
+            f"Revision {amendment.revision}, {_moment(amendment.decided_at)}:",
+            f"{amendment.state.replace('_', ' ')}{who}",
+            f"({what})" if what else line(amendment.reason),
+        ]
+    )
+
+
+def _aside(item: SetAside) -> str:
+    came = f"{_moment(item.at)}, {line(item.what, 80)}"
+    return f"{came}: {line(item.excerpt, 120)} ({line(item.reason, 160)})"
+
+
+def _what_to_do() -> str:
+    steps = [
+        'the update <code>submit_task</code> with <code>&#123;"task": "your question"&#125;</code> '
+        "gives the image a task",
+        "<code>reflect</code> makes it look at its logs now",
+        "<code>pause</code> and <code>resume</code> stop it from starting tasks and let it start them again",
+        "<code>retire</code> ends it for good once its running tasks are done",
+    ]
+    return (
+        "<p><b>More Actions &#62; Send an Update</b>, at the top right of this page:</p>"
+        + _list(steps)
+        + "<p><i>Request Cancellation</i> changes nothing. The tab Queries shows all it knows.</p>"
+    )
+
+
+# --- the loop ---------------------------------------------------------------------------------------
 
 
 def loop_details(view: ProposalView) -> str:
     """A proposal as a person decides it: what would change, why, and what to click."""
-    title = f"## {plain(view.loop_id)}: {plain(view.state.replace('_', ' '))}"
+    title = f"{line(view.loop_id)}: {_TITLES.get(view.state, view.state)}"
     if view.state == "analysing":
-        return "\n\n".join([title, "The image looks at its logs. Nothing to decide yet.", REFRESH])
+        return _page(title, "<p>Nothing to decide yet.</p>")
     ended = []
-    if view.reason:
-        ended.append(f"Reason: {plain(view.reason)}")
     if view.decided_by:
-        ended.append(f"Decided by {plain(view.decided_by)}. {plain(view.comment)}")
+        ended.append(f"<p>Decided by <b>{line(view.decided_by)}</b>. {line(view.comment, 1_000)}</p>")
+    if view.reason:
+        ended.append(prose(view.reason, 1_000))
     if not view.changes:
-        return "\n\n".join([title, *ended])
-    parts = [
+        return _page(title, *ended)
+    pending = view.state == "pending"
+    done = view.state in ("approved", "rewriting")
+    changes = _list(map(_change, view.changes[:8]))
+    return _page(
         title,
+        _deadline(view) if pending else "",
         *ended,
-        "### The change to settings.toml\n\n" + diff_block(view.diff),
-        "### Why\n\n" + block(view.justification),
-        "### What to expect\n\n" + block(view.expected_effect),
-        "### Evidence\n\n" + _table(("figure", ""), view.evidence.items()),
-        f"Proposed by: {plain(view.source)}",
-    ]
-    if view.state == "pending":
-        parts.insert(1, _how_to_decide(view))
-    return "\n\n".join([*parts, REFRESH])
+        _section("The change" if done else "The proposed change", changes),
+        _section("In settings.toml, as proposed", diff_block(view.diff)) if view.diff else "",
+        _section("Why", prose(view.justification)) if view.justification else "",
+        _section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
+        _section("Evidence", _evidence(view)) if view.evidence else "",
+        _section("How to decide", _how_to_decide(view)) if pending else "",
+    )
+
+
+def _deadline(view: ProposalView) -> str:
+    by = f" by {_moment(view.expires_at)}" if view.expires_at else ""
+    return (
+        f"<p><b>Approve or reject it{by}</b>; how is said at the end of this page. Undecided, it expires and "
+        "changes nothing. <i>Request Cancellation</i> decides nothing.</p>"
+    )
+
+
+def _evidence(view: ProposalView) -> str:
+    figures = [(line(key, 120), line(_value(value), 120)) for key, value in list(view.evidence.items())[:12]]
+    more = len(view.evidence) - len(figures)
+    rest = f" and {more} more figures, shown by the query <code>proposal</code>" if more else ""
+    return _table(figures) + f"<p>Proposed by {line(view.source)}{rest}.</p>"
 
 
 def _how_to_decide(view: ProposalView) -> str:
-    answer = json.dumps(
-        {"verdict": "approve", "approver": "your name", "proposal_digest": view.digest}, indent=2
-    )
-    until = view.expires_at.isoformat(timespec="minutes") if view.expires_at else ""
+    answer = json.dumps({"verdict": "approve", "approver": "", "proposal_digest": view.digest}, indent=2)
+    own = f'"changes": {json.dumps({change.key: change.new for change in view.changes[:1]})}'
     return (
-        f"**A person must decide until {plain(until)}.** Choose **More Actions > Send an Update**, the "
-        f"update `decide`, and this as its data (or `reject` as the verdict):\n\n{block(answer)}\n\n"
-        "*Request Cancellation* decides nothing: the proposal goes on waiting."
+        _list(
+            [
+                "<b>More Actions &#62; Send an Update</b>, at the top right of this page",
+                "the update <code>decide</code>",
+                "as its Data the lines below, with your name as the approver",
+            ],
+            kind="ol",
+        )
+        + block(answer)
+        + '<p>To reject it, write <code>"reject"</code> as the verdict. You may add a '
+        f'<code>"comment"</code>, or values of your own: <code>{line(own)}</code>.</p>'
     )
+
+
+# --- the dialogue -----------------------------------------------------------------------------------
 
 
 def dialogue_details(transcript: Transcript) -> str:
     """How far an argument has come."""
-    rows = [
-        (
-            turn.turn,
-            turn.dissonance.label or "none given",
-            "" if turn.dissonance.value is None else turn.dissonance.value,
-        )
-        for turn in transcript.turns
-    ]
-    parts = [f"## Task {plain(transcript.task_id)}", block(transcript.task, 2_000)]
+    parts = [prose(transcript.task)]
     if transcript.speaking:
-        parts.append(f"Now: {plain(transcript.speaking)}")
-    if rows:
-        parts.append(_table(("turn", "thesis and antithesis", "dissonance"), rows))
+        parts.append(f"<p>Now: <b>{line(transcript.speaking)}</b></p>")
+    if transcript.plan:
+        parts.append(_section("ALFRED's plan", prose(transcript.plan, 1_000)))
+    if transcript.turns:
+        last = transcript.turns[-1]
+        turns = [(str(turn.turn), *_dissonance(turn.dissonance)) for turn in transcript.turns]
+        parts += [
+            _section("Thesis and antithesis", _table(turns, ("turn", "how far apart", "dissonance"))),
+            _section(f"BRICK's thesis, turn {last.turn}", prose(last.thesis)),
+            _section(f"ROBIN's antithesis, turn {last.turn}", prose(last.antithesis)),
+        ]
     if transcript.synthesis:
-        parts.append("### Synthesis\n\n" + block(transcript.synthesis))
-    return "\n\n".join([*parts, "The query `transcript` shows every word.", REFRESH])
+        parts.append(_section("ALFRED's synthesis", prose(transcript.synthesis, BLOCK_BYTES)))
+    by = f"Answered by {line(transcript.model_backend)}. " if transcript.model_backend else ""
+    parts.append(f"<p>{by}The query <code>transcript</code>, on the tab Queries, shows every word.</p>")
+    return _page(f"Task {line(transcript.task_id)}", *parts)
+
+
+def _dissonance(dissonance: Dissonance) -> tuple[str, str]:
+    label = (dissonance.label or f"none given {dissonance.missing}").replace("_", " ")
+    return line(label, 160), _value(dissonance.value)

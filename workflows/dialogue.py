@@ -57,8 +57,6 @@ class Dialogue:
             if typed := _typed_failure(error):
                 raise typed from None
             raise
-        finally:
-            self._say("")
         log = self._log(outcome)
         await self._tell_image(log)
         return DialogueResult(
@@ -192,6 +190,7 @@ class Dialogue:
         )
 
     async def _tell_image(self, log: PerformanceLog, failure: str = "") -> None:
+        self._say("")
         message = TaskCompleted(
             task_id=log.task_id, log=log, model_backend=self._transcript.model_backend, failure=failure
         )
