@@ -1,0 +1,176 @@
+"""What settings.toml may say, and how a mistake in it is explained."""
+
+import os
+import subprocess
+import sys
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configuration import TUNABLES, InvalidSettings, Settings, Value
+
+SHIPPED = Path(__file__).parent.parent / "settings.toml"
+
+
+def shipped(**changed: Any) -> dict[str, Any]:
+    """The values of the shipped file, some keys (`section__key`) set anew, or left out with `...`."""
+    values = tomllib.loads(SHIPPED.read_text(encoding="utf-8"))
+    for name, value in changed.items():
+        section, _, key = name.partition("__")
+        if value is ...:
+            del values[section][key]
+        else:
+            values[section][key] = value
+    return values
+
+
+def refusal(values: object) -> str:
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.parse(values)
+    return str(caught.value)
+
+
+def test_the_shipped_settings_are_valid() -> None:
+    assert Settings.parse(shipped()).autopoiesis.max_turns == 4
+
+
+@pytest.mark.parametrize(
+    ("key", "low", "high"),
+    [
+        ("system__max_concurrent_tasks", 1, 16),
+        ("system__max_queued_tasks", 1, 500),
+        ("models__temperature", 0.0, 1.5),
+        ("models__max_answer_tokens", 32, 4096),
+        ("models__max_concurrent_calls", 1, 64),
+        ("autopoiesis__max_turns", 1, 10),
+        ("autopoiesis__convergence_threshold", 0.05, 0.9),
+        ("cadence__min_logs", 1, 100),
+        ("cadence__window", 10, 120),
+        ("models__call_timeout", "1ms", "3650d"),
+        ("cadence__check_every", "1ms", "3650d"),
+        ("governance__approval_timeout", "1ms", "3650d"),
+    ],
+)
+def test_bounds_are_inclusive(key: str, low: Value, high: Value) -> None:
+    for bound in (low, high):
+        Settings.parse(shipped(**{key: bound}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("system__image_id", "two words", '[system] image_id = "two words": must match pattern'),
+        ("system__max_concurrent_tasks", 0, "max_concurrent_tasks = 0: must be greater than or equal to 1"),
+        ("system__max_queued_tasks", 501, "max_queued_tasks = 501: must be less than or equal to 500"),
+        ("models__host", "localhost:11434", '[models] host = "localhost:11434": must match pattern'),
+        ("models__brick", "", '[models] brick = "": must have at least 1 character'),
+        ("models__robin", "é" * 121, "must have at most 120 characters"),
+        ("models__temperature", 1.6, "[models] temperature = 1.6: must be less than or equal to 1.5"),
+        ("models__temperature", float("nan"), "[models] temperature = NaN: must be a finite number"),
+        ("models__temperature", True, "[models] temperature = true: must be a valid number"),
+        ("autopoiesis__max_turns", 11, "[autopoiesis] max_turns = 11: must be less than or equal to 10"),
+        ("autopoiesis__max_turns", True, "[autopoiesis] max_turns = true: must be a valid integer"),
+        ("autopoiesis__max_turns", 3.0, "[autopoiesis] max_turns = 3.0: must be a valid integer"),
+        ("autopoiesis__max_turns", "3", '[autopoiesis] max_turns = "3": must be a valid integer'),
+        ("autopoiesis__max_turns", ..., "[autopoiesis] max_turns is missing"),
+        ("autopoiesis__max_turn", 3, "[autopoiesis] max_turn is not a known key; remove it or correct"),
+        ("cadence__window", 9, "[cadence]: window = 9 must be at least min_logs = 10"),
+        ("cadence__check_every", 15, "check_every = 15: must be a duration such as"),
+        ("cadence__check_every", "15", 'check_every = "15": must be a duration such as'),
+        ("cadence__check_every", "0s", 'check_every = "0s": must be 1ms to 3650d long'),
+        ("cadence__check_every", "-5m", 'check_every = "-5m": must be a duration such as'),
+        ("cadence__check_every", "5mm", 'check_every = "5mm": must be a duration such as'),
+        ("cadence__check_every", "1h and 5m", 'check_every = "1h and 5m": must be a duration such as'),
+        ("governance__approval_timeout", "3651d", "must be 1ms to 3650d long"),
+        ("governance__approval_timeout", f"{'9' * 400}d", "out of range"),
+    ],
+)
+def test_a_refusal_names_the_key_its_value_and_what_is_allowed(key: str, value: Any, sentence: str) -> None:
+    assert sentence in refusal(shipped(**{key: value}))
+
+
+def test_every_broken_rule_is_told_at_once() -> None:
+    told = refusal(shipped(autopoiesis__max_turns=99, cadence__check_every="soon"))
+    assert "max_turns = 99" in told
+    assert 'check_every = "soon"' in told
+
+
+def test_a_missing_an_unknown_and_a_mistaken_section_are_told() -> None:
+    values = shipped()
+    del values["governance"]
+    assert refusal(values) == "[governance] is missing"
+    assert refusal(shipped() | {"extra": {}}).startswith("[extra] is not a known section; remove it")
+    assert refusal(shipped() | {"cadence": 5}) == "[cadence] must be a section with keys of its own"
+
+
+def test_a_whole_number_will_do_where_a_fraction_may_stand() -> None:
+    assert Settings.parse(shipped(models__temperature=1)) == Settings.parse(shipped(models__temperature=1.0))
+
+
+@settings(deadline=None)
+@given(milliseconds=st.integers(1, 3650 * 86_400_000))
+def test_a_duration_comes_back_unchanged_from_the_text_it_is_written_as(milliseconds: int) -> None:
+    duration = timedelta(milliseconds=milliseconds)
+    written = Settings.parse(shipped(cadence__check_every=f"{milliseconds}ms"))
+    assert written.cadence.check_every == duration
+    again = Settings.model_validate_json(written.model_dump_json())
+    assert again == written
+    assert again.digest() == written.digest()
+
+
+def test_the_digest_names_the_values_and_not_how_they_are_written() -> None:
+    present = Settings.parse(shipped())
+    turned = {section: dict(reversed(keys.items())) for section, keys in reversed(shipped().items())}
+    assert Settings.parse(turned).digest() == present.digest()
+    assert Settings.parse(shipped(cadence__check_every="0.25h")).digest() == present.digest()
+    assert Settings.parse(shipped(cadence__check_every="16m")).digest() != present.digest()
+
+
+def test_the_digest_is_the_same_in_every_process() -> None:
+    # Histories, logs and the names of backups hold it.
+    program = (
+        "import sys; from configuration import Settings; print(Settings.parse(eval(sys.argv[1])).digest())"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", program, repr(shipped())],
+            cwd=SHIPPED.parent,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert told == {Settings.parse(shipped()).digest()}
+
+
+def test_only_three_keys_are_tunable_each_within_its_bounds() -> None:
+    assert {key: (t.low, t.high, t.step, t.integer) for key, t in TUNABLES.items()} == {
+        "models.temperature": (0.0, 1.5, 0.2, False),
+        "autopoiesis.max_turns": (1, 10, 1, True),
+        "autopoiesis.convergence_threshold": (0.05, 0.9, 0.1, False),
+    }
+
+
+def test_the_heuristics_of_a_log_are_the_tunable_keys() -> None:
+    assert Settings.parse(shipped()).heuristics() == {
+        "models.temperature": 0.6,
+        "autopoiesis.max_turns": 4,
+        "autopoiesis.convergence_threshold": 0.4,
+    }
+
+
+def test_changes_are_checked_like_the_file_and_leave_the_rest_alone() -> None:
+    present = Settings.parse(shipped())
+    changed = present.with_changes({"autopoiesis.max_turns": 5})
+    assert changed.flat() == present.flat() | {"autopoiesis.max_turns": 5}
+    assert present.autopoiesis.max_turns == 4
+    for key, value in (("autopoiesis.max_turns", 11), ("autopoiesis.turns", 5), ("autopoiesis", 5), ("", 1)):
+        with pytest.raises(InvalidSettings):
+            present.with_changes({key: value})
