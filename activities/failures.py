@@ -1,0 +1,117 @@
+"""How a model call can fail, how often each failure is tried again, and how that is counted.
+
+Every failure is an `ApplicationError` whose `type` is a key of `PAUSES`, so the Web UI shows it by name. The
+activity says itself when to stop: the workflow's retry policy needs no maximum of its own.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+FailureType = Literal[
+    "PromptsBroken",
+    "ModelNotPulled",
+    "ModelRefused",
+    "ModelUnreachable",
+    "ModelServerError",
+    "ModelTooSlow",
+    "AnswerNotJson",
+    "AnswerEmpty",
+    "AnswerCutOff",
+]
+
+PAUSES: dict[FailureType, tuple[int, ...]] = {
+    # A person has to change something first; the same call again would fail the same way.
+    "PromptsBroken": (),
+    "ModelNotPulled": (),
+    "ModelRefused": (),
+    # About three minutes in all: a machine that reboots, or a large model server that starts anew.
+    "ModelUnreachable": (1, 4, 10, 20, 35, 50, 60),
+    # Out of memory or a crashed runner: the server reloads the model, which takes seconds.
+    "ModelServerError": (3, 10),
+    # The server is overloaded: twice the call timeout is long enough to know.
+    "ModelTooSlow": (5,),
+    # Chance decides; the next answer may be better at once.
+    "AnswerNotJson": (1, 1),
+    "AnswerEmpty": (1, 1),
+    # An answer that was too long is probably too long again.
+    "AnswerCutOff": (1,),
+}
+"""Seconds to pause after the first, second, ... failure of a type. One more failure is the last."""
+
+MOST_ATTEMPTS = 100
+"""Failures are counted in heartbeats, which a server may lose: this ends the attempts all the same."""
+
+HEARTBEAT_SECONDS = 1.0
+"""Well within any heartbeat timeout; the SDK passes on to the server only what the timeout needs."""
+
+
+class _Heartbeat(BaseModel):
+    """What one heartbeat says. `failed` counts the failures of earlier attempts, by type."""
+
+    state: str = ""
+    tokens: int = 0
+    failed: dict[str, int] = {}
+
+
+class Attempt:
+    """This attempt of the running activity: what its heartbeats say, and what its failure says.
+
+    Failures are counted by type across attempts, in the heartbeat details: an attempt that ended with
+    its worker, or in another failure, uses up none of this failure's attempts.
+    """
+
+    def __init__(self) -> None:
+        self.state = ""
+        self.tokens = 0
+        self._failed = _failed_before()
+
+    @asynccontextmanager
+    async def heartbeats(self) -> AsyncIterator[None]:
+        """Send heartbeats while the block runs."""
+
+        async def send() -> None:
+            while True:
+                # Not at once: the start of the activity counts as one, and short calls need no other.
+                await asyncio.sleep(HEARTBEAT_SECONDS)
+                self._beat()
+
+        sending = asyncio.create_task(send())
+        try:
+            yield
+        finally:
+            sending.cancel()
+
+    def failure(self, kind: FailureType, sentence: str) -> ApplicationError:
+        """The error to raise: it knows its pause before the next attempt, or that it was the last."""
+        pauses = PAUSES[kind]
+        self._failed[kind] += 1
+        self._beat()
+        count, most = self._failed[kind], len(pauses) + 1
+        if count >= most or activity.info().attempt >= MOST_ATTEMPTS:
+            tried = f" (tried {count} times)" if count > 1 else ""
+            return ApplicationError(sentence + tried, type=kind, non_retryable=True)
+        pause = pauses[count - 1]
+        return ApplicationError(
+            f"{sentence} ({count} of {most} attempts, the next in {pause} s)",
+            type=kind,
+            next_retry_delay=timedelta(seconds=pause),
+        )
+
+    def _beat(self) -> None:
+        beat = _Heartbeat(state=self.state, tokens=self.tokens, failed=dict(self._failed))
+        activity.heartbeat(beat.model_dump())
+
+
+def _failed_before() -> Counter[str]:
+    try:
+        return Counter(_Heartbeat.model_validate(activity.info().heartbeat_details[0]).failed)
+    except (IndexError, ValidationError):
+        return Counter()

@@ -1,0 +1,88 @@
+"""prompts.toml: every entry is usable, what people type comes through verbatim, mistakes are named."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activities.prompts import BrokenPrompts, Prompts, fill
+
+# What the dialogue hands to each entry.
+PLACEHOLDERS = {
+    "plan": {"task"},
+    "research": {"task", "plan"},
+    "thesis_first": {"task", "plan", "research"},
+    "thesis_reply": {"task", "plan", "research", "thesis", "antithesis"},
+    "antithesis": {"task", "thesis"},
+    "dissonance": {"task", "thesis", "antithesis"},
+    "synthesis": {"task", "plan", "thesis", "antithesis", "agreement"},
+}
+
+
+@pytest.mark.parametrize(("entry", "names"), PLACEHOLDERS.items())
+def test_every_entry_that_is_shipped_can_be_filled(entry: str, names: set[str]) -> None:
+    messages = Prompts().messages(entry, {name: f"<{name}>" for name in names})
+    assert [message["role"] for message in messages] == ["system", "user"]
+    assert "<task>" in messages[1]["content"]
+
+
+def test_brick_hears_robin_before_the_second_thesis() -> None:
+    fields = {name: f"<{name}>" for name in PLACEHOLDERS["thesis_reply"]}
+    asked = Prompts().messages("thesis_reply", fields)[1]["content"]
+    assert "<thesis>" in asked
+    assert "<antithesis>" in asked
+
+
+@given(task=st.text(), thesis=st.text())
+def test_whatever_people_type_comes_through_verbatim(task: str, thesis: str) -> None:
+    assert fill("A: {task} B: {thesis} C: {task}", {"task": task, "thesis": thesis}) == (
+        f"A: {task} B: {thesis} C: {task}"
+    )
+
+
+@pytest.mark.parametrize(
+    "typed", ["{thesis}", "{task}", "${task}", "$task", "{0}", "{", "}}", r"\1 \g<0>", "%s"]
+)
+def test_placeholders_that_people_type_are_not_filled_in_again(typed: str) -> None:
+    assert fill("[{task}] [{thesis}]", {"task": typed, "thesis": "other"}) == f"[{typed}] [other]"
+
+
+def test_braces_around_anything_but_a_name_are_ordinary_text() -> None:
+    text = 'Answer {"label": "same"} or {} or { task } or {Task} or {1}.'
+    assert fill(text, {"task": "never used"}) == text
+
+
+def test_an_edit_is_used_by_the_next_call(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.toml"
+    prompts = Prompts(path)
+    path.write_text("[plan]\nsystem = 'You plan.'\nuser = 'Plan {task}'\n")
+    assert prompts.messages("plan", {"task": "tea"})[1]["content"] == "Plan tea"
+    path.write_text("[plan]\nsystem = 'You plan.'\nuser = 'Plan well: {task}'\n")
+    assert prompts.messages("plan", {"task": "tea"})[1]["content"] == "Plan well: tea"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("[plan", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        ("[research]\nsystem = 'a'\nuser = 'b'\n", "has no entry [plan]"),
+        ("[plan]\nsystem = 'a'\n", "plan.user: Field required"),
+        ("[plan]\nsystem = 'a'\nuser = '  '\n", "plan.user: String should have at least 1 character"),
+        ("[plan]\nsystem = 'a'\nuser = 'b'\nusre = 'c'\n", "plan.usre: Extra inputs are not permitted"),
+        ("[plan]\nsystem = 'a'\nuser = 'Do {tsak}'\n", "entry [plan], user: {tsak} is not one of {task}"),
+    ],
+)
+def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str | bytes, what: str) -> None:
+    path = tmp_path / "prompts.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(BrokenPrompts) as broken:
+        Prompts(path).messages("plan", {"task": "tea"})
+    assert str(path) in str(broken.value)
+    assert what in str(broken.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BrokenPrompts, match=r"nowhere\.toml cannot be read"):
+        Prompts(tmp_path / "nowhere.toml").messages("plan", {"task": "tea"})
