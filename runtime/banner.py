@@ -1,0 +1,83 @@
+"""What a worker says once it is up: where to look, who answers, what to type next."""
+
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from temporalio.client import Client
+
+from runtime.connection import DEFAULT_ADDRESS, inbox_url, target, workflow_url
+from runtime.places import PROJECT, SETTINGS
+
+
+@dataclass(frozen=True)
+class Awake:
+    """What there is to say of an image that has just been woken. `web_ui` and `model` may be unknown."""
+
+    client: Client
+    image_id: str
+    settings: Path
+    web_ui: str | None
+    model: str
+    embedded: bool
+
+
+def show_image(awake: Awake) -> None:
+    """The banner of `--dev`. Links and commands stay on one line each, to be clicked and copied whole."""
+    address, namespace = target(awake.client), awake.client.namespace
+    facts = {"Server": f"{address}, namespace {namespace}"}
+    if awake.web_ui is not None:
+        facts["Web UI"] = workflow_url(awake.web_ui, namespace, awake.image_id)
+        facts["Inbox"] = inbox_url(awake.web_ui, namespace)
+    facts["Model"] = awake.model or "not in this worker"
+    if awake.embedded:
+        facts[""] = "It runs inside this command, in place of Ollama; expect coarse answers."
+    console = _console()
+    console.print(f"\n[bold]The living image {awake.image_id} is awake.[/bold]\n")
+    for name, fact in facts.items():
+        console.print(f"  [dim]{name:<8}[/dim]{escape(fact)}")
+    console.print("\nNext, in another terminal:\n")
+    for command in _next_commands(address, awake.settings):
+        console.print(f"  [cyan]{escape(command)}[/cyan]")
+    console.print("\nCtrl-C stops everything that was started here; the image goes on next time.\n")
+
+
+def show_worker(client: Client, task_queue: str, role: str) -> None:
+    """The banner of a plain worker."""
+    where = f"task queue {task_queue}, namespace {client.namespace}, server {target(client)}"
+    _console().print(f"Worker ({role}): {escape(where)}. Ctrl-C stops it.")
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
+def _next_commands(address: str, settings: Path) -> list[str]:
+    starter = f"{_python()} {_typed(PROJECT / 'starter.py')}"
+    which = "" if settings == SETTINGS else f" --settings {_typed(settings)}"
+    commands = [
+        f'{starter} ask "Should a town plant trees or build shade roofs?" --follow{which}',
+        f"{starter} status{which}",
+        f"{starter} proposals{which}",
+    ]
+    if address.replace("localhost", "127.0.0.1") != DEFAULT_ADDRESS:
+        commands.insert(0, f"export TEMPORAL_ADDRESS={shlex.quote(address)}")
+    return commands
+
+
+def _python() -> str:
+    """How to type this interpreter: `python` where an activated environment finds it by that name."""
+    found = shutil.which("python")
+    if found is not None and Path(found).parent.samefile(Path(sys.executable).parent):
+        return "python"
+    return _typed(Path(sys.executable))
+
+
+def _typed(path: Path) -> str:
+    """A path as one types it here."""
+    here = Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

@@ -1,0 +1,179 @@
+"""Temporal's own dev server as a child of the worker: one file for a database, loopback only, Web UI on."""
+
+import contextlib
+import fcntl
+import shutil
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import psutil
+from pydantic import BaseModel, ValidationError
+from temporalio.client import Client
+
+from runtime.child_process import ChildProcess, has_ended, stop
+from runtime.connection import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
+from runtime.namespace import SEARCH_ATTRIBUTES, ensure_search_attributes, keep_closed_runs, type_name
+from runtime.problems import Problem
+
+HOST = "127.0.0.1"
+# The image is its history, so closed runs are kept; the server's own default is 24 hours.
+RETENTION = timedelta(days=3650)
+RECORD = "dev-server.json"
+
+DYNAMIC_CONFIG = (
+    # The default paces the server's own task queue to about one activity in 59 ms.
+    "history.transferProcessorMaxPollRPS=2000",
+    # A worker that has just completed a workflow task takes its next activity along, without a queue between.
+    "system.enableActivityEagerExecution=true",
+    # Partitions spread the load of a cluster; on one machine they only forward tasks to each other.
+    "matching.numTaskqueueReadPartitions=1",
+    "matching.numTaskqueueWritePartitions=1",
+    # Timers fire up to this much late, to allow for the clocks of several hosts; here there is one. With the
+    # default of 1 s a killed worker is noticed 1 s later.
+    'history.timerProcessorMaxTimeShift="10ms"',
+)
+# A write-ahead log costs a quarter of the syncs, and still no commit is lost to a crash or a power cut.
+SQLITE_PRAGMAS = ("journal_mode=wal",)
+
+
+class Record(BaseModel):
+    """Which process is our dev server: what a later worker needs to find it again."""
+
+    pid: int
+    create_time: float
+    command: list[str]
+    address: str
+    web_ui: str
+
+
+class DevServer(ChildProcess):
+    """The server on `port` of the loopback interface, its Web UI on `ui_port`, its data in `state_dir`."""
+
+    name = "Temporal dev server"
+    # 1 s on an idle machine; a large database on a busy one takes its time.
+    ready_within_seconds = 60.0
+
+    def __init__(self, state_dir: Path, port: int, ui_port: int) -> None:
+        super().__init__(state_dir / "dev-server.log")
+        self._state_dir = state_dir
+        self._ports = {"--port": port, "--ui-port": ui_port}
+        self._namespace = namespace()
+        self.address = f"{HOST}:{port}"
+        self.web_ui = f"http://{HOST}:{ui_port}"
+
+    def command(self) -> list[str]:
+        beside_python = str(Path(sys.executable).parent)
+        binary = shutil.which("temporal", path=beside_python)
+        if binary is None:
+            raise Problem(f"There is no `temporal` in {beside_python}; install it with `make setup`")
+        flags = {
+            "--ip": [HOST],
+            **{flag: [str(port)] for flag, port in self._ports.items()},
+            "--db-filename": [str(self._state_dir.resolve() / "temporal.db")],
+            "--log-level": ["warn"],
+            "--namespace": [] if self._namespace == DEFAULT_NAMESPACE else [self._namespace],
+            "--search-attribute": [f"{key.name}={type_name(key)}" for key in SEARCH_ATTRIBUTES],
+            "--dynamic-config-value": DYNAMIC_CONFIG,
+            "--sqlite-pragma": SQLITE_PRAGMAS,
+        }
+        options = [part for flag, values in flags.items() for value in values for part in (flag, value)]
+        return [binary, "server", "start-dev", "--ui-disable-news-fetch", *options]
+
+    async def is_ready(self) -> bool:
+        try:
+            await connect(self.address)
+        except ServerUnreachable:
+            return False
+        return True
+
+    async def prepare(self) -> psutil.Process | None:
+        """Find the server that a killed worker left behind; with other options than ours it is stopped."""
+        record = read_record(self._state_dir)
+        if record is not None and (orphan := _process(record)) is not None:
+            if record.command == self.command():
+                return orphan
+            await stop(orphan, self.stop_within_seconds)
+        for option, port in self._ports.items():
+            _require_free(port, option)
+        return None
+
+    def launched(self) -> None:
+        record = Record(
+            pid=self.pid,
+            create_time=self.process.create_time(),
+            command=self.command(),
+            address=self.address,
+            web_ui=self.web_ui,
+        )
+        new = self._state_dir / f"{RECORD}.new"
+        new.write_text(record.model_dump_json(indent=2) + "\n")
+        new.replace(self._state_dir / RECORD)
+
+
+@contextlib.asynccontextmanager
+async def run_dev_server(state_dir: Path, port: int, ui_port: int) -> AsyncIterator[tuple[DevServer, Client]]:
+    """A dev server, ready for the image, while the context lasts. Raises Problem."""
+    with _only_one(state_dir):
+        async with DevServer(state_dir, port, ui_port) as server:
+            client = await connect(server.address)
+            await ensure_search_attributes(client)
+            await keep_closed_runs(client, RETENTION)
+            yield server, client
+        (state_dir / RECORD).unlink(missing_ok=True)
+
+
+def known_web_ui(address: str, state_dir: Path) -> str | None:
+    """Where the Web UI of the server at `address` is, if that is our dev server and it lives."""
+    record = read_record(state_dir)
+    if record is None or record.address != address.replace("localhost", HOST) or _process(record) is None:
+        return None
+    return record.web_ui
+
+
+def read_record(state_dir: Path) -> Record | None:
+    try:
+        return Record.model_validate_json((state_dir / RECORD).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _process(record: Record) -> psutil.Process | None:
+    """The recorded process if it lives. Process ids are used again, so its age must agree as well."""
+    try:
+        process = psutil.Process(record.pid)
+        return process if process.create_time() == record.create_time and not has_ended(process) else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+@contextlib.contextmanager
+def _only_one(state_dir: Path) -> Iterator[None]:
+    """Two servers on one database would destroy it. The kernel drops the lock with its holder."""
+    with (state_dir / "dev-server.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            record = read_record(state_dir)
+            raise Problem(
+                f"Another `worker.py --dev` runs with {state_dir}; stop it first, or add a worker to its "
+                f"server: TEMPORAL_ADDRESS={record.address if record else HOST} python worker.py"
+            ) from None
+        yield
+
+
+def _require_free(port: int, option: str) -> None:
+    with socket.socket() as probe:
+        # As the server itself does; otherwise a connection just closed would count as a port in use.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            advice = f"stop it, or choose another port with {option}"
+            if option == "--port":
+                advice += f", or use it with TEMPORAL_ADDRESS={HOST}:{port} if it is a Temporal server"
+            raise Problem(
+                f"Port {port} of {HOST} is in use by another program ({error.strerror}); {advice}"
+            ) from None

@@ -1,0 +1,12 @@
+"""Where things are unless somebody says otherwise."""
+
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1]
+"""This project's folder: where `python -m` finds its packages, wherever a command was started."""
+
+SETTINGS = Path("settings.toml")
+"""The settings file, in the folder where a command is typed."""
+
+STATE_DIR = Path(".state")
+"""The data and logs of what `worker.py --dev` starts."""

@@ -1,0 +1,22 @@
+"""What stops a command, in one sentence for the person who typed it, and how a command ends."""
+
+import logging
+import os
+import sys
+from typing import NoReturn
+
+
+class Problem(Exception):
+    """Something only a person can mend. Its text is one sentence: what, where and what to do."""
+
+
+def leave(code: int) -> NoReturn:
+    """End this process with an exit code, once everything it started has stopped.
+
+    The Temporal SDK's own threads outlive the event loop, and an interpreter that shuts down under them
+    aborts now and then with exit code 134 or 139 (temporalio/sdk-python#300). So it is not shut down.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

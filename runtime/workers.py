@@ -1,0 +1,86 @@
+"""The Temporal workers of this project: one for thinking, one for the files of one machine."""
+
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.optimizer import propose_amendment
+from activities.personas import ModelBackend, Personas
+from activities.settings import SettingsFiles
+from activities.supervision import Children
+from workflows.dialogue import Dialogue
+from workflows.living_image import LivingImage
+from workflows.philosophical_loop import PhilosophicalLoop
+
+WORKFLOWS: Sequence[type] = (LivingImage, Dialogue, PhilosophicalLoop)
+
+# After a worker was killed, its workflow tasks wait this long before another worker may have them.
+STICKY_TIMEOUT = timedelta(seconds=1)
+# Heartbeats reach the server at least this often, so that its view of a call is never older.
+HEARTBEAT_INTERVAL = timedelta(seconds=1)
+# A file is written in milliseconds; a model call that is not done by then starts over with the next worker.
+GRACE = timedelta(seconds=3)
+# Files are handled one after the other anyway, under a lock.
+FILE_THREADS = 4
+
+
+def compute_worker(
+    client: Client, task_queue: str, personas: Personas, max_cached_workflows: int = 1000
+) -> Worker:
+    """Workflows, persona calls and the optimizer, on `<task_queue>`; needs no file."""
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=WORKFLOWS,
+        activities=[
+            personas.plan,
+            personas.speak,
+            personas.judge_dissonance,
+            propose_amendment,
+            Children(client).find_closed,
+        ],
+        max_cached_workflows=max_cached_workflows,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+def files_worker(client: Client, task_queue: str, settings: Path) -> Worker:
+    """What touches the settings file of this machine, on `<task_queue>-files`."""
+    files = SettingsFiles(settings)
+    return Worker(
+        client,
+        task_queue=f"{task_queue}-files",
+        activities=[files.read_settings, files.preview_rewrite, files.rewrite_settings],
+        activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
+        max_concurrent_activities=FILE_THREADS,
+        graceful_shutdown_timeout=GRACE,
+    )
+
+
+@asynccontextmanager
+async def running_workers(
+    client: Client,
+    task_queue: str,
+    *,
+    backend: ModelBackend | None = None,
+    settings: Path | None = None,
+    max_cached_workflows: int = 1000,
+) -> AsyncIterator[None]:
+    """The workers of one process, drained on exit: compute if it has a backend, files if it has a file."""
+    async with AsyncExitStack() as stack:
+        if settings is not None:
+            await stack.enter_async_context(files_worker(client, task_queue, settings))
+        if backend is not None:
+            personas = Personas(backend)
+            stack.push_async_callback(personas.close)
+            await stack.enter_async_context(
+                compute_worker(client, task_queue, personas, max_cached_workflows)
+            )
+        yield

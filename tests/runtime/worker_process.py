@@ -1,0 +1,115 @@
+"""worker.py as a process of its own, the way a person runs it."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import Process
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from runtime.dev_server import Record, read_record
+from tests.world import SETTINGS, until
+
+PROJECT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def lives(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+class WorkerProcess:
+    """`python worker.py ...` in a folder with a settings.toml; killed on exit, with all that it started."""
+
+    def __init__(
+        self, folder: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
+    ) -> None:
+        self.folder = folder
+        self.settings = folder / "settings.toml"
+        if not self.settings.exists():
+            self.settings.write_text(SETTINGS.read_text())
+        self._command = [*prefix, sys.executable, str(PROJECT / "worker.py"), *arguments]
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("TEMPORAL_", "OLLAMA_", "VIRTUAL_ENV"))
+        }
+        # Without a proper home folder the person's own Temporal profile would have its say.
+        self._environment = {**inherited, "XDG_CONFIG_HOME": str(folder), **environment}
+        self.process: Process
+
+    async def __aenter__(self) -> Self:
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+            self.process = await asyncio.create_subprocess_exec(
+                *self._command,
+                cwd=self.folder,
+                env=self._environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        record = read_record(self.folder / ".state")
+        left = psutil.Process(self.process.pid).children() if lives(self.process.pid) else []
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        if record is not None and lives(record.pid):
+            left.append(psutil.Process(record.pid))
+        for process in left:
+            if process.is_running():
+                process.kill()
+        await until(lambda: _all_gone(left))
+
+    @property
+    def out(self) -> str:
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    @property
+    def server(self) -> Record:
+        record = read_record(self.folder / ".state")
+        assert record is not None
+        return record
+
+    async def says(self, words: str) -> None:
+        """Wait until the worker has said something, on stdout or stderr."""
+
+        async def said() -> bool:
+            if words in self.out + self.err:
+                return True
+            assert self.process.returncode is None, f"ended before it said {words!r}: {self.err}"
+            return False
+
+        await until(said, timeout_seconds=120)
+
+    async def awake(self) -> Self:
+        await self.says("Ctrl-C stops")
+        return self
+
+    async def stop(self, signum: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(signum)
+        return await self.process.wait()
+
+
+async def _all_gone(processes: list[psutil.Process]) -> bool:
+    return not any(lives(process.pid) for process in processes)
+
+
+def dev_ports() -> tuple[str, ...]:
+    return ("--dev", "--port", str(free_port()), "--ui-port", str(free_port()))

@@ -1,0 +1,222 @@
+"""python worker.py: hosts the workflows and activities of a living image. `--help` says how."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from temporalio.client import Client
+
+from activities.personas import ModelBackend
+from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
+from configuration import InvalidSettings, Settings
+from runtime.banner import Awake, show_image, show_worker
+from runtime.connection import connect, is_configured, target
+from runtime.dev_server import known_web_ui, run_dev_server
+from runtime.embedded_model.weights import WeightsUnavailable
+from runtime.image import start_image
+from runtime.logs import configure_logs
+from runtime.model_backend import Choice, choose, run_model
+from runtime.namespace import ensure_search_attributes
+from runtime.places import SETTINGS, STATE_DIR
+from runtime.problems import Problem, leave
+from runtime.settings_watcher import SettingsWatcher
+from runtime.workers import running_workers
+
+
+class Role(StrEnum):
+    """What a worker does: persona calls and workflows, or the files of its machine, or both."""
+
+    all = "all"
+    compute = "compute"
+    files = "files"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What was typed."""
+
+    dev: bool
+    settings: Path
+    role: Role
+    task_queue: str | None
+    embedded_model: bool
+    gguf: Path | None
+    port: int
+    ui_port: int
+    state_dir: Path
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is settled before anything is started. Without `model` no compute, without `files` no files."""
+
+    options: Options
+    task_queue: str
+    settings: Settings | None
+    files: Path | None
+    model: Choice | None
+
+
+def prepare(options: Options) -> Plan:
+    """Read the settings and find a model, which may be a long download. Raises what `main` puts in words."""
+    if options.gguf and not options.dev:
+        raise Problem("--gguf is for --dev; a plain worker asks Ollama")
+    if options.task_queue and (options.dev or options.role is not Role.compute):
+        raise Problem(
+            "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
+        )
+    settings = None if options.task_queue else load_settings(options.settings)
+    files = None if options.role is Role.compute else options.settings
+    if files is not None:
+        check_writable(files)
+    if options.dev:
+        _make_folder(options.state_dir)
+    model = None
+    if options.role is not Role.files:
+        models = settings.models if settings else None
+        model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
+    queue = settings.system.task_queue if settings else options.task_queue or ""
+    return Plan(options, queue, settings, files, model)
+
+
+def _make_folder(state_dir: Path) -> None:
+    try:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=state_dir).close()
+    except OSError as error:
+        raise Problem(
+            f"{state_dir} cannot be written ({error.strerror}); choose another folder with --state-dir"
+        ) from None
+
+
+async def host(plan: Plan) -> None:
+    """Run until a signal. What is entered last is left first: workers, model, server."""
+    _cancel_on_signals()
+    async with AsyncExitStack() as stack:
+        client, web_ui = await stack.enter_async_context(_temporal(plan.options))
+        backend = None
+        if plan.model is not None:
+            backend = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
+        await stack.enter_async_context(
+            running_workers(client, plan.task_queue, backend=backend, settings=plan.files)
+        )
+        await _wake_and_watch(plan, client, web_ui, backend)
+
+
+async def _wake_and_watch(
+    plan: Plan, client: Client, web_ui: str | None, backend: ModelBackend | None
+) -> None:
+    settings, models = plan.settings, _models(plan.settings)
+    answers = backend.describe(*models) if backend else ""
+    if plan.options.dev and settings is not None:
+        await start_image(client, settings, answers)
+        embedded = backend is not None and backend.kind == "embedded"
+        image_id = settings.system.image_id
+        show_image(Awake(client, image_id, plan.options.settings, web_ui, answers, embedded))
+    else:
+        show_worker(client, plan.task_queue, plan.options.role)
+    if plan.files is not None and settings is not None:
+        await SettingsWatcher(client, settings.system.image_id, plan.files, answers).run()
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def _temporal(options: Options) -> AsyncIterator[tuple[Client, str | None]]:
+    """A client of the Temporal server, and where its Web UI is if that is known."""
+    if options.dev and not is_configured():
+        async with run_dev_server(options.state_dir, options.port, options.ui_port) as (server, client):
+            yield client, server.web_ui
+    else:
+        client = await connect()
+        await ensure_search_attributes(client)
+        yield client, known_web_ui(target(client), options.state_dir)
+
+
+def _models(settings: Settings | None) -> list[str]:
+    models = settings and settings.models
+    return [models.alfred, models.babs, models.brick, models.robin] if models else []
+
+
+def _cancel_on_signals() -> None:
+    """Let Ctrl-C and SIGTERM cancel this task. Stopping takes seconds; one more skips what is waited for."""
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    def stop() -> None:
+        print("Stopping ...", file=sys.stderr)
+        if task is not None:
+            task.cancel()
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signum, stop)
+
+
+def main(
+    *,
+    dev: Annotated[
+        bool, typer.Option("--dev", help="Bring what is missing: Temporal server, model, image.")
+    ] = False,
+    settings: Annotated[Path, typer.Option(help="The settings file.")] = SETTINGS,
+    role: Annotated[
+        Role, typer.Option(help="Think (compute), handle the settings file (files), or all.")
+    ] = Role.all,
+    task_queue: Annotated[
+        str | None, typer.Option(help="With --role compute: the task queue, instead of a settings file.")
+    ] = None,
+    no_embedded_model: Annotated[
+        bool,
+        typer.Option("--no-embedded-model", help="With --dev: no model of our own where Ollama is missing."),
+    ] = False,
+    gguf: Annotated[
+        Path | None, typer.Option(help="With --dev: embed this model file, whether Ollama is there or not.")
+    ] = None,
+    port: Annotated[
+        int, typer.Option(help="With --dev: the port of our own Temporal server.", min=1, max=64_535)
+    ] = 7233,
+    ui_port: Annotated[
+        int | None,
+        typer.Option(
+            help="With --dev: the port of its Web UI.", show_default="port + 1000", min=1, max=65_535
+        ),
+    ] = None,
+    state_dir: Annotated[Path, typer.Option(help="With --dev: where data and logs are kept.")] = STATE_DIR,
+) -> None:
+    """Host a living image: its workflows, its personas and its settings file.
+
+    The Temporal server is the one that TEMPORAL_ADDRESS or the Temporal profile names. Where none is named,
+    --dev starts one. Exit code 0: stopped by Ctrl-C or SIGTERM. 2: could not start; one sentence says why.
+    """
+    options = Options(
+        dev=dev,
+        settings=settings,
+        role=role,
+        task_queue=task_queue,
+        embedded_model=dev and not no_embedded_model,
+        gguf=gguf,
+        port=port,
+        ui_port=port + 1000 if ui_port is None else ui_port,
+        state_dir=state_dir,
+    )
+    configure_logs()
+    # Until the event loop takes over, SIGTERM is what Ctrl-C is: a download then ends tidily as well.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        asyncio.run(host(prepare(options)))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        leave(0)
+    except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable, WeightsUnavailable) as problem:
+        print(problem, file=sys.stderr)
+        leave(2)
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(main)
+    app()
