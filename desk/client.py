@@ -1,0 +1,280 @@
+"""One living image and its children, as the commands reach them: typed answers or a Problem.
+
+They are reached by the names of their messages, as from any other program.
+"""
+
+import asyncio
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateStage,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.settings import SettingsUnreadable, load_settings
+from configuration import InvalidSettings
+from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
+from messages import (
+    Amendment,
+    Decision,
+    DialogueResult,
+    ImageStatus,
+    LoopConcluded,
+    LoopReceipt,
+    PerformanceLog,
+    ProposalView,
+    Reason,
+    ReloadReceipt,
+    ReloadSettings,
+    Request,
+    SubmitTask,
+    TaskReceipt,
+    TaskView,
+    Transcript,
+)
+from runtime.connection import connect, inbox_url
+from runtime.dev_server import known_web_ui
+from runtime.image import start_image
+from runtime.places import SETTINGS, STATE_DIR
+from runtime.problems import Problem
+
+# Where there is no settings file at all, as on a machine that only talks to a server elsewhere.
+DEFAULT_IMAGE = "living-image"
+# A worker answers in milliseconds; one that was just restarted may have a long history to read first.
+ANSWER_WITHIN = timedelta(seconds=15)
+# Carrying out what was accepted takes a few file operations, tried again for half a minute.
+CARRY_OUT_WITHIN = timedelta(seconds=60)
+
+Answer = TypeVar("Answer")
+
+
+class Desk:
+    """The image `image_id` on a server; everything here raises Problem."""
+
+    def __init__(self, client: Client, image_id: str) -> None:
+        self._client = client
+        self.image_id = image_id
+        self.server = client.service_client.config.target_host
+        self._image: WorkflowHandle[Any, Any] = client.get_workflow_handle(image_id)
+
+    @classmethod
+    async def open(cls, image_id: str | None, settings: Path | None) -> Self:
+        named = image_id or image_named_in(settings)
+        return cls(await connect(), named)
+
+    @property
+    def inbox(self) -> str | None:
+        """The Web UI's list of what waits for a person, where the Web UI is known."""
+        web_ui = known_web_ui(self.server, STATE_DIR)
+        return web_ui and inbox_url(web_ui, self._client.namespace)
+
+    # --- the image ---
+
+    async def start(self, settings: Path | None) -> bool:
+        """Start the image; false when it lives already."""
+        path = settings or SETTINGS
+        try:
+            values = load_settings(path)
+        except (InvalidSettings, SettingsUnreadable) as error:
+            raise Problem(str(error)) from None
+        if values.system.image_id != self.image_id:
+            raise Problem(
+                f"{path} is the settings file of {values.system.image_id!r}, not of {self.image_id!r}. "
+                "Change its [system] image_id, or name another file with --settings"
+            )
+        with in_plain_words(self.server, self._the_image):
+            lived = await self._lives()
+            await start_image(self._client, values)
+        return not lived
+
+    async def _lives(self) -> bool:
+        try:
+            description = await self._image.describe(rpc_timeout=ANSWER_WITHIN)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise
+        return description.status is WorkflowExecutionStatus.RUNNING
+
+    async def status(self) -> ImageStatus:
+        return await self._ask_image("status", ImageStatus)
+
+    async def ended(self) -> str:
+        """How the image's workflow ended, in Temporal's word, or nothing while it runs."""
+        with in_plain_words(self.server, self._the_image):
+            status = (await self._image.describe(rpc_timeout=ANSWER_WITHIN)).status
+        return "" if status in (None, WorkflowExecutionStatus.RUNNING) else status.name.lower()
+
+    async def tasks(self) -> list[TaskView]:
+        return await self._ask_image("tasks", list[TaskView])
+
+    async def logs(self) -> list[PerformanceLog]:
+        return await self._ask_image("performance_logs", list[PerformanceLog])
+
+    async def amendments(self) -> list[Amendment]:
+        return await self._ask_image("amendments", list[Amendment])
+
+    async def submit(self, request: SubmitTask) -> TaskReceipt:
+        return await self._tell_image("submit_task", request, TaskReceipt)
+
+    async def reflect(self, request: Reason) -> LoopReceipt:
+        return await self._tell_image("reflect", request, LoopReceipt)
+
+    async def reload(self) -> ReloadReceipt:
+        return await self._tell_image("reload_settings", ReloadSettings(), ReloadReceipt)
+
+    async def pause(self, request: Reason) -> ImageStatus:
+        return await self._tell_image("pause", request, ImageStatus)
+
+    async def resume(self, request: Reason) -> ImageStatus:
+        return await self._tell_image("resume", request, ImageStatus)
+
+    async def retire(self, request: Reason) -> ImageStatus:
+        return await self._tell_image("retire", request, ImageStatus)
+
+    async def until_ended(self) -> None:
+        """Wait for the image's workflow to complete, however long its last tasks take."""
+        try:
+            with in_plain_words(self.server, self._the_image):
+                await self._image.result()
+        except WorkflowFailureError as error:
+            raise Refused(f"{self.image_id} ended otherwise. {failure(error)}") from None
+
+    # --- its tasks ---
+
+    async def task(self, task_id: str) -> tuple[TaskView | None, int]:
+        """A task as the image knows it, and its place in the queue (0: not in the queue)."""
+        tasks = await self.tasks()
+        queued = [task.task_id for task in tasks if task.phase == "queued"]
+        view = next((task for task in tasks if task.task_id == task_id), None)
+        return view, queued.index(task_id) + 1 if task_id in queued else 0
+
+    async def result(self, task_id: str) -> DialogueResult | None:
+        """Wait for the end of a task's dialogue; None when there is no dialogue (yet).
+
+        Raises Refused, with type and reason, when the task failed.
+        """
+        try:
+            with in_plain_words(self.server, self._the_task(task_id)):
+                try:
+                    return await self._dialogue(task_id).result()
+                except RPCError as error:
+                    if error.status is RPCStatusCode.NOT_FOUND:
+                        return None
+                    raise
+        except WorkflowFailureError as error:
+            raise Refused(f"Task {task_id} failed. {failure(error)}") from None
+
+    async def transcript(self, task_id: str) -> Transcript:
+        return await self._ask(self._dialogue(task_id), "transcript", Transcript, self._the_task(task_id))
+
+    def _dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
+        workflow_id = f"{self.image_id}/task/{task_id}"
+        return self._client.get_workflow_handle(workflow_id, result_type=DialogueResult)
+
+    def _the_task(self, task_id: str) -> Addressee:
+        return Addressee(f"task {task_id}", no_task(self.image_id, task_id))
+
+    # --- its loops ---
+
+    def loop_id(self, given: str) -> str:
+        """The full id of a loop given as `3`, `loop/3` or in full."""
+        number = given.removeprefix(f"{self.image_id}/").removeprefix("loop/")
+        return f"{self.image_id}/loop/{number}"
+
+    async def pending(self) -> list[ProposalView]:
+        """The proposals that wait for a person."""
+        loops = (await self.status()).waiting_loops
+        views = await asyncio.gather(*(self.proposal(loop) for loop in loops))
+        return [view for view in views if view.state == "pending"]
+
+    async def proposal(self, loop_id: str) -> ProposalView:
+        missing = Unknown(f"There is no loop {loop_id} at {self.server}. See: python starter.py amendments")
+        return await self._ask(self._loop(loop_id), "proposal", ProposalView, Addressee(loop_id, missing))
+
+    async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
+        ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
+        return await self._tell(
+            self._loop(loop_id), "decide", decision, LoopConcluded, Addressee(loop_id, ended)
+        )
+
+    def _loop(self, loop_id: str) -> WorkflowHandle[Any, Any]:
+        return self._client.get_workflow_handle(loop_id)
+
+    # --- how to talk ---
+
+    @property
+    def _the_image(self) -> Addressee:
+        name = f"living image {self.image_id!r}"
+        missing = Unknown(f"No {name} runs at {self.server}. Start it: python starter.py start")
+        return Addressee(f"the {name}", missing)
+
+    async def _ask_image(self, query: str, answer: type[Answer]) -> Answer:
+        return await self._ask(self._image, query, answer, self._the_image)
+
+    async def _ask(
+        self, handle: WorkflowHandle[Any, Any], query: str, answer: type[Answer], to: Addressee
+    ) -> Answer:
+        with in_plain_words(self.server, to):
+            result: Answer = await handle.query(query, result_type=answer, rpc_timeout=ANSWER_WITHIN)
+        return result
+
+    async def _tell_image(self, update: str, request: Request, answer: type[Answer]) -> Answer:
+        return await self._tell(self._image, update, request, answer, self._the_image)
+
+    async def _tell(
+        self,
+        handle: WorkflowHandle[Any, Any],
+        update: str,
+        request: Request,
+        answer: type[Answer],
+        to: Addressee,
+    ) -> Answer:
+        with in_plain_words(self.server, to):
+            accepted = await handle.start_update(
+                update,
+                request,
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                result_type=answer,
+                rpc_timeout=ANSWER_WITHIN,
+            )
+            try:
+                async with asyncio.timeout(CARRY_OUT_WITHIN.total_seconds()):
+                    result: Answer = await accepted.result()
+            except TimeoutError:
+                raise Problem(
+                    f"{to.name} has taken this and is still at work on it. "
+                    "Does a worker with --role files run? See: python starter.py status"
+                ) from None
+        return result
+
+
+def no_task(image_id: str, task_id: str) -> Unknown:
+    return Unknown(f"{image_id} has no task {task_id}. See: python starter.py tasks")
+
+
+def image_named_in(settings: Path | None) -> str:
+    """The [system] image_id of a settings file, whatever else the file says.
+
+    A file that the image refuses must not keep a person from asking the image why.
+    """
+    path = settings or SETTINGS
+    try:
+        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
+    except FileNotFoundError:
+        if settings is None:
+            return DEFAULT_IMAGE
+        raise Problem(f"There is no file {path}. Correct --settings, or name the image: --image ID") from None
+    except (OSError, ValueError) as error:
+        raise Problem(f"{path} cannot be read: {error}. Repair it, or name the image: --image ID") from None
+    match values:
+        case {"system": {"image_id": str(name)}}:
+            return name
+    raise Problem(f"{path} has no [system] image_id. Add it, or name the image: --image ID")

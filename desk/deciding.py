@@ -1,0 +1,82 @@
+"""A person's decision on a proposal: find it, show it, ask, send the verdict bound to what was shown."""
+
+import signal
+import sys
+import tomllib
+
+import typer
+from rich.console import Console
+
+from configuration import Value
+from desk import rendering
+from desk.client import Desk
+from desk.problems import Interrupted, Refused
+from messages import Decision, LoopConcluded, ProposalView
+from runtime.problems import Problem
+
+
+async def find_proposal(desk: Desk, loop: str | None) -> ProposalView:
+    """The proposal of a loop, or the only one that waits.
+
+    Raises Refused where none waits, Problem where several do.
+    """
+    if loop is not None:
+        return await desk.proposal(desk.loop_id(loop))
+    pending = await desk.pending()
+    if not pending:
+        raise Refused(
+            f"No proposal of {desk.image_id} waits for a person. Past ones: python starter.py amendments"
+        )
+    if len(pending) > 1:
+        names = ", ".join(view.loop_id for view in pending)
+        raise Problem(f"Several proposals wait: {names}. Say which one")
+    return pending[0]
+
+
+def read_changes(settings: list[str]) -> dict[str, Value]:
+    """The person's own values, from `key=value` with values as in TOML."""
+    changes: dict[str, Value] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        try:
+            value = tomllib.loads(f"value = {text.strip()}")
+        except tomllib.TOMLDecodeError:
+            value = {}
+        if not (key.strip() and equals and set(value) == {"value"} and isinstance(value["value"], Value)):
+            raise Problem(
+                f"--set {setting!r} cannot be read. Write key=value with a value as in settings.toml, "
+                "such as autopoiesis.max_turns=5"
+            )
+        changes[key.strip()] = value["value"]
+    return changes
+
+
+async def decide(
+    desk: Desk, view: ProposalView, decision: Decision, console: Console, ask: bool
+) -> LoopConcluded:
+    """Show the proposal, ask the person if wanted, and send the decision bound to what was shown."""
+    if view.state != "pending":
+        by = f" by {view.decided_by}" if view.decided_by else ""
+        raise Refused(f"{view.loop_id} has nothing to decide: {view.state}{by}. {view.reason}".strip())
+    console.print(rendering.proposal(view))
+    for key, value in decision.changes.items():
+        console.print(rendering.words(f"Your own value: {key} = {rendering.toml(value)}", "bold"))
+    if ask:
+        confirm(f"{decision.verdict} {view.loop_id}?".capitalize(), f"{decision.verdict}")
+    return await desk.decide(view.loop_id, decision.model_copy(update={"proposal_digest": view.digest}))
+
+
+def confirm(question: str, verb: str) -> None:
+    """Ask the person. Raises Refused on a no, Interrupted on Ctrl-C, Problem where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise Problem(f"There is no terminal to ask at. Add --yes to {verb} without being asked")
+    # asyncio's own handler would note the Ctrl-C and let the prompt go on waiting.
+    asyncios = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        agreed = typer.confirm(question, err=True)
+    except typer.Abort:
+        raise Interrupted("Nothing was done") from None
+    finally:
+        signal.signal(signal.SIGINT, asyncios)
+    if not agreed:
+        raise Refused("Nothing was done")

@@ -1,0 +1,278 @@
+"""How the desk shows things: rich renderables of messages, and plain JSON.
+
+Text from models, people and files goes through `words`: it never reaches the terminal as markup or as a
+control code.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from configuration import Value
+from messages import (
+    Amendment,
+    Change,
+    DialogueResult,
+    Dissonance,
+    ImageStatus,
+    LoopConcluded,
+    PerformanceLog,
+    ProposalView,
+    TaskView,
+    Turn,
+    as_json,
+)
+from workflows.details import _visible as visible
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+PHASE_STYLES = {"active": "green", "paused": "yellow", "running": "cyan", "queued": "dim"}
+STATE_STYLES = {
+    "approved": "green",
+    "adopted": "green",
+    "converged": "green",
+    "pending": "yellow",
+    "stale": "yellow",
+    "failed": "red",
+    "rejected": "red",
+    "refused": "red",
+}
+DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
+
+
+def words(text: object, style: str = "") -> Text:
+    """Any text as itself, of whatever length."""
+    return Text(visible(str(text)), style=style, overflow="fold")
+
+
+def print_json(value: Any) -> None:
+    # Escaped to ASCII: a terminal must not act on what a model said, whatever its encoding.
+    print(json.dumps(as_json(value), indent=2), flush=True)
+
+
+def moment(when: datetime | None) -> str:
+    """A date and time where the person is."""
+    return when.astimezone().strftime("%Y-%m-%d %H:%M") if when else ""
+
+
+def dissonance(said: Dissonance) -> Text:
+    if said.value is None:
+        return words(f"none given ({said.missing})" if said.missing else "none given", "yellow")
+    return words(f"{said.value:.2f} ({(said.label or 'no label').replace('_', ' ')})")
+
+
+def change_line(change: Change) -> str:
+    return f"{change.key}: {toml(change.old)} → {toml(change.new)}"
+
+
+def changes(of: Iterable[Change]) -> Text:
+    return words("\n".join(change_line(change) for change in of))
+
+
+# --- the image ---
+
+
+def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
+    rows: dict[str, Text] = {
+        "image": words(image.image_id, "bold"),
+        "phase": _styled(f"{image.phase} (its workflow is {ended})" if ended else image.phase),
+        "model": words(image.model_backend or "none has answered yet"),
+        "tasks": words(
+            f"{image.running} running, {image.queued} queued, "
+            f"{image.finished} finished, {image.failed} of these failed"
+        ),
+        "logs in the window": words(image.window),
+        "next look at the logs": words(moment(image.next_look_at) or "not planned"),
+        "open loops": words("\n".join(image.waiting_loops) or "none"),
+        "settings": words(f"revision {image.revision}, digest {image.digest}"),
+        "alive since": words(f"{moment(image.started_at)}, now in run {image.runs}"),
+    }
+    # Never broken into lines, so that it can be clicked and copied whole.
+    link = words(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
+    link.no_wrap, link.overflow = True, "ignore"
+    parts: list[RenderableType] = [_fields(rows), link]
+    if image.settings_problem:
+        parts.append(words(f"settings.toml was refused: {image.settings_problem}", "red"))
+    if image.set_aside:
+        aside = _table("when", "message", "why", "what", title="Set aside: messages that did not validate")
+        for item in image.set_aside:
+            aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
+        parts.append(aside)
+    return Group(*parts)
+
+
+def tasks(views: list[TaskView]) -> RenderableType:
+    table = _table("task", "phase", "outcome", "given at", "question")
+    for view in views:
+        question = words(view.task)
+        if view.failure:
+            question.append_text(words(f"\n{view.failure}", "red"))
+        table.add_row(
+            words(view.task_id),
+            _styled(view.phase),
+            _styled(view.outcome or ""),
+            moment(view.submitted_at),
+            question,
+        )
+    return table if views else Text("No tasks yet.")
+
+
+def logs(window: list[PerformanceLog]) -> RenderableType:
+    table = _table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "settings", "finished at")
+    for log in window:
+        final = log.final_dissonance
+        table.add_row(
+            words(log.task_id),
+            _styled(log.outcome),
+            Text("none given", "yellow") if final is None else f"{final:.2f}",
+            str(log.turn_count),
+            f"{log.seconds:.1f}",
+            f"{log.tokens_in} in, {log.tokens_out} out",
+            words(log.settings_digest),
+            moment(log.finished_at),
+        )
+    return table if window else Text("No logs in the window.")
+
+
+def amendments(ledger: list[Amendment]) -> RenderableType:
+    table = _table("revision", "when", "state", "changes", "by")
+    for entry in ledger:
+        by = ", ".join(part for part in (entry.decided_by, entry.loop_id or entry.source) if part)
+        remarks = [remark for remark in (entry.comment, entry.reason) if remark]
+        table.add_row(
+            str(entry.revision),
+            moment(entry.decided_at),
+            _styled(entry.state),
+            changes(entry.changes),
+            words("\n".join([by, *remarks])),
+        )
+    return table if ledger else Text("No amendments yet: the settings are those the image was started with.")
+
+
+# --- a task ---
+
+
+def turn(said: Turn) -> RenderableType:
+    return Group(
+        Text(f"Turn {said.turn}", "bold"),
+        spoken("BRICK", said.thesis),
+        spoken("ROBIN", said.antithesis),
+        Text("  dissonance: ").append_text(dissonance(said.dissonance)),
+        Text(),
+    )
+
+
+def spoken(persona: str, text: str) -> RenderableType:
+    return Group(Text(f"  {persona}", "cyan"), Padding(words(text), (0, 0, 0, 4), expand=False))
+
+
+def result(of: DialogueResult) -> RenderableType:
+    turns = _table("turn", "dissonance")
+    for number, said in enumerate(of.dissonance, 1):
+        turns.add_row(str(number), dissonance(said))
+    facts = {
+        "task": words(of.task_id),
+        "outcome": _styled(of.outcome),
+        "model": words(of.model_backend),
+        "settings": words(f"revision {of.revision}, digest {of.log.settings_digest}"),
+        "took": words(f"{of.log.seconds:.1f} s, {of.log.tokens_in} tokens in, {of.log.tokens_out} out"),
+    }
+    return Group(Text("Synthesis", "bold"), words(of.synthesis), Text(), turns, _fields(facts))
+
+
+# --- a proposal ---
+
+
+def proposals(pending: list[ProposalView]) -> RenderableType:
+    table = _table("loop", "would change", "expires", "proposed by")
+    for view in pending:
+        table.add_row(words(view.loop_id), changes(view.changes), moment(view.expires_at), words(view.source))
+    if not pending:
+        return Text("No proposal waits for a person.")
+    return Group(table, Text("\nIn full: python starter.py show. To decide: approve or reject.", "dim"))
+
+
+def proposal(view: ProposalView) -> RenderableType:
+    facts = {
+        "loop": words(view.loop_id, "bold"),
+        "state": _styled(view.state),
+        "reason": words(view.reason),
+        "decided by": words(view.decided_by),
+        "comment": words(view.comment),
+        "digest": words(view.digest),
+        "proposed by": words(view.source),
+        "expires": words(moment(view.expires_at)),
+    }
+    parts: list[RenderableType] = [_fields({name: value for name, value in facts.items() if value})]
+    if view.changes:
+        parts += [
+            Text("\nThe change to settings.toml", "bold"),
+            diff(view.diff),
+            Text("\nWhy", "bold"),
+            words(view.justification),
+            Text("\nWhat to expect", "bold"),
+            words(view.expected_effect),
+            Text("\nEvidence", "bold"),
+            _evidence(view.evidence),
+        ]
+    return Group(*parts)
+
+
+def diff(text: str) -> RenderableType:
+    return Group(*(words(line, DIFF_STYLES.get(line[:1], "")) for line in text.splitlines()))
+
+
+def conclusion(of: LoopConcluded) -> RenderableType:
+    """How a loop ended, with what holds now or why not."""
+    line = _styled(of.state.replace("_", " "))
+    line.append_text(words(f": {of.loop_id}", "default"))
+    if of.decided_by:
+        line.append_text(words(f", by {of.decided_by}", "default"))
+    parts: list[RenderableType] = [line]
+    if of.state == "approved":
+        parts += [
+            Text("settings.toml was rewritten:"),
+            Padding(changes(of.changes), (0, 0, 0, 2), expand=False),
+        ]
+    if of.reason:
+        parts.append(words(of.reason))
+    return Group(*parts)
+
+
+def _evidence(figures: Mapping[str, Value | None]) -> RenderableType:
+    return _fields({name: words("unknown" if figure is None else figure) for name, figure in figures.items()})
+
+
+# --- parts ---
+
+
+def _styled(word: str) -> Text:
+    """A state or phase in its colour."""
+    return words(word, {**PHASE_STYLES, **STATE_STYLES}.get(word.split(" ", maxsplit=1)[0], ""))
+
+
+def _table(*columns: str, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _fields(rows: Mapping[str, Text]) -> Table:
+    table = _table("", "")
+    table.show_header = False
+    for name, value in rows.items():
+        table.add_row(words(name, "dim"), value)
+    return table
+
+
+def toml(value: Value) -> str:
+    # JSON and TOML write these types alike, up to escapes that no key needs.
+    return json.dumps(value, ensure_ascii=False)

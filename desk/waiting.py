@@ -1,0 +1,103 @@
+"""Waiting for what takes its time, and telling the person meanwhile how it goes."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+
+import durationpy
+from rich.console import Console
+from rich.status import Status
+
+from desk import rendering
+from desk.client import Desk, no_task
+from desk.problems import Interrupted, Refused, Unknown
+from messages import DialogueResult, ProposalView, Transcript
+from runtime.problems import Problem
+
+# A persona speaks for seconds to minutes; looking more often would only load the worker.
+LOOK_EVERY_SECONDS = 1.0
+
+
+class TaskWatch:
+    """One task until its end, told on `console`; with `follow`, all that is said as it comes."""
+
+    def __init__(self, desk: Desk, task_id: str, console: Console, follow: bool) -> None:
+        self._desk = desk
+        self._task_id = task_id
+        self._console = console
+        self._follow = follow
+        self._shown = Transcript(task_id=task_id, task="")
+        self._place = 0
+
+    async def result(self, timeout: timedelta | None) -> DialogueResult:
+        """Raises Refused when the task failed, Interrupted on Ctrl-C, Problem when the time is over."""
+        goes_on = f"The task goes on; wait for it again: python starter.py ask --task-id {self._task_id}"
+        try:
+            async with asyncio.timeout(timeout.total_seconds() if timeout else None):
+                with self._console.status("The task is on its way") as status:
+                    while (result := await self._await_dialogue(status)) is None:
+                        await self._wait_in_queue()
+                    return result
+        except asyncio.CancelledError:
+            raise Interrupted(goes_on) from None
+        except (Refused, Unknown):
+            raise
+        except Problem as problem:
+            raise Problem(f"{problem}. {goes_on}") from None
+        except TimeoutError:
+            within = durationpy.to_str(timeout or timedelta())
+            raise Problem(f"No result within {within}. {goes_on}") from None
+
+    async def _await_dialogue(self, status: Status) -> DialogueResult | None:
+        """The dialogue's result, or None while the task waits for its dialogue."""
+        waiting = asyncio.create_task(self._desk.result(self._task_id))
+        try:
+            while not waiting.done():
+                await asyncio.wait({waiting}, timeout=LOOK_EVERY_SECONDS)
+                if self._follow or self._console.is_terminal:
+                    await self._look(status)
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    async def _look(self, status: Status) -> None:
+        # A worker that is just being restarted is no reason to stop waiting.
+        with contextlib.suppress(Problem):
+            transcript = await self._desk.transcript(self._task_id)
+            if self._follow:
+                self._show_news(transcript)
+            if transcript.speaking:
+                status.update(rendering.words(transcript.speaking))
+
+    def _show_news(self, now: Transcript) -> None:
+        shown, self._shown = self._shown, now
+        if now.plan and not shown.plan:
+            self._console.print(rendering.spoken("ALFRED", now.plan))
+        if now.research and not shown.research:
+            self._console.print(rendering.spoken("BABS", now.research))
+        for turn in now.turns[len(shown.turns) :]:
+            self._console.print(rendering.turn(turn))
+
+    async def _wait_in_queue(self) -> None:
+        task, place = await self._desk.task(self._task_id)
+        if task is None:
+            raise no_task(self._desk.image_id, self._task_id)
+        if task.phase == "finished":
+            # It may have come to its end since the last look; without a dialogue it never will.
+            if await self._desk.result(self._task_id) is None:
+                raise Refused(f"Task {self._task_id} failed. {task.failure}")
+            return
+        if place and place != self._place:
+            self._console.print(rendering.words(f"Task {self._task_id} waits in the queue, place {place}."))
+        self._place = place
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
+async def until_settled(desk: Desk, loop_id: str) -> ProposalView:
+    """Wait until a loop has a proposal to decide on, or has ended."""
+    with rendering.err.status(f"{loop_id} looks at the logs"):
+        while True:
+            view = await desk.proposal(loop_id)
+            if view.state not in ("analysing", "rewriting"):
+                return view
+            await asyncio.sleep(LOOK_EVERY_SECONDS)

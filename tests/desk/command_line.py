@@ -1,0 +1,72 @@
+"""`python starter.py ...` as real processes, in a folder with a settings.toml, against a real server."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from pathlib import Path
+from typing import Any, NamedTuple
+
+STARTER = Path(__file__).parents[2] / "starter.py"
+
+
+class Ran(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def sentence(self) -> str:
+        """What a command that came to nothing said: one line, and nothing on stdout."""
+        assert self.out == ""
+        assert len(self.err.splitlines()) == 1, self.err
+        return self.err.strip()
+
+
+class Starter:
+    """Runs commands in `folder`; `address` is that of the Temporal server."""
+
+    def __init__(self, folder: Path, address: str) -> None:
+        self.folder = folder
+        self.address = address
+        self._processes: list[Process] = []
+
+    async def __call__(self, *arguments: str, stdin: bytes | None = None) -> Ran:
+        return await self.end(await self.begin(*arguments, stdin=DEVNULL if stdin is None else PIPE), stdin)
+
+    async def each(self, *commands: list[str]) -> list[Ran]:
+        """Several commands at once."""
+        return await asyncio.gather(*(self(*command) for command in commands))
+
+    async def begin(self, *arguments: str, stdin: int = DEVNULL) -> Process:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LOGNAME": "marie",
+            "COLUMNS": "200",
+            "TEMPORAL_ADDRESS": self.address,
+        }
+        command = (sys.executable, str(STARTER), *arguments)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=stdin, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=environment
+        )
+        self._processes.append(process)
+        return process
+
+    async def end(self, process: Process, stdin: bytes | None = None) -> Ran:
+        out, err = await process.communicate(stdin)
+        assert process.returncode is not None
+        return Ran(process.returncode, out.decode(), err.decode())
+
+    def stop_all(self) -> None:
+        for process in self._processes:
+            if process.returncode is None:
+                process.send_signal(signal.SIGKILL)

@@ -1,0 +1,15 @@
+"""The command line of the world's own image."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.desk.command_line import Starter
+from tests.world import World
+
+
+@pytest.fixture
+async def starter(world: World) -> AsyncIterator[Starter]:
+    running = Starter(world.file.parent, world.client.service_client.config.target_host)
+    yield running
+    running.stop_all()
