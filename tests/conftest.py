@@ -1,5 +1,6 @@
 """A real Temporal dev server, real workers on real files, and a scripted Ollama server at the wire."""
 
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -53,3 +54,10 @@ async def world(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIter
     """A living image with its workers, its own settings.toml and the scripted Ollama server."""
     async with World(client, ollama, tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def free_ports() -> tuple[int, int]:
+    """Two ports that are free now, for a server that cannot choose its own."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]

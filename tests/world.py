@@ -54,19 +54,16 @@ async def exists(handle: WorkflowHandle[Any, Any]) -> bool:
     return True
 
 
-class World:
-    """`settings` overrides keys of the shipped settings.toml, by dotted key."""
+class Image:
+    """One image and its file, wherever its workers run.
+
+    `settings` overrides keys of the shipped settings.toml, by dotted key; `host` is its model server.
+    """
 
     def __init__(
-        self,
-        client: Client,
-        ollama: FakeOllama,
-        folder: Path,
-        settings: Mapping[str, Value] | None = None,
-        max_cached_workflows: int = 1000,
+        self, client: Client, host: str, folder: Path, settings: Mapping[str, Value] | None = None
     ) -> None:
         self.client = client
-        self.ollama = ollama
         self.name = f"image-{uuid.uuid4().hex[:10]}"
         self.file = folder / "settings.toml"
         self.file.write_text(SETTINGS.read_text())
@@ -74,44 +71,15 @@ class World:
             {
                 "system.image_id": self.name,
                 "system.task_queue": self.name,
-                "models.host": ollama.url,
+                "models.host": host,
                 "cadence.min_logs": 4,
                 "autopoiesis.max_turns": 2,
                 **(settings or {}),
             }
         )
-        self._max_cached_workflows = max_cached_workflows
-        self._compute = AsyncExitStack()
-        self._files = AsyncExitStack()
 
-    async def __aenter__(self) -> Self:
-        await self.start_workers()
+    async def start(self) -> None:
         await start_image(self.client, self.on_file())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.stop_workers()
-
-    async def start_workers(self) -> None:
-        await self.start_files_worker()
-        await self._compute.enter_async_context(
-            running_workers(
-                self.client,
-                self.name,
-                backend=ModelBackend(),
-                max_cached_workflows=self._max_cached_workflows,
-            )
-        )
-
-    async def start_files_worker(self) -> None:
-        await self._files.enter_async_context(running_workers(self.client, self.name, settings=self.file))
-
-    async def stop_files_worker(self) -> None:
-        await self._files.aclose()
-
-    async def stop_workers(self) -> None:
-        await self._compute.aclose()
-        await self.stop_files_worker()
 
     # --- the file ---
 
@@ -190,3 +158,50 @@ class World:
         """A proposal that waits for a person: one turn more, for arguments that ran out of turns."""
         await self.record_logs(4)
         return await self.proposal(await self.reflect())
+
+
+class World(Image):
+    """An image with its workers in this process and a scripted model server."""
+
+    def __init__(
+        self,
+        client: Client,
+        ollama: FakeOllama,
+        folder: Path,
+        settings: Mapping[str, Value] | None = None,
+        max_cached_workflows: int = 1000,
+    ) -> None:
+        super().__init__(client, ollama.url, folder, settings)
+        self.ollama = ollama
+        self._max_cached_workflows = max_cached_workflows
+        self._compute = AsyncExitStack()
+        self._files = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self.start_workers()
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop_workers()
+
+    async def start_workers(self) -> None:
+        await self.start_files_worker()
+        await self._compute.enter_async_context(
+            running_workers(
+                self.client,
+                self.name,
+                backend=ModelBackend(),
+                max_cached_workflows=self._max_cached_workflows,
+            )
+        )
+
+    async def start_files_worker(self) -> None:
+        await self._files.enter_async_context(running_workers(self.client, self.name, settings=self.file))
+
+    async def stop_files_worker(self) -> None:
+        await self._files.aclose()
+
+    async def stop_workers(self) -> None:
+        await self._compute.aclose()
+        await self.stop_files_worker()

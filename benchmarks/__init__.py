@@ -1,0 +1,1 @@
+"""What durability costs: `make bench`. Every figure stands beside a baseline from the same run."""

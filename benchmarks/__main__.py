@@ -1,0 +1,91 @@
+"""Run all measurements against one fresh dev server and print one table."""
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measures import Bench, Row, measure_all
+from runtime.connection import connect
+from runtime.dev_server import DevServer
+from runtime.namespace import ensure_search_attributes
+from tests.processes import ROOT, worker_process
+from tests.world import Image
+
+DELAYS_MS = (0, 200)
+
+
+@contextmanager
+def module_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python -m ...`, killed at the end."""
+    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, cwd=ROOT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@contextmanager
+def fake_ollama(delay_ms: int, script: Path) -> Iterator[str]:
+    """A scripted model server as a process; its answers take `delay_ms`."""
+    arguments = ("--port", "0", "--delay", str(delay_ms / 1000), "--script", str(script))
+    with module_process("tests.fake_ollama", *arguments) as process:
+        assert process.stdout is not None
+        yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
+
+
+@asynccontextmanager
+async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench]:
+    """A server, a model server, an image with its worker, and the baseline's worker."""
+    script = folder / "script.json"
+    # Six calls: plan, research, thesis, antithesis, dissonance, synthesis.
+    script.write_text(json.dumps({"needs_research": True}))
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        ports = one.getsockname()[1], two.getsockname()[1]
+    async with DevServer(folder / "state", *ports) as server:
+        client = await connect(server.address)
+        await ensure_search_attributes(client)
+        with fake_ollama(delay_ms, script) as host:
+            world = Image(client, host, folder, {"cadence.min_logs": 100})
+            await world.start()
+            with module_process("benchmarks.bare", server.address, host):
+                yield Bench(
+                    client, world, lambda: worker_process(world.file, server.address), rounds, delay_ms
+                )
+
+
+async def run(rounds: int) -> list[Row]:
+    rows: list[Row] = []
+    for delay_ms in DELAYS_MS:
+        with tempfile.TemporaryDirectory() as folder:
+            async with bench(Path(folder), delay_ms, rounds) as one:
+                rows += await measure_all(one)
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    table = Table("measured", "this", "bare workflow", "ratio", title="Medians; ratios pair by pair")
+    for row in rows:
+        table.add_row(row.what, row.ours, row.bare, row.ratio)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15, help="pairs of tasks for each figure (15)")
+    arguments = parser.parse_args()
+    os.environ.pop("TEMPORAL_ADDRESS", None)
+    with contextlib.suppress(KeyboardInterrupt):
+        show(asyncio.run(run(arguments.rounds)))

@@ -1,0 +1,242 @@
+"""What is measured, each figure with the bare workflow's beside it."""
+
+import asyncio
+import statistics
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+
+from benchmarks.bare import TASK_QUEUE, BareTask
+from messages import LoopConcluded, TaskReceipt
+from tests.world import Image, until
+from workflows.dialogue import Dialogue
+
+
+@dataclass(frozen=True)
+class Bench:
+    """`worker` starts the image's worker process; the delay is that of one model call."""
+
+    client: Client
+    world: Image
+    worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
+    rounds: int
+    delay_ms: int
+
+
+@dataclass(frozen=True)
+class Row:
+    what: str
+    ours: str
+    bare: str = ""
+    ratio: str = ""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One task of ours and one bare task, run one right after the other. Seconds."""
+
+    ours: float
+    dialogue: float
+    bare: float
+
+
+async def measure_all(bench: Bench) -> list[Row]:
+    """All rows at one delay; those that do not depend on it only at 0 ms."""
+    rows = []
+    with bench.worker():
+        await warm_up(bench)
+        rows += await task_latency(bench)
+        if bench.delay_ms == 0:
+            rows += await histories(bench)
+            rows += await submit_latency(bench)
+            rows += await approval_latency(bench)
+    if bench.delay_ms:
+        rows += await recovery(bench)
+    return rows
+
+
+async def seconds(work: Awaitable[object]) -> float:
+    start = time.perf_counter()
+    await work
+    return time.perf_counter() - start
+
+
+def milliseconds(values: list[float]) -> str:
+    return f"{statistics.median(values) * 1000:.0f} ms ({min(values) * 1000:.0f} to {max(values) * 1000:.0f})"
+
+
+async def bare_task(bench: Bench, name: str) -> WorkflowHandle[BareTask, str]:
+    return await bench.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
+
+
+async def warm_up(bench: Bench) -> None:
+    for number in range(3):
+        await bench.world.ask(f"Warm {number}?")
+        await (await bare_task(bench, f"warm-{number}")).result()
+
+
+async def task_latency(bench: Bench) -> list[Row]:
+    """From handing a task in to its result, ours and bare in turn."""
+    pairs = []
+    for number in range(bench.rounds):
+
+        async def bare(number: int = number) -> None:
+            await (await bare_task(bench, f"task-{bench.delay_ms}-{number}")).result()
+
+        receipts: list[TaskReceipt] = []
+
+        async def ours(number: int = number, receipts: list[TaskReceipt] = receipts) -> None:
+            receipts.append(await bench.world.submit(f"Question {number}?"))
+            await bench.world.result(receipts[0])
+
+        took = await seconds(ours())
+        described = await bench.client.get_workflow_handle(receipts[0].workflow_id).describe()
+        assert described.close_time is not None
+        inside = (described.close_time - described.start_time).total_seconds()
+        pairs.append(Pair(took, inside, await seconds(bare())))
+    return [
+        Row(
+            f"a task of six calls of {bench.delay_ms} ms: {what}",
+            milliseconds(ours_s),
+            milliseconds([pair.bare for pair in pairs]),
+            f"{statistics.median(mine / pair.bare for mine, pair in zip(ours_s, pairs, strict=True)):.2f}",
+        )
+        for what, ours_s in (
+            ("handed in to result", [pair.ours for pair in pairs]),
+            ("its dialogue alone", [pair.dialogue for pair in pairs]),
+        )
+    ] + [
+        Row(
+            f"overhead for each call of {bench.delay_ms} ms (dialogue alone)",
+            milliseconds([pair.dialogue / 6 - bench.delay_ms / 1000 for pair in pairs]),
+            milliseconds([pair.bare / 6 - bench.delay_ms / 1000 for pair in pairs]),
+        )
+    ]
+
+
+async def histories(bench: Bench) -> list[Row]:
+    """Events and bytes of a dialogue of one turn, of each further turn, and of the bare task."""
+    world = bench.world
+    world.edit({"autopoiesis.convergence_threshold": 0.05})
+    sizes = []
+    for turns in (1, 3):
+        world.edit({"autopoiesis.max_turns": turns})
+        await world.update("reload_settings", None, dict)
+        receipt = await world.submit(f"How large are {turns} turns?")
+        await world.result(receipt)
+        sizes.append(await _size(bench, receipt.workflow_id))
+    bare = await _size(bench, "task-0-0")
+    before = await _size(bench, world.name)
+    await world.ask("And in the image?")
+    after = await _size(bench, world.name)
+    return [
+        Row(
+            f"history: {unit} for a task of six calls, and each further turn (three calls)",
+            f"{sizes[0][index]:,} and {(sizes[1][index] - sizes[0][index]) / 2:,.0f}",
+            f"{bare[index]:,}",
+            f"{sizes[0][index] / bare[index]:.2f}",
+        )
+        for index, unit in enumerate(("events", "bytes"))
+    ] + [
+        Row(
+            "history of the image: events, bytes for a task",
+            f"{after[0] - before[0]:,}, {after[1] - before[1]:,}",
+        )
+    ]
+
+
+async def _size(bench: Bench, workflow_id: str) -> tuple[int, int]:
+    description = await bench.client.get_workflow_handle(workflow_id).describe()
+    info = description.raw_description.workflow_execution_info
+    return info.history_length, info.history_size_bytes
+
+
+async def submit_latency(bench: Bench) -> list[Row]:
+    """From sending a task to its receipt, against starting a bare workflow."""
+    ours, bare = [], []
+    for number in range(bench.rounds):
+        ours.append(await seconds(bench.world.submit(f"Submitted {number}?")))
+        await until(lambda: _idle(bench.world))
+        name = f"submit-{number}"
+        bare.append(await seconds(bare_task(bench, name)))
+        await bench.client.get_workflow_handle(name).result()
+    return [
+        Row("submit_task to its receipt (bare: start a workflow)", milliseconds(ours), milliseconds(bare))
+    ]
+
+
+async def _idle(world: Image) -> bool:
+    status = await world.status()
+    return status.queued == status.running == 0
+
+
+async def approval_latency(bench: Bench) -> list[Row]:
+    """From an approval to the rewritten file, and to its answer."""
+    world, to_file, to_answer = bench.world, [], []
+    world.edit({"autopoiesis.max_turns": 1})
+    for _ in range(9):
+        await world.update("reload_settings", None, dict)
+        view = await world.pending_proposal()
+        inode = world.file.stat().st_ino
+        start = time.perf_counter()
+        answer = asyncio.create_task(
+            world.loop(view.loop_id).execute_update(
+                "decide", {"verdict": "approve", "approver": "bench"}, result_type=LoopConcluded
+            )
+        )
+        while world.file.stat().st_ino == inode:  # noqa: ASYNC110 (a file has no event)
+            await asyncio.sleep(0.0005)
+        to_file.append(time.perf_counter() - start)
+        assert (await answer).state == "approved"
+        to_answer.append(time.perf_counter() - start)
+    return [
+        Row("an approval to the rewritten settings.toml", milliseconds(to_file)),
+        Row("an approval to its answer", milliseconds(to_answer)),
+    ]
+
+
+async def recovery(bench: Bench) -> list[Row]:
+    """From a new worker being up to the next finished call, after the old one was killed in mid-call."""
+    to_progress = []
+    for number in range(5):
+        with bench.worker() as process:
+            receipt = await bench.world.submit(f"Killed {number}?")
+            dialogue = bench.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
+            await until(partial(_calls_done, dialogue, 2))
+            # Well into the third call.
+            await asyncio.sleep(bench.delay_ms / 2000)
+            process.kill()
+            done = await _count_done(dialogue)
+        with bench.worker():
+            await until(lambda: _polls(bench))
+            to_progress.append(await seconds(until(partial(_calls_done, dialogue, done + 1))))
+            await bench.world.result(receipt)
+    return [Row("SIGKILL in mid-call: new worker up to the next finished call", milliseconds(to_progress))]
+
+
+async def _count_done(handle: WorkflowHandle[Any, Any]) -> int:
+    return sum(
+        [
+            event.HasField("activity_task_completed_event_attributes")
+            async for event in handle.fetch_history_events()
+        ]
+    )
+
+
+async def _calls_done(handle: WorkflowHandle[Any, Any], least: int) -> bool:
+    try:
+        return await _count_done(handle) >= least
+    except Exception:
+        return False
+
+
+async def _polls(bench: Bench) -> bool:
+    """Whether the image answers a query, which only a worker can."""
+    await bench.world.status()
+    return True

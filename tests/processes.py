@@ -1,0 +1,35 @@
+"""Real processes for tests that kill them: a worker, a dev server."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def worker_process(settings: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python worker.py` beside a server that somebody else runs; it is not waited for."""
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)],
+        env={**os.environ, "TEMPORAL_ADDRESS": address},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=settings.parent,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """SIGKILL, and wait until it is gone. Fails if it had ended by itself."""
+    assert process.poll() is None, process.stdout and process.stdout.read().decode()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
