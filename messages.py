@@ -4,7 +4,7 @@ Requests are what people and programs send (unknown fields are refused, so that 
 Everything else lives in histories for years: a field added later needs a default.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -430,8 +430,3 @@ def as_json(value: Any) -> Any:
     if isinstance(value, list):
         return [as_json(item) for item in value]
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
-def epoch() -> datetime:
-    """A moment before every other, for "never"."""
-    return datetime.fromtimestamp(0, tz=UTC)

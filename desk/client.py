@@ -89,19 +89,13 @@ class Desk:
                 f"{path} is the settings file of {values.system.image_id!r}, not of {self.image_id!r}. "
                 "Change its [system] image_id, or name another file with --settings"
             )
-        with in_plain_words(self.server, self._the_image):
-            lived = await self._lives()
-            await start_image(self._client, values)
-        return not lived
-
-    async def _lives(self) -> bool:
         try:
-            description = await self._image.describe(rpc_timeout=ANSWER_WITHIN)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
-            raise
-        return description.status is WorkflowExecutionStatus.RUNNING
+            lives = not await self.ended()
+        except Unknown:
+            lives = False
+        with in_plain_words(self.server, self._the_image):
+            await start_image(self._client, values)
+        return not lives
 
     async def status(self) -> ImageStatus:
         return await self._ask_image("status", ImageStatus)

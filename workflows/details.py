@@ -7,9 +7,10 @@ hide part of a proposal from the person who approves it.
 """
 
 import json
+import re
 import string
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -21,17 +22,23 @@ INBOX = f'<a href="{WORKFLOWS}?query=NeedsHuman%3Dtrue">everything that waits fo
 
 # The UI is quick with pages below 20,000 bytes. These limits keep the fullest page of each kind under that.
 LINE_BYTES = 240
+LINK_BYTES = 160  # an image's name, `/task/` and a task id take 138 at most
 PROSE_BYTES = 2_000
 BLOCK_BYTES = 4_000
 MOST_LINES = 60
+MOST_CHANGES = 8
+MOST_FIGURES = 12
 LATEST = 5
 # The UI shows a summary of at most this length.
 SUMMARY_BYTES = 200
 
-_RED, _GREEN = "#c62828", "#2e7d32"  # readable on the UI's light and dark pages alike
+# Red for "-" and green for "+", escaped; both are readable on the UI's light and dark pages.
+_COLOURS = {"&#45;": "#c62828", "&#43;": "#2e7d32"}
 _BREAK, _NEWLINE = "<br>", "&#10;"  # a real newline could leave a blank line, which would end the HTML
-_ESCAPES = {char: f"&#{ord(char)};" for char in string.punctuation}
+_HALF_AN_ESCAPE = re.compile("&[^;]*$")
+_PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
 _LOOKALIKES = {ord(char): ord(char) + 0xFEE0 for char in "<>{}[]$`\\|*_#~"}  # their full-width forms
+_UNCOMMON = re.compile(r"[^\n\t -~\w]+")
 _CUT = "… cut here; a query shows all of it"
 
 _TITLES = {
@@ -47,28 +54,30 @@ _TITLES = {
 
 def line(text: object, limit: int = LINE_BYTES) -> str:
     """Any text on one line, as itself, cut at `limit` bytes of HTML."""
-    shown, was_cut = _cut(" ".join(str(text)[:limit].split()), limit)
-    return f"<bdi>{_escape(shown)}{'…' * (was_cut or len(str(text)) > limit)}</bdi>"
+    shown, was_cut = _escape(" ".join(str(text)[:limit].split()), limit)
+    return f"<bdi>{shown}{'…' * (was_cut or len(str(text)) > limit)}</bdi>"
 
 
 def prose(text: str, limit: int = PROSE_BYTES) -> str:
     """Any text of many lines, wrapped where the page ends, cut at about `limit` bytes of HTML."""
-    return "<p>" + _BREAK.join(map(_escape, _lines(text, limit))) + "</p>"
+    return "<p>" + _BREAK.join(_escaped_lines(text, limit)) + "</p>"
 
 
 def block(text: str, limit: int = BLOCK_BYTES) -> str:
     """Any text to copy or compare, with its spaces, cut at about `limit` bytes of HTML."""
-    return _preformatted(map(_escape, _lines(text, limit)))
+    return _preformatted(_escaped_lines(text, limit))
 
 
 def diff_block(diff: str) -> str:
     """A unified diff in red and green."""
-    colours = {"+": _GREEN, "-": _RED}
-    shown = []
-    for number, text in enumerate(_lines(diff, BLOCK_BYTES)):
-        colour = colours.get(text[:1]) if number >= 2 else None  # the first two lines name the file
-        shown.append(f'<font color="{colour}">{_escape(text)}</font>' if colour else _escape(text))
-    return _preformatted(shown)
+    lines = _escaped_lines(diff, BLOCK_BYTES)
+    # The first two lines name the file.
+    return _preformatted([*lines[:2], *map(_coloured, lines[2:])])
+
+
+def _coloured(escaped: str) -> str:
+    colour = _COLOURS.get(escaped[:5])
+    return f'<font color="{colour}">{escaped}</font>' if colour else escaped
 
 
 def summary(text: str) -> str:
@@ -85,33 +94,28 @@ def summary(text: str) -> str:
 
 def _visible(text: str) -> str:
     """What hides, reorders or paints over the text around it, replaced by a sign that something was there."""
-    shown, marks = [], 0
-    for char in text:
+    return _UNCOMMON.sub(lambda run: "".join(_signs(run[0])), text)
+
+
+def _signs(run: str) -> Iterator[str]:
+    marks = 0
+    for char in run:
         category = unicodedata.category(char)
         marks = marks + 1 if category in ("Mn", "Me") else 0
-        hidden = category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and char not in "\n\t"
-        shown.append("�" if hidden or marks > 2 else char)
-    return "".join(shown)
+        hidden = category in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        yield "�" if hidden or marks > 2 else char
 
 
-def _escape(text: str) -> str:
-    """Nothing in it is HTML, Markdown or a placeholder any more."""
-    return "".join(_ESCAPES.get(char, char) for char in text)
+def _escape(text: str, limit: int) -> tuple[str, bool]:
+    """A text with nothing in it for HTML, Markdown or the UI to act on, and whether `limit` bytes cut it."""
+    whole = _PUNCTUATION.sub(lambda mark: f"&#{ord(mark[0])};", _visible(text))
+    start = whole.encode()[:limit].decode(errors="ignore")
+    return _HALF_AN_ESCAPE.sub("", start), len(start) < len(whole)
 
 
-def _cut(text: str, limit: int) -> tuple[str, bool]:
-    """As much of a text as takes `limit` bytes when escaped, and whether that leaves something out."""
-    shown = _visible(text)
-    for count, char in enumerate(shown):
-        limit -= len(_ESCAPES.get(char, char).encode())
-        if limit < 0:
-            return shown[:count], True
-    return shown, False
-
-
-def _lines(text: str, limit: int) -> list[str]:
+def _escaped_lines(text: str, limit: int) -> list[str]:
     # No character takes less than a byte, so what is beyond `limit` need not be looked at.
-    start, was_cut = _cut(text[:limit].replace("\r\n", "\n"), limit)
+    start, was_cut = _escape(text[:limit].replace("\r\n", "\n"), limit)
     lines = start.split("\n")
     if was_cut or len(text) > limit or len(lines) > MOST_LINES:
         return [*lines[:MOST_LINES], _CUT]
@@ -139,6 +143,11 @@ def _list(items: Iterable[str], kind: str = "ul") -> str:
     return f"<{kind}>" + "".join(f"<li>{item}</li>" for item in items) + f"</{kind}>"
 
 
+def _more(items: Sized, shown: int) -> str:
+    left_out = len(items) - shown
+    return f"<p>… and {left_out} more; a query shows them all</p>" if left_out > 0 else ""
+
+
 def _table(rows: Iterable[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
     pad = "\u2003"  # the UI's tables have no padding of their own
     titles = "".join(f'<th align="left">{cell}{pad}</th>' for cell in head)
@@ -148,9 +157,8 @@ def _table(rows: Iterable[tuple[str, ...]], head: tuple[str, ...] = ()) -> str:
 
 def _link(workflow_id: str, text: str) -> str:
     address = quote(workflow_id, safe="")
-    if len(address) > LINE_BYTES:
-        return line(text)
-    return f'<a href="{WORKFLOWS}/{address}">{line(text)}</a>'
+    shown = line(text, 160)
+    return shown if len(address) > LINK_BYTES else f'<a href="{WORKFLOWS}/{address}">{shown}</a>'
 
 
 def _moment(at: datetime) -> str:
@@ -171,17 +179,15 @@ def _value(value: object) -> str:
 
 def image_details(state: ImageState) -> str:
     """What the image is, what it does and what it waits for."""
-    waiting = [
-        f"{_link(loop, loop)} has a proposal, or is looking for one" for loop in state.open_loops[:LATEST]
-    ]
+    waiting = [f"{_link(loop, loop)} has a proposal, or is looking for one" for loop in state.open_loops]
     running = [f"{_task(state, task.task_id, task.task)}, running" for task in state.running[-LATEST:]]
     finished = [_finished(state, task) for task in state.finished[-LATEST:]]
     parts = [
         _facts(state),
-        _section("Waits for a person", _list(waiting) or "", f"<p>The inbox: {INBOX}</p>"),
+        _section("Waits for a person", _list(waiting or ["nothing"]), f"<p>The inbox: {INBOX}</p>"),
     ]
     if state.settings_problem:
-        parts.append(_section("settings.toml was refused", prose(state.settings_problem)))
+        parts.append(_section("settings.toml was refused", prose(state.settings_problem, 1_000)))
     if running or finished:
         parts.append(_section("Latest tasks", _list([*running[::-1], *finished[::-1]])))
     if state.amendments:
@@ -202,7 +208,7 @@ def _facts(state: ImageState) -> str:
             ("phase", status.phase),
             ("model", line(status.model_backend or "none has answered yet")),
             ("tasks", f"{tasks}, {status.failed} of them failed"),
-            ("logs to look at", str(status.window)),
+            ("log window", f"{status.window} logs"),
             ("settings", f"revision {status.revision}, digest {status.digest}"),
         ]
     )
@@ -223,18 +229,16 @@ def _amendment(amendment: Amendment) -> str:
     more = len(amendment.changes) - len(changes)
     what = "; ".join(changes) + (f" and {more} more" if more else "")
     who = f" by {line(amendment.decided_by, 120)}" if amendment.decided_by else ""
-    return " ".join(
-        [
-            f"Revision {amendment.revision}, {_moment(amendment.decided_at)}:",
-            f"{amendment.state.replace('_', ' ')}{who}",
-            f"({what})" if what else line(amendment.reason),
-        ]
+    source = _link(amendment.loop_id, amendment.loop_id) if amendment.loop_id else "settings.toml"
+    return (
+        f"Revision {amendment.revision}, {_moment(amendment.decided_at)}, {source}: "
+        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)})"
     )
 
 
 def _aside(item: SetAside) -> str:
     came = f"{_moment(item.at)}, {line(item.what, 80)}"
-    return f"{came}: {line(item.excerpt, 120)} ({line(item.reason, 160)})"
+    return f"{came}: {line(item.excerpt, 80)} ({line(item.reason, 120)})"
 
 
 def _what_to_do() -> str:
@@ -269,7 +273,7 @@ def loop_details(view: ProposalView) -> str:
         return _page(title, *ended)
     pending = view.state == "pending"
     done = view.state in ("approved", "rewriting")
-    changes = _list(map(_change, view.changes[:8]))
+    changes = _list(map(_change, view.changes[:MOST_CHANGES])) + _more(view.changes, MOST_CHANGES)
     return _page(
         title,
         _deadline(view) if pending else "",
@@ -292,10 +296,10 @@ def _deadline(view: ProposalView) -> str:
 
 
 def _evidence(view: ProposalView) -> str:
-    figures = [(line(key, 120), line(_value(value), 120)) for key, value in list(view.evidence.items())[:12]]
-    more = len(view.evidence) - len(figures)
-    rest = f" and {more} more figures, shown by the query <code>proposal</code>" if more else ""
-    return _table(figures) + f"<p>Proposed by {line(view.source)}{rest}.</p>"
+    figures = list(view.evidence.items())[:MOST_FIGURES]
+    rows = [(line(key, 120), line(_value(value), 120)) for key, value in figures]
+    source = f"<p>Proposed by {line(view.source)}.</p>" if view.source else ""
+    return _table(rows) + _more(view.evidence, MOST_FIGURES) + source
 
 
 def _how_to_decide(view: ProposalView) -> str:
@@ -326,6 +330,8 @@ def dialogue_details(transcript: Transcript) -> str:
         parts.append(f"<p>Now: <b>{line(transcript.speaking)}</b></p>")
     if transcript.plan:
         parts.append(_section("ALFRED's plan", prose(transcript.plan, 1_000)))
+    if transcript.research:
+        parts.append(_section("BABS's research", prose(transcript.research, 1_000)))
     if transcript.turns:
         last = transcript.turns[-1]
         turns = [(str(turn.turn), *_dissonance(turn.dissonance)) for turn in transcript.turns]
