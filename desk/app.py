@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -23,7 +23,7 @@ from configuration import Duration
 from desk import rendering
 from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
-from desk.problems import DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
+from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
 from messages import Decision, Reason, SubmitTask
 from runtime.logs import configure_logs
@@ -50,12 +50,18 @@ def command(work: Callable[P, Coroutine[Any, Any, None]]) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
             asyncio.run(work(*args, **options))
         except Problem as problem:
-            rendering.err.print(rendering.words(problem), soft_wrap=True)
-            raise typer.Exit(exit_code(problem)) from None
+            stop(str(problem), exit_code(problem))
+        except UnicodeEncodeError as error:
+            stop(f"{error.object!a} is not text in UTF-8. Type it anew", CANNOT)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     app.command(epilog=EXIT_CODES)(run)
+
+
+def stop(sentence: str, code: int) -> NoReturn:
+    rendering.err.print(rendering.words(sentence), soft_wrap=True)
+    raise typer.Exit(code) from None
 
 
 def read_duration(text: str) -> timedelta:
@@ -344,3 +350,7 @@ def main() -> None:
         app()
     except SystemExit as end:
         leave(end.code if isinstance(end.code, int) else DONE)
+    except OSError as error:
+        sys.stdout = sys.stderr  # what is left in its buffer cannot be written either
+        print(f"The answer could not be written: {error.strerror}", file=sys.stderr)
+        leave(CANNOT)

@@ -64,33 +64,30 @@ class SettingsWatcher:
             await self._news.wait()
             self._news.clear()
             pause = FIRST_PAUSE_SECONDS
-            while not await self._reported():
+            while not await self._reported(first_try=pause == FIRST_PAUSE_SECONDS):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _reported(self) -> bool:
+    async def _reported(self, first_try: bool) -> bool:
         """Whether the image has answered, be it with a refusal."""
+        name = self._path.name
         try:
             receipt = await self._image.execute_update(
                 "reload_settings", self._message, result_type=ReloadReceipt
             )
         except WorkflowUpdateFailedError as refusal:
             reason = getattr(refusal.cause, "message", refusal.cause)
-            log.warning("%s was not adopted, the settings before it hold: %s", self._path.name, reason)
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                log.debug("No image %s lives yet.", self._image.id)
-            else:
-                log.warning("The image could not be told of %s (%s); trying again.", self._path.name, error)
-            return False
+            log.warning("%s was not adopted, the settings before it hold: %s", name, reason)
         except Exception as error:
             # The client turns a cancellation into an error of its own.
             if (task := asyncio.current_task()) is not None and task.cancelling():
                 raise asyncio.CancelledError from error
             # Whatever else it raises while a server goes down and comes back, the watcher goes on.
-            log.warning("The image could not be told of %s (%s); trying again.", self._path.name, error)
+            no_image_yet = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
+            if first_try and not no_image_yet:
+                log.warning("The image could not be told of %s (%s); trying again.", name, error)
             return False
         else:
             if receipt.changed:
-                log.info("%s was adopted as revision %d.", self._path.name, receipt.revision)
+                log.info("%s was adopted as revision %d.", name, receipt.revision)
         return True

@@ -23,7 +23,8 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.settings import SettingsFiles
     from activities.supervision import Children
-    from messages import ClosedChild, DialogueStart, LoopConcluded, LoopStart, SettingsFile, excerpt
+    from messages import ClosedChild, DialogueStart, LoopConcluded, LoopStart, SettingsFile
+    from workflows.details import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.messaging import RETRY_FILES, failure_text, refuse
@@ -70,7 +71,7 @@ class Supervisor:
                 id=workflow_id,
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=excerpt(task.task),
+                static_summary=summary(task.task),
             )
         except WorkflowAlreadyStartedError:
             # Older than the image remembers, but the server does: the same task id is the same task.
@@ -99,7 +100,7 @@ class Supervisor:
                     id=loop_id,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                    static_summary=f"Reflection: {reason}",
+                    static_summary=summary(f"Reflection: {reason}"),
                 )
             except WorkflowAlreadyStartedError:
                 # An earlier image of this name used the number.

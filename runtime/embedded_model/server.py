@@ -225,14 +225,12 @@ def _completion_request(body: dict[str, Any]) -> dict[str, Any]:
         request["max_tokens"] = limit
     match body.get("format"):
         case None | "":
-            pass
+            return request
         case "json":
-            request["response_format"] = {"type": "json_object"}
-        case dict() as schema:
-            request["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": schema},
-            }
+            schema: dict[str, Any] = {"type": "object"}
+        case dict() as given:
+            schema = given
         case other:
             raise HTTPException(400, f'invalid format {other!r}: give "json" or a JSON schema')
-    return request
+    answer_format = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return request | {"response_format": answer_format}

@@ -92,6 +92,7 @@ async def test_bad_input_is_refused_before_anything_is_sent(world: World, starte
         (["approve", "--set", "max_turns"], "--set 'max_turns' cannot be read."),
         (["reject", "--comment", "x" * 401], "comment: "),
         (["status", "--settings", "none.toml"], "There is no file none.toml."),
+        (["status", "--image", "caf\udce9"], "'caf\\udce9' is not text in UTF-8."),
         (["dance"], "No such command"),
     )
     for ran, (command, words) in zip(

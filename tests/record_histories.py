@@ -1,0 +1,265 @@
+"""Records the histories that tests/workflows/test_replay.py replays: `python -m tests.record_histories`.
+
+Real workflows on a real dev server; only the model is scripted. See tests/histories/README.md.
+"""
+
+import asyncio
+import base64
+import getpass
+import json
+import os
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from configuration import Value
+from messages import ImageStatus, ReloadReceipt
+from tests.conftest import SEARCH_ATTRIBUTES, TEMPORAL
+from tests.fake_ollama import FakeOllama, Script
+from tests.workflows.servers import suggest_continue_as_new_after
+from tests.world import World, until
+
+HISTORIES = Path(__file__).parent / "histories"
+OPPOSITE, PARTLY = "opposite", "partly_different"
+
+
+class Recorder(World):
+    """An image under a fixed name, whose histories go into tests/histories."""
+
+    def __init__(
+        self, client: Client, ollama: FakeOllama, folder: Path, name: str, settings: dict[str, Value]
+    ) -> None:
+        super().__init__(client, ollama, folder)
+        self.name = name
+        # The model server is named by OLLAMA_HOST, so that no port of this machine is in the settings.
+        own = {"system.image_id": name, "system.task_queue": name, "models.host": ""}
+        self.edit({**own, "autopoiesis.max_turns": 2, **settings})
+        self._folder = folder
+
+    async def save(self, title: str, workflow_id: str, run_id: str | None = None) -> None:
+        """Write one history to a file, without anything of the machine it was recorded on."""
+        history = await self.client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
+        text = _scrub(history.to_json(), {str(self._folder): "/image", self.ollama.url: "http://model"})
+        (HISTORIES / f"{title}.json").write_text(text)
+        print(f"{title}: {len(history.events)} events, {len(text) // 1024} KiB")
+
+    async def save_runs(self, title: str) -> None:
+        """Write the histories of all runs of the image, the first as number 1."""
+        run_ids = [(await self.image.describe()).run_id]
+        while True:
+            handle = self.client.get_workflow_handle(self.name, run_id=run_ids[0])
+            first = await anext(handle.fetch_history_events())
+            earlier = first.workflow_execution_started_event_attributes.continued_execution_run_id
+            if not earlier:
+                break
+            run_ids.insert(0, earlier)
+        for number, run_id in enumerate(run_ids, 1):
+            await self.save(f"{title}-run-{number}", self.name, run_id)
+
+    async def argue(self, title: str, labels: list[str], research: bool = False) -> None:
+        """Argue one task out, so that the model's judgements are the given ones, and save the dialogue."""
+        self.ollama.script.labels = labels
+        self.ollama.script.needs_research = research
+        receipt = await self.submit(f"What of {title.replace('-', ' ')}?", task_id=title)
+        try:
+            await self.result(receipt)
+        except WorkflowFailureError as error:
+            print(f"{title}: failed as it should, {error.cause}")
+        await self.quiet()
+        await self.save(f"dialogue-{title}", receipt.workflow_id)
+
+    async def quiet(self) -> None:
+        """Wait until no task runs and no loop is open, and the image has heard of it."""
+
+        async def nothing_runs() -> bool:
+            image = (await self.image.describe()).raw_description
+            status = await self.status()
+            busy = image.pending_children or image.HasField("pending_workflow_task")
+            return not (busy or status.running or status.queued or status.waiting_loops)
+
+        await until(nothing_runs)
+
+    async def decide(self, loop_id: str, verdict: str, **more: Any) -> None:
+        await self.proposal(loop_id)
+        decision = {"verdict": verdict, "approver": "Ada", **more}
+        await self.loop(loop_id).execute_update("decide", decision)
+
+
+# --- the scenes ---
+
+
+async def record_dialogues_and_a_life(image: Recorder) -> None:
+    """Every kind of dialogue, in the life of an image from its start to its retirement, over several runs."""
+    await image.argue("converged-with-research", [OPPOSITE, PARTLY], research=True)
+    await image.argue("max-turns", [OPPOSITE])
+    await image.update("pause", {"reason": "lunch"}, ImageStatus)
+    await image.submit("What waits?", task_id="waits")
+    await image.update("resume", None, ImageStatus)
+    await image.quiet()
+    image.edit({"models.temperature": 0.8})
+    await image.update("reload_settings", None, ReloadReceipt)
+    image.ollama.fail("not_json", times=3, asks="dissonance")
+    await image.argue("dissonance-missing", [PARTLY])
+    image.ollama.fail("not_pulled", containing="Turn", asks="text")
+    image.ollama.fail("not_pulled", asks="text")
+    await image.argue("failed", [PARTLY])
+    await image.record_logs(4)
+    loop_id = await image.reflect()
+    await image.decide(loop_id, "approve")
+    await image.quiet()
+    while (await image.status()).runs == 1:
+        await image.update("resume", None, ImageStatus)
+    await image.argue("converged-after-an-approval", [PARTLY])
+    waiting = await image.submit("Who is left?", task_id="left")
+    await image.result(waiting)
+    await image.update("retire", {"reason": "the end"}, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-a-life")
+
+
+async def record_loops(image: Recorder) -> None:
+    """Every way in which a philosophical loop ends, and what the image makes of each."""
+
+    async def saved(title: str, loop_id: str) -> None:
+        await image.loop(loop_id).result()
+        await image.save(f"loop-{title}", loop_id)
+
+    await saved("no-proposal", await image.reflect())
+    await image.record_logs(4)
+
+    approved = await image.reflect()
+    await image.decide(approved, "approve", changes={"autopoiesis.max_turns": 4}, comment="more room")
+    await saved("approved-by-update", approved)
+    await image.quiet()
+    await image.record_logs(4)
+
+    by_signal = await image.reflect()
+    await image.loop(by_signal).signal("approve", "Grace")
+    await saved("approved-by-signal", by_signal)
+    await image.quiet()
+    await image.record_logs(4)
+
+    rejected = await image.reflect()
+    await image.decide(rejected, "reject", comment="not now")
+    await saved("rejected", rejected)
+    await image.quiet()
+    await image.record_logs(4)
+
+    stale = await image.reflect()
+    await image.proposal(stale)
+    image.edit({"autopoiesis.max_turns": 7})
+    await image.decide(stale, "approve")
+    await saved("stale", stale)
+    await image.quiet()
+
+    image.edit({"governance.approval_timeout": "1s"})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.record_logs(4)
+    await saved("expired", await image.reflect())
+    await image.quiet()
+
+    image.edit({"governance.approval_timeout": "7d"})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.record_logs(4)
+    failed = await image.reflect()
+    await image.proposal(failed)
+    image.file.write_text("this is no settings file\n")
+    await image.decide(failed, "approve")
+    await saved("failed", failed)
+    await image.quiet()
+    await image.save_runs("living-image-with-loops")
+
+
+SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
+    "arguing": (120, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
+    "reflecting": (10_000, record_loops, {}),
+}
+
+
+# --- what must not leave this machine ---
+
+
+def _scrub(history: str, replaced: dict[str, str]) -> str:
+    """A history as JSON, one event a line, without names, paths and ports of the machine."""
+    person = getpass.getuser()
+
+    def payload(data: str) -> str:
+        text = base64.b64decode(data).decode()
+        for found, instead in replaced.items():
+            text = text.replace(found, instead)
+        for role in ("owner", "decided_by"):
+            text = text.replace(f'"{role}":"{person}"', f'"{role}":"somebody"')
+        return base64.b64encode(text.encode()).decode()
+
+    def scrub(key: str, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: scrub(name, each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [scrub(key, each) for each in value]
+        if key == "data":
+            return payload(value)
+        if key.lower().endswith("identity"):
+            return "test"
+        if key == "stackTrace":
+            return ""
+        if isinstance(value, str):
+            for found, instead in replaced.items():
+                value = value.replace(found, instead)
+        return value
+
+    events = scrub("", json.loads(history)["events"])
+    text = (
+        '{"events": [\n' + ",\n".join(json.dumps(event, separators=(",", ":")) for event in events) + "\n]}\n"
+    )
+    _assert_nothing_of_this_machine(text)
+    return text
+
+
+def _assert_nothing_of_this_machine(text: str) -> None:
+    plain = re.sub(r'"data":"([^"]*)"', lambda found: base64.b64decode(found[1]).decode(), text)
+    root = str(Path(__file__).parents[1])
+    for private in (root, str(Path.home()), socket.gethostname(), "/tmp", "127.0.0.1", "localhost"):
+        assert not re.search(rf"(?<!\w){re.escape(private)}\b", plain), f"{private} would be in a history"
+
+
+# --- where they play ---
+
+
+@asynccontextmanager
+async def _server(events_a_run: int) -> AsyncIterator[WorkflowEnvironment]:
+    async with await WorkflowEnvironment.start_local(
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=str(TEMPORAL),
+        search_attributes=SEARCH_ATTRIBUTES,
+        dev_server_extra_args=["--dynamic-config-value", suggest_continue_as_new_after(events_a_run)],
+    ) as environment:
+        yield environment
+
+
+async def _record(name: str) -> None:
+    events_a_run, scene, settings = SCENES[name]
+    with TemporaryDirectory() as folder:
+        async with _server(events_a_run) as server, FakeOllama(Script()) as ollama:
+            os.environ["OLLAMA_HOST"] = ollama.url
+            async with Recorder(server.client, ollama, Path(folder), name, settings) as image:
+                await scene(image)
+
+
+async def main() -> None:
+    """Record every scene anew; what an earlier recording left is replaced."""
+    for old in HISTORIES.glob("*.json"):
+        old.unlink()
+    for name in SCENES:
+        await _record(name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,67 @@
+"""A dev server with its Web UI, as `worker.py --dev` starts it, and a person with a browser."""
+
+import shutil
+import socket
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+from temporalio.client import Client
+
+from runtime.dev_server import run_dev_server
+from tests.web_ui.person import Person
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+# Root may not use the sandbox; the rest keeps the browser from calling home.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class WebUI(NamedTuple):
+    client: Client
+    address: str
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on, all different."""
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+async def web_ui(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WebUI]:
+    port, ui_port = free_ports(2)
+    async with run_dev_server(tmp_path_factory.mktemp("state"), port, ui_port) as (server, client):
+        yield WebUI(client, server.web_ui)
+
+
+@pytest.fixture
+def client(web_ui: WebUI) -> Client:
+    return web_ui.client
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no chromium on this machine; on Debian: apt-get install chromium")
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        await running.close()
+
+
+@pytest.fixture(scope="session")
+async def person(browser: Browser, web_ui: WebUI) -> Person:
+    """One tab for all tests: the UI's own files are then loaded once."""
+    return Person(await browser.new_page(viewport={"width": 1280, "height": 1500}), web_ui.address)

@@ -1,0 +1,35 @@
+"""What the tests of the image's memory start from."""
+
+from datetime import UTC, datetime
+
+import tomlkit
+
+from configuration import Settings
+from messages import PerformanceLog
+from tests.world import SETTINGS
+from workflows.image_state import ImageState
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SHIPPED = Settings.parse(tomlkit.parse(SETTINGS.read_text()).unwrap()).with_changes(
+    {"system.image_id": "i" * 64, "system.task_queue": "q" * 64, "cadence.min_logs": 4}
+)
+TURNS, THRESHOLD = "autopoiesis.max_turns", "autopoiesis.convergence_threshold"
+TEMPERATURE = "models.temperature"
+
+
+def a_state() -> ImageState:
+    return ImageState(image_id="i" * 64, started_at=NOW, settings=SHIPPED)
+
+
+def a_log(task_id: str, text: str = "question") -> PerformanceLog:
+    return PerformanceLog(
+        task_id=task_id,
+        task_type=text,
+        final_dissonance=0.7,
+        turn_count=4,
+        outcome="max_turns",
+        settings_digest=SHIPPED.digest(),
+        active_heuristics=SHIPPED.heuristics(),
+        origin=text,
+        finished_at=NOW,
+    )

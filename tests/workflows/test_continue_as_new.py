@@ -1,0 +1,238 @@
+"""The image continues as new, again and again, and loses nothing on the way."""
+
+import asyncio
+import itertools
+import json
+import uuid
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.testing import WorkflowEnvironment
+
+from messages import ImageStatus, LogReceipt, TaskReceipt
+from tests.fake_ollama import FakeOllama, Script
+from tests.workflows.servers import server_with_movable_clocks, suggest_continue_as_new_after
+from tests.world import Result, World, until
+from workflows.image_state import ImageState
+from workflows.supervision import FIRST_SWEEP
+
+RUNS = 11  # ten times as new
+STATE_BYTES = 256 * 1024
+SETTINGS = {
+    "system.max_concurrent_tasks": 4,
+    "models.max_concurrent_calls": 8,
+    "autopoiesis.max_turns": 1,
+    "cadence.min_logs": 100,
+}
+
+
+@pytest.fixture(scope="module")
+async def short_runs() -> AsyncIterator[WorkflowEnvironment]:
+    """A dev server that suggests continue-as-new after 120 events; tests may move its workflows' clocks."""
+    suggestion = suggest_continue_as_new_after(120)
+    async with await server_with_movable_clocks(suggestion) as environment:
+        yield environment
+
+
+@pytest.fixture
+async def ollama() -> AsyncIterator[FakeOllama]:
+    async with FakeOllama(Script(delay_seconds=0.05)) as fake:
+        yield fake
+
+
+@pytest.fixture
+async def world(short_runs: WorkflowEnvironment, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+    async with World(short_runs.client, ollama, tmp_path, SETTINGS) as running:
+        yield running
+
+
+class Load:
+    """People and programs that all want something of one image at once; each remembers what it sent."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.tasks: list[str] = []
+        self.logs: list[str] = []
+
+    async def round(self, number: int) -> None:
+        """A task sent twice, another retried; a log sent twice; and updates that only make history grow."""
+        task, log = f"task-{number}", f"log-{number}"
+        await asyncio.gather(
+            *(self.submit(task) for _ in range(2)),
+            self.submit_and_retry(f"update-{number}"),
+            *(self.log(log) for _ in range(2)),
+            *(self.send("resume", None, ImageStatus) for _ in range(4)),
+        )
+        for _ in range(2):
+            await asyncio.gather(*(self.send("resume", None, ImageStatus) for _ in range(8)))
+        self.tasks.append(task)
+        self.logs.append(log)
+
+    async def send(
+        self, update: str, message: object, result: type[Result], update_id: str | None = None
+    ) -> Result:
+        """Send an update until it is answered.
+
+        The server hands back updates that reach it at the very moment of a continue-as-new: not taken, and
+        free to be sent again. The same update id makes it safe whatever became of the first one.
+        """
+        update_id = update_id or uuid.uuid4().hex
+        while True:
+            try:
+                return await self.world.update(update, message, result, id=update_id)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+
+    async def submit(self, task_id: str) -> None:
+        task = {"task": f"What about {task_id}?", "task_id": task_id}
+        receipt = await self.send("submit_task", task, TaskReceipt)
+        assert receipt.workflow_id == f"{self.world.name}/task/{task_id}"
+
+    async def submit_and_retry(self, update_id: str) -> None:
+        first = await self.send("submit_task", {"task": "Again?"}, TaskReceipt, update_id)
+        again = await self.send("submit_task", {"task": "Again?"}, TaskReceipt, update_id)
+        assert first.task_id == again.task_id
+        self.tasks.append(first.task_id)
+
+    async def log(self, task_id: str) -> None:
+        log = {"task_id": task_id, "final_dissonance": 0.7, "turn_count": 1, "outcome": "max_turns"}
+        assert (await self.send("record_performance", log, LogReceipt)).accepted
+
+
+async def carried_states(world: World) -> list[ImageState]:
+    """What each run but the first began with, the latest first."""
+    states: list[ImageState] = []
+    run_id = ""
+    while True:
+        handle = world.client.get_workflow_handle(world.name, run_id=run_id or None)
+        started = (await anext(handle.fetch_history_events())).workflow_execution_started_event_attributes
+        run_id = started.continued_execution_run_id
+        if not run_id:
+            return states
+        (payload,) = started.input.payloads
+        assert len(payload.data) < STATE_BYTES
+        states.append(ImageState.model_validate(json.loads(payload.data)["state"]))
+
+
+async def dialogues(world: World) -> int:
+    query = f'WorkflowType = "Dialogue" AND WorkflowId STARTS_WITH "{world.name}/task/"'
+    return (await world.client.count_workflows(query)).count
+
+
+@pytest.mark.parametrize("max_cached_workflows", [1000, 0], ids=["warm cache", "no cache"])
+async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice(
+    short_runs: WorkflowEnvironment, ollama: FakeOllama, tmp_path: Path, max_cached_workflows: int
+) -> None:
+    async with World(short_runs.client, ollama, tmp_path, SETTINGS, max_cached_workflows) as world:
+
+        async def nothing_runs() -> bool:
+            status = await world.status()
+            return status.queued == status.running == 0
+
+        async def no_loop_waits() -> bool:
+            return not (await world.status()).waiting_loops
+
+        waiting = await world.pending_proposal()
+        load = Load(world)
+        for number in itertools.count():
+            await load.round(number)
+            if (await world.status()).runs >= RUNS:
+                break
+        await load.submit_and_retry("update-0")  # once more, ten runs later
+        load.tasks.pop()
+        await until(nothing_runs)
+        decision = {"verdict": "approve", "approver": "Ada", "proposal_digest": waiting.digest}
+        await world.loop(waiting.loop_id).execute_update("decide", decision)
+
+        await until(no_loop_waits)
+        state = await world.state()
+
+        assert state.runs >= RUNS
+        assert (state.finished_count, state.failed_count) == (len(load.tasks), 0)
+        finished = [task.task_id for task in state.finished]
+        assert sorted(set(finished)) == sorted(finished)
+        assert set(finished) <= set(load.tasks)
+        assert sorted(set(state.seen_logs)) == sorted(state.seen_logs)
+        logged = {*load.tasks, *load.logs}
+        assert {log for log in state.seen_logs if not log.startswith("outside-")} <= logged
+        assert len(state.seen_logs) == min(200, len(logged) + 4)
+        assert await until(lambda: dialogues(world)) == len(load.tasks)
+        assert state.set_aside == []
+
+        assert [(entry.state, entry.decided_by) for entry in state.amendments] == [("approved", "Ada")]
+        assert state.settings == world.on_file()
+        assert (state.settings.autopoiesis.max_turns, state.revision) == (2, 2)
+
+        carried = await carried_states(world)
+        assert len(carried) == state.runs - 1
+        assert all(each.open_loops == [waiting.loop_id] for each in carried if each.revision == 1)
+        assert sum(bool(each.running) for each in carried) > len(carried) / 2
+
+
+# --- children that end without a word after the run that began them ---
+
+
+async def continue_as_new(world: World) -> None:
+    """Let the image's history grow until it begins anew, and until that run has asked after its children."""
+    load = Load(world)
+    run_id = (await world.image.describe()).run_id
+    while (await world.image.describe()).run_id == run_id:
+        await asyncio.gather(*(load.send("resume", None, ImageStatus) for _ in range(8)))
+
+    async def asked() -> bool:
+        events = world.image.fetch_history_events()
+        return EventType.EVENT_TYPE_TIMER_STARTED in [event.event_type async for event in events]
+
+    await until(asked)
+
+
+async def test_a_dialogue_terminated_in_a_later_run_is_noticed_and_its_task_recorded_as_failed(
+    short_runs: WorkflowEnvironment, world: World
+) -> None:
+    world.ollama.answering.clear()
+    receipt = await world.submit("Who will remember me?", task_id="held")
+    await world.ollama.until(lambda: len(world.ollama.calls) == 1)
+    await continue_as_new(world)
+    assert (await world.status()).running == 1
+    await world.client.get_workflow_handle(receipt.workflow_id).terminate()
+    await short_runs.fast_forward(world.image, FIRST_SWEEP + timedelta(seconds=1))
+
+    async def noticed() -> bool:
+        return (await world.status()).failed == 1
+
+    await until(noticed)
+    state = await world.state()
+    (task,) = state.finished
+    assert (task.task_id, task.outcome) == ("held", "failed")
+    assert task.failure == "Lost: the workflow of this task ended: terminated"
+    assert [(log.task_id, log.outcome, log.final_dissonance) for log in state.window] == [
+        ("held", "failed", None)
+    ]
+    world.ollama.answering.set()
+    assert (await world.ask("And now?")).synthesis
+
+
+async def test_a_loop_terminated_in_a_later_run_is_noticed_and_the_next_one_may_begin(
+    short_runs: WorkflowEnvironment, world: World
+) -> None:
+    waiting = await world.pending_proposal()
+    await continue_as_new(world)
+    assert (await world.status()).waiting_loops == [waiting.loop_id]
+    await world.loop(waiting.loop_id).terminate()
+    await short_runs.fast_forward(world.image, FIRST_SWEEP + timedelta(seconds=1))
+
+    async def noticed() -> bool:
+        return not (await world.status()).waiting_loops
+
+    await until(noticed)
+    state = await world.state()
+    (entry,) = state.amendments
+    assert (entry.loop_id, entry.state, entry.revision) == (waiting.loop_id, "failed", 1)
+    assert entry.reason == "the workflow of this loop ended: terminated"
+    assert len(state.window) == 4
+    assert (await world.proposal(await world.reflect())).state == "pending"

@@ -1,0 +1,350 @@
+"""What the Web UI shows of each workflow: readable, whole, and never the work of a hostile text."""
+
+import re
+from html.parser import HTMLParser
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messages import (
+    Amendment,
+    Change,
+    Decision,
+    Dissonance,
+    LoopState,
+    ProposalView,
+    SetAside,
+    TaskView,
+    Transcript,
+    Turn,
+)
+from tests.web_ui.hostile import HOSTILE
+from tests.workflows.image_states import NOW, SHIPPED, a_state
+from workflows.details import SUMMARY_BYTES, dialogue_details, image_details, loop_details, summary
+from workflows.image_state import ImageState, RunningTask
+
+QUICK_BYTES = 20_000
+STATES = ["analysing", "pending", "rewriting", *get_args(LoopState)]
+
+DIFF = "\n".join(
+    [
+        "--- settings.toml",
+        "+++ settings.toml (proposed)",
+        "@@ -1,4 +1,4 @@",
+        " [autopoiesis]",
+        " # <b>Turns</b> of {workflowId} -- $x$",
+        "",
+        "-max_turns = 2",
+        "+max_turns = 3",
+    ]
+)
+OUR_TAGS = {"div", "h2", "h3", "p", "i", "b", "bdi", "ul", "ol", "li", "a", "br"}
+OUR_TAGS |= {"table", "tr", "th", "td", "pre", "code", "font"}
+FILLERS = [
+    "<",
+    "a",
+    " a",
+    "\n",
+    "a\n",
+    "{",
+    "`",
+    "é",
+    "😀",
+    "\u202e",
+    "\u0301",
+    "\r\n",
+    "-",
+    "+\n",
+    "word ",
+    "/",
+]
+
+
+class Shown(HTMLParser):
+    """What a browser makes of a page: its tags, its links, its text, and the text of each <pre>."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.blocks: list[str] = []
+        self.text = ""
+        self._in_block = False
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name == "href"]
+        if tag == "br":
+            self.text += "\n"
+        if tag == "pre":
+            self.blocks.append("")
+            self._in_block = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_block = self._in_block and tag != "pre"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._in_block:
+            self.blocks[-1] += data
+
+    def handle_comment(self, data: str) -> None:
+        raise AssertionError(f"a comment hides {data}")
+
+
+def proposal(**more: Any) -> ProposalView:
+    view = {
+        "loop_id": "image/loop/1",
+        "state": "pending",
+        "digest": "0123456789ab",
+        "changes": [Change(key="autopoiesis.max_turns", old=2, new=3)],
+        "diff": DIFF,
+        "justification": "4 of 4 arguments ran out of turns.",
+        "expected_effect": "They get one more.",
+        "evidence": {"arguments": 4, "mean final dissonance": None},
+        "source": "rule: turn budget",
+        "expires_at": NOW,
+    }
+    return ProposalView.model_validate(view | more)
+
+
+def hostile_proposal(text: str, state: str = "pending") -> ProposalView:
+    return proposal(
+        loop_id=text,
+        state=state,
+        changes=[Change(key=text, old=text, new=text)] * 20,
+        diff=text,
+        justification=text,
+        expected_effect=text,
+        evidence={f"{text}{number}": text for number in range(30)},
+        source=text,
+        reason=text,
+        decided_by=text[:80],
+        comment=text[:400],
+    )
+
+
+def hostile_image(text: str, name: str) -> ImageState:
+    finished = TaskView(
+        task_id=name, task=text, phase="finished", outcome="failed", failure=text, submitted_at=NOW
+    )
+    running = RunningTask(
+        task_id=name, task=text, task_type=text, origin=text, submitted_at=NOW, settings_digest=text
+    )
+    amendment = Amendment(
+        revision=1,
+        loop_id=name,
+        source=text,
+        changes=[Change(key=text, old=text, new=text)] * 20,
+        state="no_proposal",
+        reason=text,
+        decided_by=text,
+        comment=text,
+        decided_at=NOW,
+    )
+    return ImageState(
+        image_id=name,
+        started_at=NOW,
+        settings=SHIPPED,
+        model_backend=text,
+        settings_problem=text,
+        running=[running] * 16,
+        finished=[finished] * 60,
+        open_loops=[name],
+        amendments=[amendment] * 80,
+        set_aside=[SetAside(what=text, reason=text, excerpt=text, at=NOW)] * 10,
+    )
+
+
+def hostile_transcript(text: str) -> Transcript:
+    unmeasured = Turn(turn=1, thesis=text, antithesis=text, dissonance=Dissonance(missing=text))
+    return Transcript(
+        task_id=text,
+        task=text,
+        plan=text,
+        research=text,
+        turns=[unmeasured] * 10,
+        synthesis=text,
+        speaking=text,
+        model_backend=text,
+    )
+
+
+def hostile_pages(text: str) -> list[str]:
+    return [
+        *(loop_details(hostile_proposal(text, state)) for state in STATES),
+        image_details(hostile_image(text, text)),
+        image_details(hostile_image(text, "n" * 64)),
+        dialogue_details(hostile_transcript(text)),
+    ]
+
+
+def assert_ours_alone(page: str) -> None:
+    """Nothing on a page but its own tags, its own links and its own placeholder, in one piece."""
+    shown = Shown(page)
+    assert set(shown.tags) <= OUR_TAGS
+    assert shown.tags.count("div") == page.count("</div>") == 1
+    assert all(link.startswith("/namespaces/{namespace}/workflows") for link in shown.links)
+    assert page.count("{") == page.count("}") == page.count("{namespace}")
+    assert "\n\n" not in page
+
+
+# --- the loop ---------------------------------------------------------------------------------------
+
+
+def test_a_pending_proposal_shows_the_change_the_reasons_and_what_to_click() -> None:
+    shown = Shown(loop_details(proposal()))
+    for part in (
+        "image/loop/1: a proposal waits for a person",
+        "Approve or reject it by 2026-01-01 12:00 UTC",
+        "autopoiesis.max_turns from 2 to 3",
+        "4 of 4 arguments ran out of turns.",
+        "They get one more.",
+        "Proposed by rule: turn budget",
+        "More Actions > Send an Update",
+        "Request Cancellation decides nothing",
+    ):
+        assert part in shown.text
+    assert re.search(r"arguments\s+4\s+mean final dissonance\s+none", shown.text)
+
+
+def test_the_diff_is_shown_exactly_with_only_its_changed_lines_coloured() -> None:
+    page = loop_details(proposal())
+    assert Shown(page).blocks[0] == DIFF
+    coloured = [
+        (colour, Shown(text).text) for colour, text in re.findall(r'<font color="(.*?)">(.*?)<', page)
+    ]
+    assert coloured == [("#c62828", "-max_turns = 2"), ("#2e7d32", "+max_turns = 3")]
+
+
+def test_the_data_to_send_lacks_only_the_name_of_the_person() -> None:
+    decision = Decision.model_validate_json(Shown(loop_details(proposal())).blocks[-1])
+    assert decision == Decision(verdict="approve", approver="", proposal_digest="0123456789ab")
+
+
+@pytest.mark.parametrize("state", get_args(LoopState))
+def test_a_loop_that_has_ended_says_how_by_whom_and_why_and_asks_for_nothing(state: LoopState) -> None:
+    ended = proposal(state=state, decided_by="Ada", comment="So be it.", reason="Because of this.")
+    text = Shown(loop_details(ended)).text
+    assert ("nothing to propose" if state == "no_proposal" else state) in text
+    assert "Decided by Ada. So be it." in text
+    assert "Because of this." in text
+    assert "More Actions" not in text
+
+
+def test_an_approval_with_the_persons_own_value_shows_that_value() -> None:
+    approved = proposal(state="approved", changes=[Change(key="autopoiesis.max_turns", old=2, new=4)])
+    text = Shown(loop_details(approved)).text
+    assert "The changeautopoiesis.max_turns from 2 to 4" in text
+    assert "In settings.toml, as proposed" in text
+
+
+def test_a_flood_of_text_is_cut_with_a_word_about_it_and_the_rest_of_the_proposal_stays() -> None:
+    text = Shown(loop_details(proposal(justification="word " * 20_000))).text
+    why, _, rest = text.partition("… cut here; a query shows all of it")
+    assert why.rstrip().endswith("word word")
+    for part in ("They get one more.", "arguments", "Proposed by rule: turn budget", '"proposal_digest"'):
+        assert part in rest
+
+
+# --- the image and the dialogue ---------------------------------------------------------------------
+
+
+def test_the_image_shows_what_it_does_and_links_to_what_waits() -> None:
+    state = a_state()
+    loop_id = state.open_loop(NOW)
+    state.settings_problem = "[autopoiesis] max_turns = 99: must be less than or equal to 10"
+    state.put_aside("task_completed", "no task x runs here", {"task_id": "x"}, NOW)
+    change = Change(key="autopoiesis.max_turns", old=2, new=3)
+    state.amendments.append(
+        Amendment(
+            revision=2,
+            loop_id="image/loop/0",
+            source="rule",
+            changes=[change],
+            state="approved",
+            decided_by="Ada",
+            decided_at=NOW,
+        )
+    )
+    shown = Shown(image_details(state))
+    encoded = loop_id.replace("/", "%2F")
+    assert shown.links == [
+        f"/namespaces/{{namespace}}/workflows/{encoded}",
+        "/namespaces/{namespace}/workflows?query=NeedsHuman%3Dtrue",
+        "/namespaces/{namespace}/workflows/image%2Floop%2F0",
+    ]
+    for part in (
+        f"Living image {state.image_id}",
+        f"revision 1, digest {state.digest}",
+        "max_turns = 99: must be less than or equal to 10",
+        "Revision 2, 2026-01-01 12:00 UTC, image/loop/0: approved by Ada (autopoiesis.max_turns from 2 to 3)",
+        "task_completed: {'task_id': 'x'} (no task x runs here)",
+        '{"task": "your question"}',
+    ):
+        assert part in shown.text
+
+
+def test_the_dialogue_shows_its_task_the_distance_of_each_turn_and_the_synthesis() -> None:
+    turns = [
+        Turn(turn=1, thesis="T1", antithesis="A1", dissonance=Dissonance(missing="AnswerEmpty: nothing")),
+        Turn(
+            turn=2, thesis="T2", antithesis="A2", dissonance=Dissonance(label="partly_different", value=0.3)
+        ),
+    ]
+    transcript = Transcript(
+        task_id="x", task="Why?", plan="P", research="R", turns=turns, synthesis="So.", speaking="ROBIN"
+    )
+    text = Shown(dialogue_details(transcript)).text
+    assert re.search(r"1\s+none given AnswerEmpty: nothing\s+none\s+2\s+partly different\s+0\.3", text)
+    for part in ("Task x", "Why?", "Now: ROBIN", "T2", "A2", "So."):
+        assert part in text
+
+
+# --- text of others ---------------------------------------------------------------------------------
+
+
+def test_hostile_text_is_shown_as_the_text_it_is() -> None:
+    for page in hostile_pages(HOSTILE):
+        assert_ours_alone(page)
+    for page in (loop_details(hostile_proposal(HOSTILE)), dialogue_details(hostile_transcript(HOSTILE))):
+        assert HOSTILE in Shown(page).text
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.text(max_size=400))
+def test_no_text_adds_a_tag_a_link_or_a_placeholder(text: str) -> None:
+    for page in hostile_pages(text):
+        assert_ours_alone(page)
+    assert not set(summary(text)) & set("<>{}[]$`\\|*_#~\n")
+
+
+@pytest.mark.parametrize("text", ["\u202egnp.exe", "\u2066x", "\u200bx", "\u2028x", "\x1b[0m", "\U000e0041x"])
+def test_what_reorders_or_hides_text_is_shown_as_a_sign(text: str) -> None:
+    for page in [*hostile_pages(text), summary(text)]:
+        assert text[0] not in page
+    assert "�" + text[1:] in Shown(loop_details(proposal(justification=text))).text
+
+
+def test_marks_cannot_be_piled_up_over_the_lines_above() -> None:
+    text = Shown(loop_details(proposal(justification="a" + "\u0301" * 50))).text
+    assert "a\u0301\u0301�" in text
+    assert "\u0301" * 3 not in text
+
+
+@pytest.mark.parametrize("filler", FILLERS, ids=ascii)
+def test_every_page_stays_quick_however_much_others_write(filler: str) -> None:
+    for page in hostile_pages(filler * (100_000 // len(filler))):
+        assert len(page.encode()) < QUICK_BYTES
+        assert_ours_alone(page)
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "😀" * 500, "é" * 101, "short", ""])
+def test_a_summary_is_an_excerpt_that_the_web_ui_has_room_for(text: str) -> None:
+    short = summary(text)
+    assert len(short.encode()) <= SUMMARY_BYTES
+    assert short == text or short.endswith("…")

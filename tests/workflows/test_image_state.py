@@ -1,0 +1,277 @@
+"""What the image remembers is bounded at any age, and nothing it promised to keep is lost."""
+
+import random
+from contextlib import suppress
+from datetime import timedelta
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from messages import (
+    TASK_BYTES,
+    Change,
+    LoopConcluded,
+    LoopState,
+    PerformanceLog,
+    SettingsFile,
+    SubmitTask,
+    TaskCompleted,
+)
+from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
+from workflows.image_state import ImageState, QueuedTask, keep_newest
+
+LIMIT_BYTES = 256 * 1024
+WORST = {"4-byte characters": "\U0001f642", "control characters": "\x01", "quotes": '"', "letters": "x"}
+
+
+@pytest.fixture
+def state() -> ImageState:
+    return a_state()
+
+
+def most_text_in_a_log(char: str) -> str:
+    """The longest text of these characters that a log may have for its words, beside the longest task id."""
+    for length in range(40, 0, -1):
+        with suppress(ValidationError):
+            a_log("t" * 64, char * length)
+            return char * length
+    return "question"
+
+
+def longest_task_type(char: str) -> str:
+    with suppress(ValidationError):
+        return SubmitTask(task="Why?", task_type=char * 40).task_type
+    return "question"
+
+
+def queue(state: ImageState, task_id: str, text: str = "Why?", task_type: str = "question") -> bool:
+    """Submit a task as the image does; false when the queue refuses it."""
+    if state.why_no_room(text):
+        return False
+    state.queue.append(
+        QueuedTask(task_id=task_id, task=text, task_type=task_type, origin="person", submitted_at=NOW)
+    )
+    return True
+
+
+class Life:
+    """Years of an image's events in a random order, each as large as a message can be."""
+
+    def __init__(self, char: str, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.char = char
+        self.text_in_a_log = most_text_in_a_log(char)
+        self.task_type = longest_task_type(char)
+        self.count = 0
+        self.accepted: list[str] = []
+        self.started: list[str] = []
+        self.settings = SHIPPED.with_changes(
+            {
+                "system.max_concurrent_tasks": 16,
+                "system.max_queued_tasks": 500,
+                "cadence.window": 120,
+                "cadence.min_logs": 100,
+                **{f"models.{persona}": char * 120 for persona in ("alfred", "babs", "brick", "robin")},
+            }
+        )
+        self.state = ImageState(
+            image_id="i" * 64, started_at=NOW, settings=self.settings, model_backend=char * 120
+        )
+
+    def name(self) -> str:
+        self.count += 1
+        return f"{self.count}-".ljust(64, "t")
+
+    def live(self) -> None:
+        """One event, whichever."""
+        self.chance.choice(
+            [self.submit, self.submit, self.finish, self.log, self.lose, self.err, self.reflect, self.edit]
+        )()
+
+    def submit(self) -> None:
+        self.submit_one(self.chance.choice([1, TASK_BYTES]))
+        if self.chance.random() < 0.3:
+            self.start()
+
+    def submit_one(self, length_bytes: int) -> bool:
+        name = self.name()
+        text = self.char * (length_bytes // len(self.char.encode()) or 1)
+        accepted = queue(self.state, name, text, self.task_type)
+        self.accepted += [name] if accepted else []
+        return accepted
+
+    def fill(self) -> None:
+        """Fill what empties again in an image's life: the window, the running tasks, the queue."""
+        for _ in range(self.settings.cadence.window):
+            self.log()
+        self.start()
+        for length in (TASK_BYTES, TASK_BYTES // 8, 1):
+            while self.submit_one(length):
+                self.start()
+
+    def start(self) -> None:
+        while task := self.state.next_task():
+            self.started.append(task.task_id)
+
+    def finish(self) -> None:
+        if self.state.running:
+            task = self.chance.choice(self.state.running)
+            self.state.finish(a_log(task.task_id, self.text_in_a_log), self.char * 5000, NOW)
+
+    def lose(self) -> None:
+        if self.state.running:
+            task = self.chance.choice(self.state.running)
+            log = self.state.lost_task_log(task.task_id, NOW)
+            assert log is not None
+            self.state.finish(log, self.char * 5000, NOW)
+
+    def log(self) -> None:
+        self.state.record_log(a_log(self.name(), self.text_in_a_log))
+
+    def err(self) -> None:
+        self.state.put_aside("task_completed", self.char * 5000, {"nonsense": self.char * 5000}, NOW)
+
+    def reflect(self) -> None:
+        if not self.state.open_loops:
+            self.state.answer(f"{self.count:012}", self.state.open_loop(NOW))
+        turns = self.state.settings.autopoiesis.max_turns
+        conclusion = LoopConcluded(
+            loop_id=self.state.open_loops[0],
+            state=self.chance.choice(get_args(LoopState)),
+            reason=self.char * 5000,
+            source="rule: turn budget",
+            changes=[Change(key="autopoiesis.max_turns", old=turns, new=turns % 10 + 1)],
+            decided_by=self.char * 80,
+            comment=self.char * 400,
+            decided_at=NOW,
+            task_ids=[log.task_id for log in self.state.window],
+        )
+        settings = self.state.settings.with_changes({"autopoiesis.max_turns": turns % 10 + 1})
+        file = SettingsFile(settings=settings, digest=settings.digest(), owner=self.char * 32)
+        self.state.conclude(conclusion, self.chance.choice([None, file]))
+
+    def edit(self) -> None:
+        threshold = round(self.chance.uniform(0.05, 0.9), 2)
+        self.state.adopt_edit(
+            self.state.settings.with_changes({"autopoiesis.convergence_threshold": threshold}),
+            self.char * 32,
+            NOW,
+        )
+
+    def bytes(self) -> int:
+        return len(self.state.model_dump_json().encode())
+
+
+# --- bounds ---
+
+
+@pytest.mark.parametrize("char", WORST.values(), ids=WORST.keys())
+def test_the_state_stays_under_256_kib_through_thousands_of_the_largest_events(char: str) -> None:
+    life = Life(char, seed=1)
+    for event in range(1000):
+        life.live()
+        if event % 100 == 0:
+            assert life.bytes() < LIMIT_BYTES
+    life.fill()
+    assert life.bytes() < LIMIT_BYTES
+    assert ImageState.model_validate_json(life.state.model_dump_json()) == life.state
+
+
+@pytest.mark.parametrize("char", WORST.values(), ids=WORST.keys())
+def test_the_queue_accepts_no_more_than_it_may_hold(char: str) -> None:
+    life = Life(char, seed=1)
+    life.fill()
+    assert sum(len(task.model_dump_json().encode()) for task in life.state.queue) <= 64 * 1024
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_every_accepted_task_starts_once_in_the_order_of_acceptance(seed: int) -> None:
+    life = Life("x", seed)
+    for _ in range(1000):
+        life.live()
+    while life.state.queue:
+        life.finish()
+        life.start()
+    assert life.started == life.accepted
+    assert life.state.finished_count + len(life.state.running) == len(life.accepted)
+
+
+def test_a_full_queue_refuses_with_the_reason(state: ImageState) -> None:
+    state.settings = SHIPPED.with_changes({"system.max_queued_tasks": 3})
+    assert [queue(state, f"t{n}") for n in range(4)] == [True, True, True, False]
+    assert "3 tasks wait ([system] max_queued_tasks)" in state.why_no_room("Why?")
+
+
+def test_a_queue_full_of_text_refuses_with_the_reason(state: ImageState) -> None:
+    while queue(state, f"t{len(state.queue)}", "x" * TASK_BYTES):
+        pass
+    assert len(state.queue) < SHIPPED.system.max_queued_tasks
+    assert "64 KiB of task text wait" in state.why_no_room("x" * TASK_BYTES)
+    assert state.why_no_room("Why?") == ""
+
+
+def test_lists_drop_their_oldest_first() -> None:
+    assert keep_newest(list("abcd"), 2, 100) == ["c", "d"]
+    assert keep_newest(["a" * 100, "b" * 10, "c" * 10], 9, 30) == ["b" * 10, "c" * 10]
+
+
+def test_one_entry_too_large_for_its_list_does_not_push_out_the_others() -> None:
+    assert keep_newest(["a", "b", "x" * 50], 9, 10) == ["a", "b"]
+
+
+# --- what is kept, once ---
+
+
+def test_a_log_sent_twice_counts_once(state: ImageState) -> None:
+    assert [state.record_log(a_log("one")) for _ in range(3)] == [True, False, False]
+    assert [log.task_id for log in state.window] == ["one"]
+
+
+def test_a_task_reported_twice_is_finished_once(state: ImageState) -> None:
+    queue(state, "one")
+    state.next_task()
+    assert [state.finish(a_log("one"), "", NOW) for _ in range(2)] == [True, False]
+    assert (state.finished_count, len(state.finished), len(state.window)) == (1, 1, 1)
+
+
+def test_a_lost_task_is_finished_as_failed_with_a_log_and_the_reason(state: ImageState) -> None:
+    queue(state, "one")
+    state.next_task()
+    log = state.lost_task_log("one", NOW + timedelta(seconds=90))
+    assert log is not None
+    state.finish(log, "Lost: terminated", NOW)
+    (view,) = state.finished
+    assert (view.outcome, view.failure, state.failed_count) == ("failed", "Lost: terminated", 1)
+    assert (state.window[0].final_dissonance, state.window[0].seconds) == (None, 90)
+
+
+def test_the_queue_of_a_retired_image_is_on_record_as_failed(state: ImageState) -> None:
+    for number in range(3):
+        queue(state, f"t{number}")
+    state.drop_queue("Retired: the image was retired", NOW)
+    assert state.queue == []
+    assert [view.failure for view in state.finished] == ["Retired: the image was retired"] * 3
+
+
+@pytest.mark.parametrize("char", WORST.values(), ids=WORST.keys())
+def test_every_task_that_is_accepted_can_be_logged(char: str) -> None:
+    PerformanceLog(
+        task_id="t" * 64,
+        task_type=longest_task_type(char),
+        final_dissonance=0.3,
+        turn_count=10,
+        outcome="converged",
+        settings_digest=SHIPPED.digest(),
+        active_heuristics={"models.temperature": 0.1 + 0.2, TURNS: 10, THRESHOLD: 0.1 + 0.2},
+        tokens_in=10**6,
+        tokens_out=10**6,
+        seconds=86400.123,
+        origin="person",
+        finished_at=NOW.replace(microsecond=123456),
+    )
+
+
+def test_the_news_of_a_task_cannot_name_a_model_at_any_length() -> None:
+    with pytest.raises(ValidationError):
+        TaskCompleted(task_id="one", log=a_log("one"), model_backend="x" * 1000)
