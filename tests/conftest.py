@@ -4,35 +4,29 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from runtime.dev_server import DYNAMIC_CONFIG
+from runtime.namespace import SEARCH_ATTRIBUTES
 from tests.fake_ollama import FakeOllama
 from tests.world import World
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
-SEARCH_ATTRIBUTES: list[SearchAttributeKey[Any]] = [
-    SearchAttributeKey.for_bool("NeedsHuman"),
-    SearchAttributeKey.for_keyword("ImagePhase"),
-    SearchAttributeKey.for_int("SettingsRevision"),
-]
 
 
 @pytest.fixture(scope="session")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WorkflowEnvironment]:
+async def server() -> AsyncIterator[WorkflowEnvironment]:
     """One dev server for the whole run, on a free port; every test lives under its own names in it."""
     async with await WorkflowEnvironment.start_local(
         data_converter=pydantic_data_converter,
         dev_server_existing_path=str(TEMPORAL),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[
-            "--dynamic-config-value",
-            "history.transferProcessorMaxPollRPS=2000",
+            part for setting in DYNAMIC_CONFIG for part in ("--dynamic-config-value", setting)
         ],
     ) as environment:
         yield environment

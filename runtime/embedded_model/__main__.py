@@ -19,6 +19,9 @@ from runtime.embedded_model.engine import Engine
 from runtime.embedded_model.server import OllamaServer
 from runtime.problems import leave
 
+# Longer than the `ollama` client keeps an idle connection (5 s), lest it send a request into one just closed.
+KEEP_ALIVE_SECONDS = 30
+
 
 def main(
     gguf: Annotated[Path, typer.Option(help="The model file.", exists=True, dir_okay=False)],
@@ -42,7 +45,8 @@ def main(
         sys.exit(f"{gguf} could not be loaded as a model: give another GGUF file with --gguf.")
     print(json.dumps({"port": listener.getsockname()[1], "model": name}), flush=True)
     app = OllamaServer(engine, gguf, name).app()
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+    config = uvicorn.Config(app, log_level="warning", timeout_keep_alive=KEEP_ALIVE_SECONDS)
+    server = uvicorn.Server(config)
     # Outside the main thread uvicorn leaves signals alone: nothing is to be saved, so one ends the process.
     serving = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     serving.start()

@@ -21,6 +21,8 @@ SLOT_CONTEXT_TOKENS = 8192
 BATCH_TOKENS = 512
 # Keeps the personas' prompts, so that a turn evaluates only what is new in it; llama.cpp's default is 8 GiB.
 PROMPT_CACHE_MIB = 512
+# llama.cpp closes a kept connection after some time or requests, which may be just when the next one is sent.
+NO_KEPT_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 
 
 class EngineRefused(Exception):
@@ -60,7 +62,9 @@ class Engine:
         address, headers = self._server.listening_address, {"Authorization": f"Bearer {key}"}
         # trust_env: no proxy between a process and itself. timeout: a busy machine may take minutes, and the
         # client in front knows how long it will wait.
-        self._http = httpx.AsyncClient(base_url=address, headers=headers, timeout=None, trust_env=False)
+        self._http = httpx.AsyncClient(
+            base_url=address, headers=headers, timeout=None, trust_env=False, limits=NO_KEPT_CONNECTIONS
+        )
         # Asked for once: chats that wait for a slot also take up all the threads that could answer.
         models = httpx.get(f"{address}/v1/models", headers=headers, timeout=None, trust_env=False)
         self.facts: dict[str, Any] = models.json()["data"][0]["meta"]
