@@ -28,7 +28,7 @@ from messages import (
     Turn,
     as_json,
 )
-from workflows.details import _visible as visible
+from workflows.details import visible
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

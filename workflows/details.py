@@ -86,13 +86,13 @@ def summary(text: str) -> str:
     One place of the UI shows a summary as it is and another as Markdown, so what Markdown would act on is
     replaced by its full-width form.
     """
-    short = _visible(excerpt(text)).translate(_LOOKALIKES)
+    short = visible(excerpt(text)).translate(_LOOKALIKES)
     while len(short.encode()) > SUMMARY_BYTES:
         short = short[:-2] + "…"
     return short
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """What hides, reorders or paints over the text around it, replaced by a sign that something was there."""
     return _UNCOMMON.sub(lambda run: "".join(_signs(run[0])), text)
 
@@ -108,7 +108,7 @@ def _signs(run: str) -> Iterator[str]:
 
 def _escape(text: str, limit: int) -> tuple[str, bool]:
     """A text with nothing in it for HTML, Markdown or the UI to act on, and whether `limit` bytes cut it."""
-    whole = _PUNCTUATION.sub(lambda mark: f"&#{ord(mark[0])};", _visible(text))
+    whole = _PUNCTUATION.sub(lambda mark: f"&#{ord(mark[0])};", visible(text))
     start = whole.encode()[:limit].decode(errors="ignore")
     return _HALF_AN_ESCAPE.sub("", start), len(start) < len(whole)
 

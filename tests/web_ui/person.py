@@ -57,10 +57,10 @@ class Person:
         await dialog.get_by_test_id("confirm-modal-button").click()
 
     async def requests_cancellation(self) -> None:
+        """Press the large blue button. The UI may keep its dialog open, whatever the server did."""
         await self.page.get_by_role("button", name="Request Cancellation").click()
         dialog = self.page.get_by_role("dialog").filter(has_text="Cancel Workflow")
         await dialog.get_by_test_id("confirm-modal-button").click()
-        await expect(dialog).to_be_hidden()
 
     async def _fills_in(self, action: str, choice: str, name: str) -> Locator:
         await self.page.get_by_role("button", name="More Actions").click()

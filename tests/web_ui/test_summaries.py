@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
@@ -81,7 +80,6 @@ async def test_every_activity_timer_and_child_says_what_it_is_for(world: World) 
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="workflows/supervision.py does not use `summary` yet")
 async def test_a_childs_summary_holds_nothing_that_the_web_ui_would_act_on(world: World) -> None:
     await world.ask(HOSTILE)
     (shown,) = (await summaries(world.image))["START_CHILD_WORKFLOW_EXECUTION_INITIATED"]

@@ -3,15 +3,21 @@
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
-from tests.conftest import SEARCH_ATTRIBUTES, TEMPORAL
+from runtime.dev_server import DYNAMIC_CONFIG
+from runtime.namespace import SEARCH_ATTRIBUTES
+from tests.conftest import TEMPORAL
 
-QUICK_TASKS = "history.transferProcessorMaxPollRPS=2000"
-MOVABLE_CLOCKS = "frontend.WorkflowTimeSkippingEnabled=true"
 
+async def server_with_movable_clocks(events_a_run: int = 4096) -> WorkflowEnvironment:
+    """A dev server whose workflows live in real time until a test moves the clock of one (`fast_forward`).
 
-async def server_with_movable_clocks(*dynamic_config: str) -> WorkflowEnvironment:
-    """A dev server whose workflows live in real time until a test moves the clock of one (`fast_forward`)."""
-    values = (QUICK_TASKS, MOVABLE_CLOCKS, *dynamic_config)
+    It suggests continue-as-new after so many events; 4096 is the server's own default.
+    """
+    values = (
+        *DYNAMIC_CONFIG,
+        "frontend.WorkflowTimeSkippingEnabled=true",
+        f"limit.historyCount.suggestContinueAsNew={events_a_run}",
+    )
     return await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(enabled=False),
         data_converter=pydantic_data_converter,
@@ -19,7 +25,3 @@ async def server_with_movable_clocks(*dynamic_config: str) -> WorkflowEnvironmen
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[word for value in values for word in ("--dynamic-config-value", value)],
     )
-
-
-def suggest_continue_as_new_after(events: int) -> str:
-    return f"limit.historyCount.suggestContinueAsNew={events}"

@@ -15,7 +15,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from messages import ImageStatus, LogReceipt, TaskReceipt
 from tests.fake_ollama import FakeOllama, Script
-from tests.workflows.servers import server_with_movable_clocks, suggest_continue_as_new_after
+from tests.workflows.servers import server_with_movable_clocks
 from tests.world import Result, World, until
 from workflows.image_state import ImageState
 from workflows.supervision import FIRST_SWEEP
@@ -33,8 +33,7 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 async def short_runs() -> AsyncIterator[WorkflowEnvironment]:
     """A dev server that suggests continue-as-new after 120 events; tests may move its workflows' clocks."""
-    suggestion = suggest_continue_as_new_after(120)
-    async with await server_with_movable_clocks(suggestion) as environment:
+    async with await server_with_movable_clocks(events_a_run=120) as environment:
         yield environment
 
 

@@ -1,0 +1,118 @@
+"""Histories recorded by an earlier version replay with the code of today, to the same words and ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.workflow import NondeterminismError
+
+from runtime.workers import WORKFLOWS
+from tests.workflows.broken_dialogues import AlwaysResearching, DeafDialogue
+from tests.workflows.replayed import deeds_of, replay
+
+HISTORIES = Path(__file__).parents[1] / "histories"
+RECORDED = sorted(path.stem for path in HISTORIES.glob("*.json"))
+
+
+def recorded(title: str) -> WorkflowHistory:
+    history = json.loads((HISTORIES / f"{title}.json").read_text())
+    started = history["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WorkflowHistory.from_json(started["workflowId"], history)
+
+
+def test_all_three_workflows_are_recorded_in_every_way_they_go() -> None:
+    assert {
+        "dialogue-converged-with-research",
+        "dialogue-max-turns",
+        "dialogue-failed",
+        "dialogue-dissonance-missing",
+        "living-image-a-life-run-1",
+        "living-image-a-life-run-2",
+        "living-image-with-loops-run-1",
+        "loop-approved-by-update",
+        "loop-approved-by-signal",
+        "loop-rejected",
+        "loop-expired",
+        "loop-stale",
+        "loop-no-proposal",
+        "loop-failed",
+    } <= set(RECORDED)
+
+
+@pytest.mark.parametrize("title", RECORDED)
+async def test_a_recorded_history_replays_and_does_the_same_with_the_same_words(title: str) -> None:
+    history = recorded(title)
+    assert await replay(history, list(WORKFLOWS)) == deeds_of(history)
+
+
+@pytest.mark.parametrize(
+    ("title", "end"),
+    [
+        ("loop-approved-by-update", "approved"),
+        ("loop-approved-by-signal", "approved"),
+        ("loop-rejected", "rejected"),
+        ("loop-expired", "expired"),
+        ("loop-stale", "stale"),
+        ("loop-no-proposal", "no_proposal"),
+        ("loop-failed", "failed"),
+    ],
+)
+async def test_a_replayed_loop_comes_to_its_end_and_tells_the_image(title: str, end: str) -> None:
+    deeds = await replay(recorded(title), list(WORKFLOWS))
+    ((result,),) = deeds["ends"]
+    assert result[0]["state"] == end
+    ((signal, image, told),) = deeds["signals"]
+    assert (signal, image, told) == ("loop_concluded", "reflecting", result)
+
+
+@pytest.mark.parametrize(
+    ("title", "outcome", "turns", "missing"),
+    [
+        ("dialogue-converged-with-research", "converged", 2, 0),
+        ("dialogue-max-turns", "max_turns", 2, 0),
+        ("dialogue-dissonance-missing", "converged", 2, 1),
+    ],
+)
+async def test_a_replayed_dialogue_comes_to_its_outcome(
+    title: str, outcome: str, turns: int, missing: int
+) -> None:
+    (((result,),),) = (await replay(recorded(title), list(WORKFLOWS)))["ends"]
+    assert (result["outcome"], result["log"]["turn_count"]) == (outcome, turns)
+    assert sum(dissonance["value"] is None for dissonance in result["dissonance"]) == missing
+
+
+async def test_a_replayed_dialogue_that_failed_fails_with_the_type_and_tells_the_image() -> None:
+    deeds = await replay(recorded("dialogue-failed"), list(WORKFLOWS))
+    assert deeds["ends"][0][0][0] == "ModelNotPulled"
+    ((signal, _, (told,)),) = deeds["signals"]
+    assert (signal, told["log"]["outcome"]) == ("task_completed", "failed")
+    assert told["failure"].startswith("ModelNotPulled: ")
+
+
+async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_in_the_last() -> None:
+    runs = [title for title in RECORDED if title.startswith("living-image-a-life-run-")]
+    *earlier, (((end,),),) = [(await replay(recorded(title), list(WORKFLOWS)))["ends"] for title in runs]
+    carried = [start["state"] for (((start,),),) in earlier]
+    assert [state["runs"] for state in carried] == list(range(2, len(runs) + 1))
+    assert [entry["state"] for entry in carried[-1]["amendments"]] == ["adopted", "no_proposal", "approved"]
+    assert (end["phase"], end["runs"], end["running"], end["queue"]) == ("retired", len(runs), [], [])
+    assert [task["task_id"] for task in carried[-1]["finished"]] == [
+        task["task_id"] for task in end["finished"]
+    ][: carried[-1]["finished_count"]]
+    assert (end["finished_count"], end["failed_count"]) == (7, 1)
+
+
+# --- and if somebody breaks a workflow? ---
+
+
+async def test_a_dialogue_that_calls_another_persona_fails_the_replay() -> None:
+    with pytest.raises(NondeterminismError):
+        await replay(recorded("dialogue-max-turns"), [AlwaysResearching])
+
+
+async def test_a_dialogue_that_says_other_words_to_the_same_personas_is_noticed_too() -> None:
+    history = recorded("dialogue-max-turns")
+    replayed, original = await replay(history, [DeafDialogue]), deeds_of(history)
+    assert [deed[0] for deed in replayed["activities"]] == [deed[0] for deed in original["activities"]]
+    assert replayed != original
