@@ -66,7 +66,7 @@ class Load:
             *(self.log(log) for _ in range(2)),
             *(self.send("resume", None, ImageStatus) for _ in range(4)),
         )
-        for _ in range(2):
+        for _ in range(4):
             await asyncio.gather(*(self.send("resume", None, ImageStatus) for _ in range(8)))
         self.tasks.append(task)
         self.logs.append(log)
@@ -170,7 +170,7 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
         carried = await carried_states(world)
         assert len(carried) == state.runs - 1
         assert all(each.open_loops == [waiting.loop_id] for each in carried if each.revision == 1)
-        assert sum(bool(each.running) for each in carried) > len(carried) / 2
+        assert sum(bool(each.running) for each in carried) >= 3, "tasks in flight across continue-as-news"
 
 
 # --- children that end without a word after the run that began them ---
