@@ -15,13 +15,15 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    FiniteFloat,
     PlainSerializer,
     StringConstraints,
     ValidationError,
     model_validator,
 )
 
-Value = bool | int | float | str
+# Infinity and NaN have no JSON: a state that holds one could not be carried into the next run.
+Value = bool | int | FiniteFloat | str
 """What one key of settings.toml may hold."""
 
 

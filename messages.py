@@ -15,10 +15,15 @@ TASK_BYTES = 8_192
 """The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
 LOG_BYTES = 640
 """The largest performance log, in bytes of JSON: the window of logs is carried across continue-as-new."""
+CONCLUSION_BYTES = 4_096
+"""The largest conclusion, as the ledger keeps it, in bytes of JSON; those of our own loops take 3,500."""
 
 Person = Annotated[str, StringConstraints(max_length=80, strip_whitespace=True)]
 Comment = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
-Kind = Annotated[str, StringConstraints(min_length=1, max_length=40)]
+# A control character takes six bytes in JSON: with forty of them a task could not be logged any more.
+Kind = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\P{Cc}+$")]
+# Four names of models, each at most 120 characters, and a few words.
+ModelNames = Annotated[str, StringConstraints(max_length=600)]
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 Persona = Literal["ALFRED", "BABS", "BRICK", "ROBIN"]
@@ -55,7 +60,7 @@ class Reason(Request):
 class ReloadSettings(Request):
     """`model_backend` is how a worker that has just started says which model it will ask."""
 
-    model_backend: Annotated[str, StringConstraints(max_length=120)] = ""
+    model_backend: ModelNames = ""
 
 
 class Decision(Request):
@@ -163,7 +168,7 @@ class PerformanceLog(BaseModel):
     def _holds_together(self) -> Self:
         if self.outcome == "converged" and self.final_dissonance is None:
             raise ValueError("a converged log needs its final_dissonance")
-        if len(self.model_dump_json()) > LOG_BYTES:
+        if len(self.model_dump_json().encode()) > LOG_BYTES:
             raise ValueError(f"a log is at most {LOG_BYTES} bytes of JSON")
         return self
 
@@ -199,7 +204,7 @@ class TaskCompleted(BaseModel):
 
     task_id: str
     log: PerformanceLog
-    model_backend: str = ""
+    model_backend: ModelNames = ""
     failure: str = ""
 
 
@@ -329,6 +334,13 @@ class LoopConcluded(BaseModel):
     comment: str = ""
     decided_at: datetime
     task_ids: list[str] = []
+
+    @model_validator(mode="after")
+    def _fits_the_ledger(self) -> Self:
+        kept = self.model_dump_json(exclude={"reason", "task_ids"})
+        if len(kept.encode()) > CONCLUSION_BYTES:
+            raise ValueError(f"a conclusion is at most {CONCLUSION_BYTES} bytes of JSON")
+        return self
 
 
 class LoopReceipt(BaseModel):

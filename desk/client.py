@@ -8,12 +8,14 @@ import tomllib
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from uuid import uuid4
 
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowUpdateHandle,
     WorkflowUpdateStage,
 )
 from temporalio.service import RPCError, RPCStatusCode
@@ -51,6 +53,9 @@ DEFAULT_IMAGE = "living-image"
 ANSWER_WITHIN = timedelta(seconds=15)
 # Carrying out what was accepted takes a few file operations, tried again for half a minute.
 CARRY_OUT_WITHIN = timedelta(seconds=60)
+
+# The next run of an image takes an update within a few milliseconds of the end of the last.
+RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
 
 Answer = TypeVar("Answer")
 
@@ -232,13 +237,7 @@ class Desk:
         to: Addressee,
     ) -> Answer:
         with in_plain_words(self.server, to):
-            accepted = await handle.start_update(
-                update,
-                request,
-                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                result_type=answer,
-                rpc_timeout=ANSWER_WITHIN,
-            )
+            accepted = await _sent(handle, update, request, answer)
             try:
                 async with asyncio.timeout(CARRY_OUT_WITHIN.total_seconds()):
                     result: Answer = await accepted.result()
@@ -248,6 +247,33 @@ class Desk:
                     "Does a worker with --role files run? See: python starter.py status"
                 ) from None
         return result
+
+
+async def _sent(
+    handle: WorkflowHandle[Any, Any], update: str, request: Request, answer: type[Answer]
+) -> WorkflowUpdateHandle[Answer]:
+    """The handle of an accepted update.
+
+    The server hands back an update that arrives just as the image continues as new. Sent again under the same
+    id it is still one update.
+    """
+    update_id = uuid4().hex
+    pauses = iter(RESEND_AFTER_SECONDS)
+    while True:
+        try:
+            return await handle.start_update(
+                update,
+                request,
+                id=update_id,
+                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
+                result_type=answer,
+                rpc_timeout=ANSWER_WITHIN,
+            )
+        except RPCError as error:
+            pause_seconds = next(pauses, None)
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause_seconds is None:
+                raise
+            await asyncio.sleep(pause_seconds)
 
 
 def no_task(image_id: str, task_id: str) -> Unknown:

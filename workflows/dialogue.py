@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
         Usage,
     )
     from workflows.details import dialogue_details
-    from workflows.messaging import failure_text
+    from workflows.messaging import failure_text, take
 
 # A worker that was killed is noticed this long after its last heartbeat; persona calls send one each second.
 HEARTBEAT_TIMEOUT = timedelta(seconds=4)
@@ -39,13 +39,13 @@ NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
 @workflow.defn
 class Dialogue:
     @workflow.init
-    def __init__(self, start: DialogueStart) -> None:
-        self._start = start
-        self._transcript = Transcript(task_id=start.task_id, task=start.task)
+    def __init__(self, start: Any = None) -> None:
+        self._start = take(DialogueStart, start)
+        self._transcript = Transcript(task_id=self._start.task_id, task=self._start.task)
         self._usage: list[Usage] = []
 
     @workflow.run
-    async def run(self, start: DialogueStart) -> DialogueResult:
+    async def run(self, start: Any = None) -> DialogueResult:
         try:
             await self._prepare()
             outcome = await self._argue()
@@ -60,13 +60,13 @@ class Dialogue:
         log = self._log(outcome)
         await self._tell_image(log)
         return DialogueResult(
-            task_id=start.task_id,
+            task_id=self._start.task_id,
             outcome=outcome,
             synthesis=self._transcript.synthesis,
             dissonance=[turn.dissonance for turn in self._transcript.turns],
             log=log,
             model_backend=self._transcript.model_backend,
-            revision=start.revision,
+            revision=self._start.revision,
         )
 
     @workflow.query(description="What was said so far")

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import to_json
 
 from configuration import TUNABLES, Settings, Value
 from messages import (
@@ -26,8 +27,8 @@ from messages import (
     excerpt,
 )
 
-# Bytes of JSON that each list may take. With the settings (4 KiB) and the running tasks (16 at most, 8 KiB)
-# they stay under 256 KiB, half the size at which the server begins to warn about a payload.
+# Bytes of JSON that each list may take. With the settings (4 KiB), the running tasks (16 at most, 20 KiB)
+# and the answered updates (5 KiB) they stay under 256 KiB, half the size at which the server begins to warn.
 QUEUE_BYTES = 64 * 1024
 WINDOW_BYTES = 80 * 1024
 FINISHED_BYTES = 24 * 1024
@@ -39,7 +40,7 @@ Item = TypeVar("Item", bound=BaseModel | str)
 
 
 def _size(item: BaseModel | str) -> int:
-    return len((item if isinstance(item, str) else item.model_dump_json()).encode())
+    return len(to_json(item))
 
 
 def keep_newest(items: Iterable[Item], most: int, most_bytes: int) -> list[Item]:
@@ -47,7 +48,10 @@ def keep_newest(items: Iterable[Item], most: int, most_bytes: int) -> list[Item]
     kept: list[Item] = []
     room = most_bytes
     for item in reversed(list(items)[-most:]):
-        room -= _size(item)
+        size = _size(item)
+        if size > most_bytes:
+            continue  # it alone would push out all the others
+        room -= size
         if room < 0:
             break
         kept.append(item)
@@ -148,7 +152,7 @@ class ImageState(BaseModel):
         limit = self.settings.system.max_queued_tasks
         if len(self.queue) >= limit:
             return f"the queue is full: {limit} tasks wait ([system] max_queued_tasks); try again later"
-        if sum(_size(waiting) for waiting in self.queue) + len(task.encode()) > QUEUE_BYTES - 1024:
+        if sum(map(_size, self.queue)) + _size(task) > QUEUE_BYTES - 1024:
             return f"the queue is full: {QUEUE_BYTES // 1024} KiB of task text wait; try again later"
         return ""
 

@@ -229,9 +229,10 @@ class LivingImage:
         self._check_pause(message)
 
     # --- signals from the children; anybody may send them, twice or malformed ---
+    # `*_`: a signal cannot be refused, and an argument too many would fail the workflow task for ever.
 
     @workflow.signal(description="From a dialogue: its task is done, with its log")
-    def task_completed(self, message: Any = None) -> None:
+    def task_completed(self, message: Any = None, *_: Any) -> None:
         now = workflow.now()
         self._changed = True
         try:
@@ -245,7 +246,7 @@ class LivingImage:
             self._state.model_backend = done.model_backend or self._state.model_backend
 
     @workflow.signal(description="From a philosophical loop: how it ended")
-    async def loop_concluded(self, message: Any = None) -> None:
+    async def loop_concluded(self, message: Any = None, *_: Any) -> None:
         try:
             conclusion = take(LoopConcluded, message)
         except ApplicationError as error:

@@ -29,7 +29,8 @@ def take(model: type[Model], message: Any) -> Model:
     dropped without a word (signals) or refused without the reason (updates).
     """
     try:
-        return model.model_validate_json(json.dumps({} if message is None else message))
+        # Bytes and the like are no JSON; their repr is refused in the same words as any other nonsense.
+        return model.model_validate_json(json.dumps({} if message is None else message, default=repr))
     except ValidationError as error:
         fields = ", ".join(model.model_fields)
         faults = "; ".join(

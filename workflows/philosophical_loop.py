@@ -38,14 +38,14 @@ UNNAMED = "somebody, by signal"
 @workflow.defn
 class PhilosophicalLoop:
     @workflow.init
-    def __init__(self, start: LoopStart) -> None:
-        self._start = start
-        self._view = ProposalView(loop_id=start.loop_id, state="analysing")
+    def __init__(self, start: Any = None) -> None:
+        self._start = take(LoopStart, start)
+        self._view = ProposalView(loop_id=self._start.loop_id, state="analysing")
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
 
     @workflow.run
-    async def run(self, start: LoopStart) -> LoopConcluded:
+    async def run(self, start: Any = None) -> LoopConcluded:
         return await outlive_cancellation(self._reflect())
 
     async def _reflect(self) -> LoopConcluded:
@@ -178,12 +178,13 @@ class PhilosophicalLoop:
         if self._view.state != "analysing":
             self._refuse_if_undecidable(decision)
 
+    # `*_`: a signal cannot be refused, and an argument too many would fail the workflow task for ever.
     @workflow.signal(description='Approve the proposal: nothing, your name, or {"approver"?, "comment"?}')
-    def approve(self, message: Any = None) -> None:
+    def approve(self, message: Any = None, *_: Any) -> None:
         self._decide_by_signal("approve", message)
 
     @workflow.signal(description='Reject the proposal: nothing, your name, or {"approver"?, "comment"?}')
-    def reject(self, message: Any = None) -> None:
+    def reject(self, message: Any = None, *_: Any) -> None:
         self._decide_by_signal("reject", message)
 
     def _decide_by_signal(self, verdict: Any, message: Any) -> None:

@@ -23,7 +23,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.settings import SettingsFiles
     from activities.supervision import Children
-    from messages import ClosedChild, DialogueStart, LoopConcluded, LoopStart, SettingsFile
+    from messages import ClosedChild, DialogueStart, LoopConcluded, LoopStart, SettingsFile, excerpt
     from workflows.details import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
@@ -189,7 +189,7 @@ class Supervisor:
                 summary="Read settings.toml",
             )
         except ActivityError as error:
-            self._state.settings_problem = failure_text(error)
+            self._state.settings_problem = excerpt(failure_text(error), 1_000)
         else:
             self._state.settings_problem = self._state.why_not_mine(file.settings)
         self._note_change()

@@ -64,4 +64,6 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def person(browser: Browser, web_ui: WebUI) -> Person:
     """One tab for all tests: the UI's own files are then loaded once."""
-    return Person(await browser.new_page(viewport={"width": 1280, "height": 1500}), web_ui.address)
+    # The timeline of a running workflow moves, which costs a machine without a graphics card half a core.
+    page = await browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    return Person(page, web_ui.address)

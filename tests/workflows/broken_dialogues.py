@@ -5,7 +5,7 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from messages import DialogueResult, DialogueStart
+    from messages import DialogueResult
     from workflows.dialogue import Dialogue
 
 
@@ -14,11 +14,11 @@ class AlwaysResearching(Dialogue):
     """Asks BABS whether or not the plan asks for research."""
 
     @workflow.init
-    def __init__(self, start: DialogueStart) -> None:
+    def __init__(self, start: Any = None) -> None:
         super().__init__(start)
 
     @workflow.run
-    async def run(self, start: DialogueStart) -> DialogueResult:
+    async def run(self, start: Any = None) -> DialogueResult:
         return await super().run(start)
 
     async def _prepare(self) -> None:
@@ -32,11 +32,11 @@ class DeafDialogue(Dialogue):
     """Calls the right personas in the right order, and tells none of them what was said before."""
 
     @workflow.init
-    def __init__(self, start: DialogueStart) -> None:
+    def __init__(self, start: Any = None) -> None:
         super().__init__(start)
 
     @workflow.run
-    async def run(self, start: DialogueStart) -> DialogueResult:
+    async def run(self, start: Any = None) -> DialogueResult:
         return await super().run(start)
 
     async def _call(self, activity: Any, persona: Any, words: str, summary: str, **_: str) -> Any:
