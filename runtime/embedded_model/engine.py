@@ -21,7 +21,7 @@ SLOT_CONTEXT_TOKENS = 8192
 BATCH_TOKENS = 512
 # Keeps the personas' prompts, so that a turn evaluates only what is new in it; llama.cpp's default is 8 GiB.
 PROMPT_CACHE_MIB = 512
-# llama.cpp closes a kept connection after some time or requests, which may be just when the next one is sent.
+# llama.cpp closes kept connections unannounced after some answers, and the next request then fails.
 NO_KEPT_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 
 
