@@ -42,7 +42,12 @@ def read_changes(settings: list[str]) -> dict[str, Value]:
             value = tomllib.loads(f"value = {text.strip()}")
         except tomllib.TOMLDecodeError:
             value = {}
-        if not (key.strip() and equals and set(value) == {"value"} and isinstance(value["value"], Value)):
+        if not (
+            key.strip()
+            and equals
+            and set(value) == {"value"}
+            and isinstance(value["value"], bool | int | float | str)
+        ):
             raise Problem(
                 f"--set {setting!r} cannot be read. Write key=value with a value as in settings.toml, "
                 "such as autopoiesis.max_turns=5"

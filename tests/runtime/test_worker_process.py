@@ -221,8 +221,15 @@ async def test_a_killed_embedded_model_comes_back_where_it_was(tmp_path: Path) -
 
 def embedded_model_of(worker: WorkerProcess) -> psutil.Process:
     children = psutil.Process(worker.process.pid).children()
-    [model] = [child for child in children if "runtime.embedded_model" in child.cmdline()]
+    [model] = [child for child in children if "runtime.embedded_model" in command_of(child)]
     return model
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:  # it has just ended
+        return []
 
 
 def listening_ports(process: psutil.Process) -> set[int]:
