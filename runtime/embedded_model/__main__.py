@@ -37,6 +37,8 @@ def main(
     name = name or gguf.stem.lower()
     try:
         listener = socket.create_server(("127.0.0.1", port))
+        # asyncio sets it only on sockets of its own making; without it each answer waits 40 ms for an ACK.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except OSError as error:
         sys.exit(f"Port {port} of 127.0.0.1 cannot be used ({error.strerror}): give another with --port.")
     try:
