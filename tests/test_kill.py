@@ -110,8 +110,8 @@ async def test_a_worker_killed_while_a_proposal_waits_changes_nothing_about_it(k
         kill(process)
     sending = await sending_approval(world, view)
     with world.process():
-        assert (await world.proposal(view.loop_id, "approved")).digest == view.digest
         assert (await sending).state == "approved"
+        assert (await world.proposal(view.loop_id, "approved")).digest == view.digest
         await assert_changed_once(world)
 
 
