@@ -134,7 +134,7 @@ class Turn(BaseModel):
 
 
 class Transcript(BaseModel):
-    """What was said so far. `speaking` names the persona at work, empty when all is said."""
+    """What was said so far. `speaking` names the persona at work; `failure` says why the dialogue failed."""
 
     task_id: str
     task: str
@@ -143,6 +143,7 @@ class Transcript(BaseModel):
     turns: list[Turn] = []
     synthesis: str = ""
     speaking: str = ""
+    failure: str = ""
     model_backend: str = ""
 
 
@@ -316,6 +317,7 @@ class ProposalView(BaseModel):
     expires_at: datetime | None = None
     reason: str = ""
     decided_by: str = ""
+    decided_at: datetime | None = None
     comment: str = ""
 
 

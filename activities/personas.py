@@ -29,6 +29,8 @@ LABEL_TOKENS = 64
 """A label takes about ten tokens; the rest is room for a model that indents its JSON."""
 CONNECT_SECONDS = 10
 """A host that is there answers a connection at once; answers themselves may take minutes."""
+NO_PROXY = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
+"""For httpx: a proxy that the environment names (HTTP_PROXY) is not asked for models on this machine."""
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -229,7 +231,9 @@ class Personas:
 
     def _client(self, host: str) -> AsyncClient:
         if host not in self._clients:
-            self._clients[host] = AsyncClient(host, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS))
+            self._clients[host] = AsyncClient(
+                host, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS), mounts=NO_PROXY
+            )
         return self._clients[host]
 
 

@@ -125,7 +125,7 @@ def tasks(views: list[TaskView]) -> RenderableType:
 
 
 def logs(window: list[PerformanceLog]) -> RenderableType:
-    table = _table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "settings", "finished at")
+    table = _table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "finished at")
     for log in window:
         final = log.final_dissonance
         table.add_row(
@@ -134,26 +134,31 @@ def logs(window: list[PerformanceLog]) -> RenderableType:
             Text("none given", "yellow") if final is None else f"{final:.2f}",
             str(log.turn_count),
             f"{log.seconds:.1f}",
-            f"{log.tokens_in} in, {log.tokens_out} out",
-            words(log.settings_digest),
+            f"{log.tokens_in}+{log.tokens_out}",
             moment(log.finished_at),
         )
     return table if window else Text("No logs in the window.")
 
 
 def amendments(ledger: list[Amendment]) -> RenderableType:
-    table = _table("revision", "when", "state", "changes", "by")
-    for entry in ledger:
-        by = ", ".join(part for part in (entry.decided_by, entry.loop_id or entry.source) if part)
-        remarks = [remark for remark in (entry.comment, entry.reason) if remark]
-        table.add_row(
-            str(entry.revision),
-            moment(entry.decided_at),
-            _styled(entry.state),
-            changes(entry.changes),
-            words("\n".join([by, *remarks])),
-        )
-    return table if ledger else Text("No amendments yet: the settings are those the image was started with.")
+    if not ledger:
+        return Text("No amendments yet: the settings are those the image was started with.")
+    return Group(*(_amendment(entry) for entry in ledger))
+
+
+def _amendment(entry: Amendment) -> RenderableType:
+    head = words(f"revision {entry.revision}  {moment(entry.decided_at)}  ")
+    head.append_text(_styled(entry.state))
+    for part in (entry.decided_by and f"by {entry.decided_by}", entry.loop_id or entry.source):
+        if part:
+            head.append_text(words(f", {part}", "default"))
+    remarks = [words(remark) for remark in (entry.comment, entry.reason) if remark]
+    return _entry(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
+
+
+def _entry(head: Text, *lines: RenderableType) -> RenderableType:
+    """One of several things told in a few lines each, where columns would be too narrow."""
+    return Group(head, *(Padding(line, (0, 0, 0, 2), expand=False) for line in lines))
 
 
 # --- a task ---
@@ -191,12 +196,16 @@ def result(of: DialogueResult) -> RenderableType:
 
 
 def proposals(pending: list[ProposalView]) -> RenderableType:
-    table = _table("loop", "would change", "expires", "proposed by")
-    for view in pending:
-        table.add_row(words(view.loop_id), changes(view.changes), moment(view.expires_at), words(view.source))
     if not pending:
         return Text("No proposal waits for a person.")
-    return Group(table, Text("\nIn full: python starter.py show. To decide: approve or reject.", "dim"))
+    entries = [
+        _entry(
+            words(f"{view.loop_id}  until {moment(view.expires_at)}, by {view.source}"),
+            changes(view.changes),
+        )
+        for view in pending
+    ]
+    return Group(*entries, Text("\nIn full: python starter.py show. To decide: approve or reject.", "dim"))
 
 
 def proposal(view: ProposalView) -> RenderableType:
@@ -205,6 +214,7 @@ def proposal(view: ProposalView) -> RenderableType:
         "state": _styled(view.state),
         "reason": words(view.reason),
         "decided by": words(view.decided_by),
+        "ended": words(moment(view.decided_at)),
         "comment": words(view.comment),
         "digest": words(view.digest),
         "proposed by": words(view.source),

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from ollama import Client, ResponseError
 
-from activities.personas import DEFAULT_HOST, ModelBackend
+from activities.personas import DEFAULT_HOST, NO_PROXY, ModelBackend
 from configuration import ModelSettings
 from runtime.child_process import ChildProcess
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, ensure_weights
@@ -43,7 +43,7 @@ def ollama_host(models: ModelSettings | None) -> str:
 def pulled_models(host: str) -> set[str] | None:
     """The models that the Ollama server at `host` has, or None when none answers."""
     try:
-        found = Client(host, timeout=PROBE_SECONDS).list().models
+        found = Client(host, timeout=PROBE_SECONDS, mounts=NO_PROXY).list().models
     except (ResponseError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
         return None
     return {model.model for model in found if model.model}

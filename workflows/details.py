@@ -328,6 +328,8 @@ def dialogue_details(transcript: Transcript) -> str:
     parts = [prose(transcript.task)]
     if transcript.speaking:
         parts.append(f"<p>Now: <b>{line(transcript.speaking)}</b></p>")
+    if transcript.failure:
+        parts.append(f"<p>Failed: <b>{line(transcript.failure, 1_000)}</b></p>")
     if transcript.plan:
         parts.append(_section("ALFRED's plan", prose(transcript.plan, 1_000)))
     if transcript.research:

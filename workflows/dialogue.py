@@ -53,7 +53,8 @@ class Dialogue:
         except BaseException as error:
             if not isinstance(error, ActivityError) and not is_cancelled_exception(error):
                 raise
-            await self._tell_image(self._log("failed"), _failure_text(error))
+            self._transcript.failure = _failure_text(error)
+            await self._tell_image(self._log("failed"))
             if typed := _typed_failure(error):
                 raise typed from None
             raise
@@ -189,10 +190,13 @@ class Dialogue:
             finished_at=workflow.now(),
         )
 
-    async def _tell_image(self, log: PerformanceLog, failure: str = "") -> None:
+    async def _tell_image(self, log: PerformanceLog) -> None:
         self._say("")
         message = TaskCompleted(
-            task_id=log.task_id, log=log, model_backend=self._transcript.model_backend, failure=failure
+            task_id=log.task_id,
+            log=log,
+            model_backend=self._transcript.model_backend,
+            failure=self._transcript.failure,
         )
         image = workflow.get_external_workflow_handle(self._start.image_id)
         try:

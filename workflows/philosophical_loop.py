@@ -137,6 +137,7 @@ class PhilosophicalLoop:
 
     async def _conclude(self, conclusion: LoopConcluded) -> LoopConcluded:
         self._view.state, self._view.reason = conclusion.state, conclusion.reason
+        self._view.decided_at = conclusion.decided_at
         self._show()
         try:
             image = workflow.get_external_workflow_handle(self._start.image_id)

@@ -20,6 +20,7 @@ from activities.dissonance import DISSONANCE
 from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
 from activities.personas import ModelBackend, Personas
 from messages import Judgement, PersonaCall, Plan, Speech
+from runtime.model_backend import pulled_models
 from tests.fake_ollama import Asks, FakeOllama, FaultKind
 
 
@@ -117,6 +118,18 @@ async def test_without_a_host_in_the_settings_ollama_host_is_asked(
     monkeypatch.setenv("OLLAMA_HOST", f"127.0.0.1:{ollama.port}")
     await Attempt().run(personas.speak, a_call(""))
     assert len(ollama.calls) == 1
+
+
+async def test_no_proxy_is_asked_for_a_model_on_this_machine(
+    ollama: FakeOllama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    personas = Personas(ModelBackend())
+    await Attempt().run(personas.speak, a_call(ollama.url))
+    assert len(ollama.calls) == 1
+    assert await asyncio.to_thread(pulled_models, ollama.url)
+    await personas.close()
 
 
 def test_a_banner_names_each_model_once() -> None:

@@ -170,6 +170,7 @@ def hostile_transcript(text: str) -> Transcript:
         turns=[unmeasured] * 10,
         synthesis=text,
         speaking=text,
+        failure=text,
         model_backend=text,
     )
 
@@ -303,6 +304,11 @@ def test_the_dialogue_shows_its_task_the_distance_of_each_turn_and_the_synthesis
     assert re.search(r"1\s+none given AnswerEmpty: nothing\s+none\s+2\s+partly different\s+0\.3", text)
     for part in ("Task x", "Why?", "Now: ROBIN", "T2", "A2", "So."):
         assert part in text
+
+
+def test_a_failed_dialogue_shows_why() -> None:
+    transcript = Transcript(task_id="x", task="Why?", failure="ModelNotPulled: there is no model m")
+    assert "Failed: ModelNotPulled: there is no model m" in Shown(dialogue_details(transcript)).text
 
 
 # --- text of others ---------------------------------------------------------------------------------

@@ -112,9 +112,10 @@ async def test_a_model_failure_fails_the_task_by_name_and_the_image_lives_on(
     error = await failure(dialogue)
     assert error.type == kind
     transcript = await dialogue.query(Dialogue.transcript)
-    assert transcript == Transcript(task_id=transcript.task_id, task="Will this fail?"), (
-        "no error is ever said"
-    )
+    assert transcript.failure.startswith(f"{kind}: ")
+    assert transcript == Transcript(
+        task_id=transcript.task_id, task="Will this fail?", failure=transcript.failure
+    ), "no error is ever said"
     view = await recorded(world, transcript.task_id)
     assert (view.outcome, view.failure.split(":")[0]) == ("failed", kind)
     (log,) = (await world.state()).window

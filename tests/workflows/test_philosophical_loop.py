@@ -59,6 +59,8 @@ async def test_an_approved_proposal_is_in_the_file_and_on_the_ledger(world: Worl
     assert "-max_turns = 2\n+max_turns = 3" in view.diff
     concluded = await decide(world, view, verdict="approve", comment="go on")
     assert (concluded.state, concluded.decided_by, concluded.comment) == ("approved", "Ada", "go on")
+    after = await world.loop(view.loop_id).query(PhilosophicalLoop.proposal)
+    assert (after.decided_by, after.decided_at) == ("Ada", concluded.decided_at)
     (entry,) = await ledger(world)
     assert (entry.state, entry.decided_by, entry.comment, entry.revision) == ("approved", "Ada", "go on", 2)
     assert world.on_file().autopoiesis.max_turns == 3
