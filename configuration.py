@@ -71,6 +71,8 @@ class SystemSettings(_Section):
     task_queue: Name
     max_concurrent_tasks: int = Field(ge=1, le=16)
     max_queued_tasks: int = Field(ge=1, le=500)
+    image_path: Annotated[str, StringConstraints(min_length=1, max_length=300)] = "snapshots"
+    snapshot_keep: int = Field(default=10, ge=1, le=1000)
 
 
 class ModelSettings(_Section):
@@ -81,6 +83,7 @@ class ModelSettings(_Section):
     babs: ModelName
     brick: ModelName
     robin: ModelName
+    embedding: ModelName = "nomic-embed-text"
     temperature: float = _tunable(0.0, 1.5, 0.2)
     max_answer_tokens: int = Field(ge=32, le=4096)
     call_timeout: Duration
@@ -114,6 +117,21 @@ class GovernanceSettings(_Section):
     approval_timeout: Duration
 
 
+class MotivatorSettings(_Section):
+    """What the image does by itself when nobody asks anything of it. Never tunable."""
+
+    idle_after: Duration = timedelta(seconds=60)
+    goals: bool = False
+    inquiry_threshold: float = Field(default=0.8, ge=0.0, le=1.0)
+    goals_per_day: int = Field(default=4, ge=1, le=100)
+
+
+class MemorySettings(_Section):
+    """What BABS is handed of earlier syntheses."""
+
+    recall: int = Field(default=3, ge=0, le=10)
+
+
 class Tunable(BaseModel):
     """One key the image may ask to change: bounds inclusive, `step` the largest single change."""
 
@@ -135,6 +153,8 @@ class Settings(_Section):
     autopoiesis: AutopoiesisSettings
     cadence: CadenceSettings
     governance: GovernanceSettings
+    motivator: MotivatorSettings = MotivatorSettings()
+    memory: MemorySettings = MemorySettings()
 
     @classmethod
     def parse(cls, values: object) -> Self:
@@ -153,8 +173,16 @@ class Settings(_Section):
         }
 
     def digest(self) -> str:
-        """Twelve hex digits that name these values: equal values, equal digest."""
-        canonical = json.dumps(self.flat(), sort_keys=True, ensure_ascii=False)
+        """Twelve hex digits that name these values: equal values, equal digest.
+
+        A key that was added later does not count while it has its default: logs of before stay comparable.
+        """
+        told = {
+            f"{section}.{key}": value
+            for section, keys in self.model_dump(mode="json", exclude_defaults=True).items()
+            for key, value in keys.items()
+        }
+        canonical = json.dumps(told, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def with_changes(self, changes: dict[str, Value]) -> Self:

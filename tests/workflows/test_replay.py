@@ -9,7 +9,7 @@ from temporalio.workflow import NondeterminismError
 
 from runtime.workers import WORKFLOWS
 from tests.workflows.broken_dialogues import AlwaysResearching, DeafDialogue
-from tests.workflows.replayed import deeds_of, replay
+from tests.workflows.replayed import deeds_of, replay, unsaid
 
 HISTORIES = Path(__file__).parents[1] / "histories"
 RECORDED = sorted(path.stem for path in HISTORIES.glob("*.json"))
@@ -43,7 +43,7 @@ def test_all_three_workflows_are_recorded_in_every_way_they_go() -> None:
 @pytest.mark.parametrize("title", RECORDED)
 async def test_a_recorded_history_replays_and_does_the_same_with_the_same_words(title: str) -> None:
     history = recorded(title)
-    assert await replay(history, list(WORKFLOWS)) == deeds_of(history)
+    assert unsaid(deeds_of(history), await replay(history, list(WORKFLOWS))) == []
 
 
 @pytest.mark.parametrize(
@@ -115,4 +115,4 @@ async def test_a_dialogue_that_says_other_words_to_the_same_personas_is_noticed_
     history = recorded("dialogue-max-turns")
     replayed, original = await replay(history, [DeafDialogue]), deeds_of(history)
     assert [deed[0] for deed in replayed["activities"]] == [deed[0] for deed in original["activities"]]
-    assert replayed != original
+    assert unsaid(original, replayed)
