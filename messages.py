@@ -73,6 +73,14 @@ class Decision(Request):
     changes: dict[str, Value] = {}
 
 
+class RevertSettings(Request):
+    """Back to the settings of an earlier revision, as a person's order."""
+
+    revision: int = 0
+    approver: Person = ""
+    comment: Comment = ""
+
+
 class Approver(Request):
     """The argument of the signals `approve` and `reject`."""
 
@@ -336,10 +344,11 @@ class LoopConcluded(BaseModel):
     comment: str = ""
     decided_at: datetime
     task_ids: list[str] = []
+    justification: str = ""
 
     @model_validator(mode="after")
     def _fits_the_ledger(self) -> Self:
-        kept = self.model_dump_json(exclude={"reason", "task_ids"})
+        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification"})
         if len(kept.encode()) > CONCLUSION_BYTES:
             raise ValueError(f"a conclusion is at most {CONCLUSION_BYTES} bytes of JSON")
         return self
@@ -362,10 +371,14 @@ class SettingsFile(BaseModel):
 
 
 class Rewrite(BaseModel):
-    """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest)."""
+    """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest).
+
+    An order that a person gave (`by_person`) may change any key, a loop's only the tunable ones.
+    """
 
     loop_id: str
     changes: list[Change]
+    by_person: bool = False
 
 
 class RewriteReceipt(BaseModel):
@@ -389,9 +402,15 @@ class RewritePreview(BaseModel):
 
 
 class Amendment(BaseModel):
-    """One entry of the ledger: a change of the settings, or a loop that changed nothing."""
+    """One entry of the ledger: a change of the settings, or a loop that changed nothing.
+
+    `digest_before` and `digest` name the settings before and after it; empty where nobody recorded them.
+    """
 
     revision: int
+    digest_before: str = ""
+    digest: str = ""
+    justification: str = ""
     loop_id: str | None = None
     source: str
     changes: list[Change]
@@ -400,6 +419,60 @@ class Amendment(BaseModel):
     decided_by: str = ""
     comment: str = ""
     decided_at: datetime
+
+
+class Tally(BaseModel):
+    """What the arguments under one set of settings came to, in sums. `measured` have a dissonance."""
+
+    digest: str
+    arguments: int = 0
+    failed: int = 0
+    measured: int = 0
+    dissonance: float = 0.0
+    turns: int = 0
+    tokens: int = 0
+
+    def add(self, log: PerformanceLog) -> None:
+        self.arguments += 1
+        if log.outcome == "failed":
+            self.failed += 1
+            return
+        self.turns += log.turn_count
+        self.tokens += log.tokens_in + log.tokens_out
+        if log.final_dissonance is not None:
+            self.measured += 1
+            self.dissonance += log.final_dissonance
+
+
+class Means(BaseModel):
+    """Means over the arguments that did not fail; None where there is none."""
+
+    arguments: int = 0
+    failed: int = 0
+    dissonance: float | None = None
+    turns: float | None = None
+    tokens: float | None = None
+
+    @classmethod
+    def of(cls, tally: Tally | None) -> Self:
+        if tally is None:
+            return cls()
+        argued = tally.arguments - tally.failed
+        return cls(
+            arguments=tally.arguments,
+            failed=tally.failed,
+            dissonance=round(tally.dissonance / tally.measured, 3) if tally.measured else None,
+            turns=round(tally.turns / argued, 2) if argued else None,
+            tokens=round(tally.tokens / argued, 1) if argued else None,
+        )
+
+
+class HistoryEntry(BaseModel):
+    """An amendment, and how arguments went under the settings before and after it."""
+
+    amendment: Amendment
+    before: Means
+    after: Means
 
 
 class SettingsView(BaseModel):

@@ -78,7 +78,7 @@ class SettingsFiles:
         """What a rewrite would do to the file; writes nothing. Fails as `read_settings` does."""
         with _reported():
             before = _read(self._path)
-            plan = _plan(self._path, before, order.changes)
+            plan = _plan(self._path, before, order.changes, order.by_person)
             name = self._path.name
             diff = difflib.unified_diff(
                 before.splitlines(), plan.text.splitlines(), name, f"{name} (proposed)", lineterm=""
@@ -138,10 +138,11 @@ class _Plan(NamedTuple):
     stale: list[str]
 
 
-def _plan(path: Path, before: str, changes: list[Change]) -> _Plan:
+def _plan(path: Path, before: str, changes: list[Change], by_person: bool) -> _Plan:
     present = _parse(path, before)
     values = present.flat()
-    if closed := [change.key for change in changes if change.key not in TUNABLES]:
+    closed = [change.key for change in changes if change.key not in TUNABLES]
+    if closed and not by_person:
         raise InvalidSettings(f"{', '.join(closed)}: not for the image to change; edit {path} by hand")
     stale = [change.key for change in changes if values[change.key] not in (change.old, change.new)]
     wanted = {change.key: change.new for change in changes if values[change.key] != change.new}
@@ -162,7 +163,8 @@ def _edit(text: str, changes: dict[str, Value]) -> str:
     document: Any = tomlkit.parse(body)
     for dotted, value in changes.items():
         section, _, key = dotted.partition(".")
-        document[section][key] = value
+        # A key that a later version added may stand in no file yet; its default holds until then.
+        document.setdefault(section, tomlkit.table())[key] = value
     return text[: len(text) - len(body)] + tomlkit.dumps(document)
 
 
@@ -195,7 +197,7 @@ class _Rewriting:
     def _attempt(self) -> RewriteReceipt:
         while True:
             before = _read(self._file)
-            plan = _plan(self._path, before, self._order.changes)
+            plan = _plan(self._path, before, self._order.changes, self._order.by_person)
             self._withdraw()
             if plan.text == before:
                 return _receipt(plan.settings, stale=plan.stale)

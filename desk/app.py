@@ -25,7 +25,7 @@ from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
-from messages import Decision, Reason, SubmitTask
+from messages import Decision, Reason, RevertSettings, SubmitTask
 from runtime.logs import configure_logs
 from runtime.problems import Problem, leave
 
@@ -200,6 +200,38 @@ async def amendments(as_json: Json = False, image: Image = None, settings: Setti
     """Every change of the settings and every proposal that came to nothing, oldest first."""
     ledger = await (await Desk.open(image, settings)).amendments()
     present(ledger, as_json, lambda: rendering.amendments(ledger))
+
+
+@command
+async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+    """Every amendment with who, when and why, and how arguments went before and after it."""
+    entries = await (await Desk.open(image, settings)).history()
+    present(entries, as_json, lambda: rendering.history(entries))
+
+
+@command
+async def revert(
+    revision: Annotated[int, typer.Argument(metavar="REVISION", help="Which earlier one; see `history`.")],
+    *,
+    yes: Yes = False,
+    by: By = "",
+    comment: Comment = "",
+    as_json: Json = False,
+    image: Image = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
+    order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
+    desk = await Desk.open(image, settings)
+    if not yes:
+        now = await desk.status()
+        question = f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?"
+        confirm(question, "revert")
+    receipt = await desk.revert(order)
+    sentence = (
+        f"settings.toml holds revision {revision} again, as revision {receipt.revision} ({receipt.digest})."
+    )
+    present(receipt, as_json, say(sentence))
 
 
 @command

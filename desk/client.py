@@ -27,6 +27,7 @@ from messages import (
     Amendment,
     Decision,
     DialogueResult,
+    HistoryEntry,
     ImageStatus,
     LoopConcluded,
     LoopReceipt,
@@ -36,6 +37,7 @@ from messages import (
     ReloadReceipt,
     ReloadSettings,
     Request,
+    RevertSettings,
     SubmitTask,
     TaskReceipt,
     TaskView,
@@ -120,6 +122,9 @@ class Desk:
     async def amendments(self) -> list[Amendment]:
         return await self._ask_image("amendments", list[Amendment])
 
+    async def history(self) -> list[HistoryEntry]:
+        return await self._ask_image("history", list[HistoryEntry])
+
     async def submit(self, request: SubmitTask) -> TaskReceipt:
         return await self._tell_image("submit_task", request, TaskReceipt)
 
@@ -128,6 +133,9 @@ class Desk:
 
     async def reload(self) -> ReloadReceipt:
         return await self._tell_image("reload_settings", ReloadSettings(), ReloadReceipt)
+
+    async def revert(self, request: RevertSettings) -> ReloadReceipt:
+        return await self._tell_image("revert_settings", request, ReloadReceipt)
 
     async def pause(self, request: Reason) -> ImageStatus:
         return await self._tell_image("pause", request, ImageStatus)

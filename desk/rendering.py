@@ -20,8 +20,10 @@ from messages import (
     Change,
     DialogueResult,
     Dissonance,
+    HistoryEntry,
     ImageStatus,
     LoopConcluded,
+    Means,
     PerformanceLog,
     ProposalView,
     TaskView,
@@ -144,6 +146,38 @@ def amendments(ledger: list[Amendment]) -> RenderableType:
     if not ledger:
         return Text("No amendments yet: the settings are those the image was started with.")
     return Group(*(_amendment(entry) for entry in ledger))
+
+
+def history(entries: list[HistoryEntry]) -> RenderableType:
+    if not entries:
+        return amendments([])
+    return Group(*(_episode(entry) for entry in entries))
+
+
+def _episode(entry: HistoryEntry) -> RenderableType:
+    """An amendment with its diff, and the figures on both sides of it."""
+    amended = entry.amendment
+    parts: list[RenderableType] = [_amendment(amended)]
+    if amended.justification:
+        parts.append(Padding(words(amended.justification), (0, 0, 0, 2), expand=False))
+    if amended.state in ("approved", "adopted"):
+        for when, means in (("before", entry.before), ("after", entry.after)):
+            parts.append(Padding(words(f"{when + ':':<8}{_means(means)}"), (0, 0, 0, 2), expand=False))
+    return Group(*parts)
+
+
+def _means(means: Means) -> str:
+    if not means.arguments:
+        return "no arguments on record"
+    figures = (
+        ("mean dissonance", means.dissonance),
+        ("turns", means.turns),
+        ("tokens", means.tokens),
+    )
+    told = [f"{name} {'unknown' if figure is None else f'{figure:g}'}" for name, figure in figures]
+    return (
+        f"{means.arguments} argument{'s' * (means.arguments != 1)} ({means.failed} failed), {', '.join(told)}"
+    )
 
 
 def _amendment(entry: Amendment) -> RenderableType:

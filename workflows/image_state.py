@@ -5,57 +5,31 @@ and in bytes of JSON (`keep_newest`), together under 256 KiB. What has left a li
 `ImageState`.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
-from typing import TypeVar
 
 from pydantic import BaseModel
-from pydantic_core import to_json
 
-from configuration import TUNABLES, Settings, Value
+from configuration import Settings, Value
 from messages import (
-    Amendment,
-    Change,
     ImageStatus,
     LoopConcluded,
     PerformanceLog,
     Phase,
     SetAside,
     SettingsFile,
-    SettingsView,
     TaskView,
     excerpt,
 )
+from workflows.bounded import keep_newest, size_of
+from workflows.ledger import Ledger
 
 # Bytes of JSON that each list may take. With the settings (4 KiB), the running tasks (16 at most, 20 KiB)
 # and the answered updates (5 KiB) they stay under 256 KiB, half the size at which the server begins to warn.
-QUEUE_BYTES = 64 * 1024
+QUEUE_BYTES = 48 * 1024
 WINDOW_BYTES = 80 * 1024
 FINISHED_BYTES = 24 * 1024
-AMENDMENT_BYTES = 40 * 1024
 SET_ASIDE_BYTES = 6 * 1024
 SEEN_BYTES = 14 * 1024
-
-Item = TypeVar("Item", bound=BaseModel | str)
-
-
-def _size(item: BaseModel | str) -> int:
-    return len(to_json(item))
-
-
-def keep_newest(items: Iterable[Item], most: int, most_bytes: int) -> list[Item]:
-    """The newest items, at most `most` of them and at most `most_bytes` of JSON; the order stays."""
-    kept: list[Item] = []
-    room = most_bytes
-    for item in reversed(list(items)[-most:]):
-        size = _size(item)
-        if size > most_bytes:
-            continue  # it alone would push out all the others
-        room -= size
-        if room < 0:
-            break
-        kept.append(item)
-    return kept[::-1]
 
 
 class QueuedTask(BaseModel):
@@ -86,30 +60,23 @@ class ImageStart(BaseModel):
     state: "ImageState | None" = None
 
 
-class ImageState(BaseModel):
-    """The image's memory of itself.
+class ImageState(Ledger):
+    """The image's memory of itself, with its settings and ledger.
 
     queue          tasks that wait; a full queue refuses, so nothing ever falls out of it
     running        tasks in a dialogue, at most `max_concurrent_tasks`
     finished       the latest 60 tasks; older ones: the workflows `<image_id>/task/...` on the server
     window         the logs since the last decided proposal, at most `[cadence] window`; older ones: as above
     seen_logs      task ids of the latest 200 logs, so that a log sent twice counts once
-    amendments     the latest 80 entries of the ledger; older ones: the workflows `<image_id>/loop/...`, and
-                   the numbered copies in `settings.backups/`
     set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
     answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
     """
 
-    image_id: str
     started_at: datetime
     runs: int = 1
     phase: Phase = "active"
     model_backend: str = ""
-
-    settings: Settings
-    revision: int = 1
-    settings_problem: str = ""
 
     queue: list[QueuedTask] = []
     running: list[RunningTask] = []
@@ -126,13 +93,8 @@ class ImageState(BaseModel):
     answered: dict[str, str] = {}
     last_look: datetime | None = None
     logs_since_look: int = 0
-    amendments: list[Amendment] = []
 
     # --- tasks ---
-
-    @property
-    def digest(self) -> str:
-        return self.settings.digest()
 
     def task_workflow_id(self, task_id: str) -> str:
         return f"{self.image_id}/task/{task_id}"
@@ -152,7 +114,7 @@ class ImageState(BaseModel):
         limit = self.settings.system.max_queued_tasks
         if len(self.queue) >= limit:
             return f"the queue is full: {limit} tasks wait ([system] max_queued_tasks); try again later"
-        if sum(map(_size, self.queue)) + _size(task) > QUEUE_BYTES - 1024:
+        if sum(map(size_of, self.queue)) + size_of(task) > QUEUE_BYTES - 1024:
             return f"the queue is full: {QUEUE_BYTES // 1024} KiB of task text wait; try again later"
         return ""
 
@@ -263,6 +225,7 @@ class ImageState(BaseModel):
         self.seen_logs = keep_newest([*self.seen_logs, log.task_id], 200, SEEN_BYTES)
         self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
         self.logs_since_look += 1
+        self.tally(log)
         return True
 
     def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
@@ -294,87 +257,15 @@ class ImageState(BaseModel):
         self.answered = dict([*self.answered.items(), (update_id, loop_id)][-50:])
 
     def conclude(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
-        """A loop has ended: settings as the file now holds them, the ledger, the logs it has used up.
-
-        The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
-        """
+        """A loop has ended: the ledger, the settings as the file now holds them, the logs it has used up."""
         self.open_loops.remove(conclusion.loop_id)
-        ours = {change.key: change.new for change in conclusion.changes if change.key in TUNABLES}
-        if (
-            conclusion.state == "approved"
-            and file is not None
-            and file.digest != self.digest
-            # Only what the file confirms: anybody may send the signal that brings a conclusion.
-            and ours.items() <= file.settings.flat().items()
-        ):
-            self._adopt(self.settings.with_changes(ours))
-        self._enter(
-            Amendment(
-                revision=self.revision,
-                loop_id=conclusion.loop_id,
-                source=conclusion.source or "loop",
-                changes=conclusion.changes,
-                state=conclusion.state,
-                reason=excerpt(conclusion.reason, 400),
-                decided_by=conclusion.decided_by,
-                comment=conclusion.comment,
-                decided_at=conclusion.decided_at,
-            )
-        )
-        if file is not None:
-            self.adopt_edit(file.settings, file.owner, conclusion.decided_at)
+        self.file_conclusion(conclusion, file)
         # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
         if conclusion.state in ("approved", "rejected", "expired"):
             used = set(conclusion.task_ids)
             self.window = [log for log in self.window if log.task_id not in used]
 
-    def why_not_mine(self, settings: Settings) -> str:
-        """Why these settings cannot be this image's, or nothing."""
-        if settings.system.image_id != self.image_id:
-            return (
-                f'[system] image_id = "{settings.system.image_id}": this image is "{self.image_id}" and '
-                "keeps its name; restart the worker to run another image"
-            )
-        if settings.system.task_queue != self.settings.system.task_queue:
-            return (
-                f'[system] task_queue = "{settings.system.task_queue}": this image lives on '
-                f'"{self.settings.system.task_queue}" and cannot move; set it back'
-            )
-        return ""
-
-    def adopt_edit(self, settings: Settings, owner: str, now: datetime) -> bool:
-        """Take over a person's edit of settings.toml. False when it says what holds already."""
-        self.settings_problem = ""
-        if settings.digest() == self.digest:
-            return False
-        before, after = self.settings.flat(), settings.flat()
-        changes = [
-            Change(key=key, old=before[key], new=after[key]) for key in after if before.get(key) != after[key]
-        ]
-        self._adopt(settings)
-        self._enter(
-            Amendment(
-                revision=self.revision,
-                source="person",
-                changes=changes,
-                state="adopted",
-                decided_by=owner,
-                decided_at=now,
-            )
-        )
-        return True
-
-    def _adopt(self, settings: Settings) -> None:
-        self.settings = settings
-        self.revision += 1
-
-    def _enter(self, amendment: Amendment) -> None:
-        self.amendments = keep_newest([*self.amendments, amendment], 80, AMENDMENT_BYTES)
-
     # --- views ---
-
-    def settings_view(self) -> SettingsView:
-        return SettingsView(revision=self.revision, digest=self.digest, values=self.settings.flat())
 
     def status(self) -> ImageStatus:
         return ImageStatus(

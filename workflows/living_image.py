@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from messages import (
         Amendment,
         Approver,
+        HistoryEntry,
         ImageStatus,
         LogReceipt,
         LoopConcluded,
@@ -25,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         Reason,
         ReloadReceipt,
         ReloadSettings,
+        RevertSettings,
         SettingsView,
         SubmitTask,
         TaskCompleted,
@@ -194,6 +196,21 @@ class LivingImage:
     def _check_reload(self, message: Any = None) -> None:
         take(ReloadSettings, message)
 
+    @workflow.update(
+        description='Back to the settings of an earlier revision: {"revision": 3, "approver": "your name"}'
+    )
+    async def revert_settings(self, message: Any = None) -> ReloadReceipt:
+        request = take(RevertSettings, message)
+        changed = await self._supervisor.revert(request)
+        return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
+
+    @revert_settings.validator
+    def _check_revert(self, message: Any = None) -> None:
+        request = take(RevertSettings, message)
+        if not request.approver:
+            refuse('say who decides: "approver": "your name"')
+        self._supervisor.changes_of_revert(request.revision)
+
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
         return self._enter_phase("paused")
@@ -276,6 +293,10 @@ class LivingImage:
     @workflow.query(description="Every outcome of every loop and every person's edit, oldest first")
     def amendments(self) -> list[Amendment]:
         return self._state.amendments
+
+    @workflow.query(description="The amendments, each with how arguments went before and after it")
+    def history(self) -> list[HistoryEntry]:
+        return self._state.history()
 
     @workflow.query(description="Everything the image remembers")
     def state(self) -> ImageState:

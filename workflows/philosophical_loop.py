@@ -247,6 +247,7 @@ class PhilosophicalLoop:
             comment=self._view.comment,
             decided_at=workflow.now(),
             task_ids=[log.task_id for log in self._start.window],
+            justification=self._view.justification,
         )
 
     def _stale(self, keys: list[str]) -> LoopConcluded:

@@ -23,10 +23,23 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.settings import SettingsFiles
     from activities.supervision import Children
-    from messages import ClosedChild, DialogueStart, LoopConcluded, LoopStart, SettingsFile, excerpt
+    from configuration import InvalidSettings
+    from messages import (
+        Change,
+        ClosedChild,
+        DialogueStart,
+        LoopConcluded,
+        LoopStart,
+        RevertSettings,
+        Rewrite,
+        RewriteReceipt,
+        SettingsFile,
+        excerpt,
+    )
     from workflows.details import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
+    from workflows.ledger import changes_between
     from workflows.messaging import RETRY_FILES, failure_text, refuse
     from workflows.philosophical_loop import PhilosophicalLoop
 
@@ -176,6 +189,54 @@ class Supervisor:
                 # What a loop has just written is not a person's edit; the loop will say so itself.
                 return False
             return self._state.adopt_edit(file.settings, file.owner, workflow.now())
+
+    def changes_of_revert(self, revision: int) -> list[Change]:
+        """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
+        state = self._state
+        if not 1 <= revision < state.revision:
+            refuse(f"revision {revision} is not an earlier one; {state.image_id} is at {state.revision}")
+        try:
+            settings = state.settings_at(revision)
+        except InvalidSettings as error:
+            refuse(f"revision {revision} cannot hold any more: {error}")
+        if settings is None:
+            refuse(f"the ledger does not reach back to revision {revision}; see settings.backups/")
+        changes = changes_between(state.settings, settings)
+        if not changes:
+            refuse(f"the settings are those of revision {revision} already")
+        return changes
+
+    async def revert(self, request: RevertSettings) -> bool:
+        """Rewrite settings.toml to an earlier revision by a person's order, and adopt it as theirs."""
+        async with self._reading_file:
+            order = Rewrite(
+                loop_id=f"{self._state.image_id}/revert/{request.revision}/{self._state.revision}",
+                changes=self.changes_of_revert(request.revision),
+                by_person=True,
+            )
+            try:
+                receipt: RewriteReceipt = await workflow.execute_activity_method(
+                    SettingsFiles.rewrite_settings,
+                    order,
+                    task_queue=f"{workflow.info().task_queue}-files",
+                    start_to_close_timeout=timedelta(seconds=10),
+                    schedule_to_close_timeout=FILE_TIMEOUT,
+                    retry_policy=RETRY_FILES,
+                    summary=f"Rewrite settings.toml to revision {request.revision}",
+                )
+            except ActivityError as error:
+                refuse(failure_text(error), "InvalidSettings")
+            if receipt.stale:
+                refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
+            changed = self._state.adopt_edit(
+                receipt.settings,
+                request.approver,
+                workflow.now(),
+                source=f"revert to revision {request.revision}",
+                comment=request.comment,
+            )
+        self._note_change()
+        return changed
 
     async def _read_file(self) -> SettingsFile:
         """settings.toml as it stands; an edit that breaks a rule is refused and remembered for `status`."""

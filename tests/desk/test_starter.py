@@ -163,6 +163,24 @@ async def test_everything_that_reads_speaks_tables_and_json(world: World, starte
             assert word in ran.out, command
 
 
+async def test_history_and_revert_lead_back_to_an_earlier_revision(world: World, starter: Starter) -> None:
+    await world.ask("Before?")
+    world.edit({"autopoiesis.max_turns": 3})
+    assert (await starter("reload")).code == 0
+    told = await starter("history")
+    assert "autopoiesis.max_turns: 2 → 3" in told.out
+    assert "before: 1 argument (0 failed), mean dissonance 0.3, turns 1" in told.out
+    assert "after:  no arguments on record" in told.out
+    ran = await starter("revert", "1", "--yes", "--comment", "no gain")
+    assert "settings.toml holds revision 1 again, as revision 3" in ran.out
+    assert world.on_file().autopoiesis.max_turns == 2
+    entries = (await starter("history", "--json")).json
+    assert [entry["amendment"]["source"] for entry in entries] == ["person", "revert to revision 1"]
+    again = await starter("revert", "1", "--yes")
+    assert again.code == 1
+    assert "the settings are those of revision 1 already" in again.sentence
+
+
 async def test_status_shows_a_refused_settings_file_and_what_was_set_aside(
     world: World, starter: Starter
 ) -> None:

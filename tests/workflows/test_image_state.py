@@ -19,7 +19,8 @@ from messages import (
     TaskCompleted,
 )
 from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
-from workflows.image_state import ImageState, QueuedTask, keep_newest
+from workflows.bounded import keep_newest
+from workflows.image_state import QUEUE_BYTES, ImageState, QueuedTask
 
 LIMIT_BYTES = 256 * 1024
 WORST = {"4-byte characters": "\U0001f642", "control characters": "\x01", "quotes": '"', "letters": "x"}
@@ -182,7 +183,7 @@ def test_the_state_stays_under_256_kib_through_thousands_of_the_largest_events(c
 def test_the_queue_accepts_no_more_than_it_may_hold(char: str) -> None:
     life = Life(char, seed=1)
     life.fill()
-    assert sum(len(task.model_dump_json().encode()) for task in life.state.queue) <= 64 * 1024
+    assert sum(len(task.model_dump_json().encode()) for task in life.state.queue) <= QUEUE_BYTES
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -207,7 +208,7 @@ def test_a_queue_full_of_text_refuses_with_the_reason(state: ImageState) -> None
     while queue(state, f"t{len(state.queue)}", "x" * TASK_BYTES):
         pass
     assert len(state.queue) < SHIPPED.system.max_queued_tasks
-    assert "64 KiB of task text wait" in state.why_no_room("x" * TASK_BYTES)
+    assert "48 KiB of task text wait" in state.why_no_room("x" * TASK_BYTES)
     assert state.why_no_room("Why?") == ""
 
 

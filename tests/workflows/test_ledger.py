@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from configuration import Value
-from messages import Change, LoopConcluded, LoopState, SettingsFile
+from messages import Change, LoopConcluded, LoopState, Means, SettingsFile
 from tests.workflows.image_states import NOW, SHIPPED, TEMPERATURE, THRESHOLD, TURNS, a_log, a_state
 from workflows.image_state import ImageState
 
@@ -223,3 +223,48 @@ def test_a_conclusion_too_large_for_the_ledger_is_refused() -> None:
     huge = [Change(key=TURNS, old="x" * 5000, new="y" * 5000)]
     with pytest.raises(ValidationError, match="a conclusion is at most"):
         LoopConcluded(loop_id="loop", state="approved", changes=huge, decided_at=NOW)
+
+
+# --- looking back ---
+
+
+def three_revisions(state: ImageState) -> None:
+    conclude(state, "approved", on_file({TURNS: 5}))
+    conclude(state, "no_proposal")
+    state.adopt_edit(on_file({TURNS: 5, THRESHOLD: 0.6}).settings, "Ada", NOW)
+    # Approved by a signal that anybody sent: the file does not say so, and nothing was changed.
+    conclude(state, "approved", on_file({TURNS: 5, THRESHOLD: 0.6}))
+
+
+def test_the_settings_of_every_revision_on_the_ledger_can_be_had_again(state: ImageState) -> None:
+    three_revisions(state)
+    assert state.revision == 3
+    assert state.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
+    assert state.settings_at(1) == SHIPPED
+
+
+def test_a_revision_that_has_left_the_ledger_cannot_be_had_again(state: ImageState) -> None:
+    three_revisions(state)
+    del state.amendments[0]
+    assert state.settings_at(1) is None
+    assert state.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
+
+
+def test_each_amendment_knows_how_arguments_went_before_and_after_it(state: ImageState) -> None:
+    for number, tokens in enumerate((100, 300)):
+        state.record_log(a_log(f"before-{number}").model_copy(update={"tokens_in": tokens}))
+    conclude(state, "approved", on_file({TURNS: 5}))
+    after = {"settings_digest": state.digest, "turn_count": 2, "final_dissonance": 0.3}
+    state.record_log(a_log("after").model_copy(update=after))
+    failed = {"settings_digest": state.digest, "outcome": "failed", "final_dissonance": None}
+    state.record_log(a_log("failed").model_copy(update=failed))
+    [entry] = state.history()
+    assert entry.before == Means(arguments=2, dissonance=0.7, turns=4, tokens=200)
+    assert entry.after == Means(arguments=2, failed=1, dissonance=0.3, turns=2, tokens=0)
+
+
+def test_the_figures_outlive_the_window_of_logs(state: ImageState) -> None:
+    for number in range(300):
+        state.record_log(a_log(f"log-{number}"))
+    conclude(state, "approved", on_file({TURNS: 5}))
+    assert state.history()[0].before.arguments == 300

@@ -1,0 +1,77 @@
+"""Back to an earlier revision: the file, the settings and the ledger agree, and a person ordered it."""
+
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+
+from messages import HistoryEntry, ReloadReceipt
+from tests.world import World
+
+TURNS, WINDOW = "autopoiesis.max_turns", "cadence.window"
+
+
+async def edited_twice(world: World) -> None:
+    for turns, window in ((3, 100), (4, 90)):
+        world.edit({TURNS: turns, WINDOW: window})
+        await world.update("reload_settings", None, ReloadReceipt)
+
+
+async def revert(world: World, revision: int, **more: str) -> ReloadReceipt:
+    order = {"revision": revision, "approver": "Ada", **more}
+    return await world.update("revert_settings", order, ReloadReceipt)
+
+
+async def test_a_revert_restores_every_key_and_is_an_amendment_of_its_own(world: World) -> None:
+    before, lines = world.on_file(), world.file.read_text().splitlines()
+    await edited_twice(world)
+    receipt = await revert(world, 1, comment="it was better")
+    assert (receipt.revision, receipt.changed, receipt.digest) == (4, True, before.digest())
+    assert world.on_file() == before
+    assert world.file.read_text().splitlines() == lines
+    state = await world.state()
+    assert state.settings == before
+    entry = state.amendments[-1]
+    assert (entry.source, entry.decided_by, entry.comment) == (
+        "revert to revision 1",
+        "Ada",
+        "it was better",
+    )
+    assert {change.key: change.new for change in entry.changes} == {TURNS: 2, WINDOW: 100}
+    # And the way back is open too.
+    await revert(world, 3)
+    assert world.on_file().autopoiesis.max_turns == 4
+
+
+async def test_a_revert_never_overwrites_an_edit_that_the_image_has_not_seen(world: World) -> None:
+    await edited_twice(world)
+    world.edit({TURNS: 7})
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await revert(world, 1)
+    assert "settings.toml says otherwise by now: autopoiesis.max_turns" in str(refused.value.cause)
+    assert world.on_file().autopoiesis.max_turns == 7
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"revision": 3, "approver": "Ada"}, "revision 3 is not an earlier one"),
+        ({"revision": 0, "approver": "Ada"}, "revision 0 is not an earlier one"),
+        ({"revision": 1}, "say who decides"),
+        (None, "say who decides"),
+    ],
+)
+async def test_a_revert_that_cannot_be_is_refused(world: World, order: object, reason: str) -> None:
+    await edited_twice(world)
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await world.update("revert_settings", order, ReloadReceipt)
+    assert reason in str(refused.value.cause)
+
+
+async def test_history_sets_the_figures_of_before_beside_those_of_after(world: World) -> None:
+    await world.ask("Before?")
+    world.edit({TURNS: 3})
+    await world.update("reload_settings", None, ReloadReceipt)
+    await world.ask("After?")
+    await world.ask("And after?")
+    [entry] = await world.image.query("history", result_type=list[HistoryEntry])
+    assert (entry.before.arguments, entry.after.arguments) == (1, 2)
+    assert entry.after.dissonance == 0.3

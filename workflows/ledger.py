@@ -1,0 +1,172 @@
+"""The image's settings and how they came to be what they are. Pure: no Temporal, no clock."""
+
+from datetime import datetime
+from itertools import pairwise
+
+from pydantic import BaseModel
+
+from configuration import TUNABLES, Settings, Value
+from messages import (
+    Amendment,
+    Change,
+    HistoryEntry,
+    LoopConcluded,
+    Means,
+    PerformanceLog,
+    SettingsFile,
+    SettingsView,
+    Tally,
+    excerpt,
+)
+from workflows.bounded import keep_newest
+
+AMENDMENT_BYTES = 40 * 1024
+TALLY_BYTES = 10 * 1024
+MOST_AMENDMENTS = 80
+MOST_TALLIES = 60
+
+
+class Ledger(BaseModel):
+    """The adopted settings, every amendment that led to them, and how arguments went under each.
+
+    amendments     the latest 80 entries; older ones: the workflows `<image_id>/loop/...`, and the numbered
+                   copies in `settings.backups/`
+    tallies        how arguments went under the latest 60 settings; older ones: the logs in the workflows
+                   `<image_id>/task/...`
+    """
+
+    image_id: str
+    settings: Settings
+    revision: int = 1
+    settings_problem: str = ""
+    amendments: list[Amendment] = []
+    tallies: list[Tally] = []
+
+    @property
+    def digest(self) -> str:
+        return self.settings.digest()
+
+    def settings_view(self) -> SettingsView:
+        return SettingsView(revision=self.revision, digest=self.digest, values=self.settings.flat())
+
+    def tally(self, log: PerformanceLog) -> None:
+        """Count a log to the settings it was made under."""
+        tally = next((tally for tally in self.tallies if tally.digest == log.settings_digest), None)
+        if tally is None:
+            tally = Tally(digest=log.settings_digest)
+            self.tallies = keep_newest([*self.tallies, tally], MOST_TALLIES, TALLY_BYTES)
+        tally.add(log)
+
+    def file_conclusion(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
+        """Enter how a loop ended, and take over the settings as the file now holds them.
+
+        The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
+        """
+        before = self.digest
+        ours = {change.key: change.new for change in conclusion.changes if change.key in TUNABLES}
+        if (
+            conclusion.state == "approved"
+            and file is not None
+            and file.digest != before
+            # Only what the file confirms: anybody may send the signal that brings a conclusion.
+            and ours.items() <= file.settings.flat().items()
+        ):
+            self._adopt(self.settings.with_changes(ours))
+        self._enter(
+            Amendment(
+                revision=self.revision,
+                digest_before=before,
+                digest=self.digest,
+                loop_id=conclusion.loop_id,
+                source=conclusion.source or "loop",
+                changes=conclusion.changes,
+                state=conclusion.state,
+                justification=excerpt(conclusion.justification, 300),
+                reason=excerpt(conclusion.reason, 400),
+                decided_by=conclusion.decided_by,
+                comment=conclusion.comment,
+                decided_at=conclusion.decided_at,
+            )
+        )
+        if file is not None:
+            self.adopt_edit(file.settings, file.owner, conclusion.decided_at)
+
+    def adopt_edit(
+        self, settings: Settings, owner: str, now: datetime, *, source: str = "person", comment: str = ""
+    ) -> bool:
+        """Take over a person's edit of settings.toml. False when it says what holds already."""
+        self.settings_problem = ""
+        before = self.digest
+        if settings.digest() == before:
+            return False
+        changes = changes_between(self.settings, settings)
+        self._adopt(settings)
+        self._enter(
+            Amendment(
+                revision=self.revision,
+                digest_before=before,
+                digest=self.digest,
+                source=source,
+                changes=changes,
+                state="adopted",
+                decided_by=owner,
+                comment=comment,
+                decided_at=now,
+            )
+        )
+        return True
+
+    def why_not_mine(self, settings: Settings) -> str:
+        """Why these settings cannot be this image's, or nothing."""
+        if settings.system.image_id != self.image_id:
+            return (
+                f'[system] image_id = "{settings.system.image_id}": this image is "{self.image_id}" and '
+                "keeps its name; restart the worker to run another image"
+            )
+        if settings.system.task_queue != self.settings.system.task_queue:
+            return (
+                f'[system] task_queue = "{settings.system.task_queue}": this image lives on '
+                f'"{self.settings.system.task_queue}" and cannot move; set it back'
+            )
+        return ""
+
+    def settings_at(self, revision: int) -> Settings | None:
+        """The settings of an earlier revision, by undoing the ledger; None where it does not reach back.
+
+        Raises InvalidSettings where today's rules forbid what held then.
+        """
+        undone: dict[str, Value] = {}
+        reached = self.revision
+        for earlier, entry in reversed(list(pairwise([None, *self.amendments]))):
+            if reached <= revision or entry is None:
+                break
+            # An entry that changed nothing has the revision of the one before it.
+            if entry.revision > earlier.revision if earlier else entry.digest != entry.digest_before:
+                undone |= {change.key: change.old for change in entry.changes}
+                reached -= 1
+        return self.settings.with_changes(undone) if reached == revision else None
+
+    def history(self) -> list[HistoryEntry]:
+        """Every amendment with how arguments went under the settings before and after it, oldest first."""
+        tallies = {tally.digest: tally for tally in self.tallies}
+        return [
+            HistoryEntry(
+                amendment=entry,
+                before=Means.of(tallies.get(entry.digest_before)),
+                after=Means.of(tallies.get(entry.digest)),
+            )
+            for entry in self.amendments
+        ]
+
+    def _adopt(self, settings: Settings) -> None:
+        self.settings = settings
+        self.revision += 1
+
+    def _enter(self, amendment: Amendment) -> None:
+        self.amendments = keep_newest([*self.amendments, amendment], MOST_AMENDMENTS, AMENDMENT_BYTES)
+
+
+def changes_between(before: Settings, after: Settings) -> list[Change]:
+    """Every key whose value differs, with both values."""
+    old, new = before.flat(), after.flat()
+    return [Change(key=key, old=old[key], new=new[key]) for key in new if old.get(key) != new[key]]
