@@ -18,8 +18,21 @@ from temporalio.exceptions import ApplicationError
 
 from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
+from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
 from activities.prompts import PROMPTS, BrokenPrompts, Prompts
-from messages import Judgement, PersonaCall, Plan, Speech, Usage, excerpt
+from messages import (
+    Goal,
+    Imagined,
+    Imagining,
+    Judgement,
+    PersonaCall,
+    Plan,
+    Scores,
+    Scoring,
+    Speech,
+    Usage,
+    excerpt,
+)
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 """Where the ollama client looks too when nobody says otherwise; named here for error messages."""
@@ -27,6 +40,8 @@ ANSWER_BYTES = 16_384
 """The longest answer. Answers travel in histories, where 2 MiB is the end; none of ours needs a hundredth."""
 LABEL_TOKENS = 64
 """A label takes about ten tokens; the rest is room for a model that indents its JSON."""
+SCORE_TOKENS = 32
+"""For each goal to be scored, with as much room."""
 CONNECT_SECONDS = 10
 """A host that is there answers a connection at once; answers themselves may take minutes."""
 NO_PROXY = {"all://127.0.0.1": None, "all://localhost": None, "all://[::1]": None}
@@ -121,6 +136,24 @@ class Personas:
         """How far thesis and antithesis are apart. At temperature 0: a measurement, not an invention."""
         answer, usage = await self._ask_in_form(DissonanceAnswer, call, 0.0, LABEL_TOKENS)
         return Judgement(dissonance=answer.dissonance(), usage=usage)
+
+    @activity.defn
+    async def imagine_goals(self, order: Imagining) -> Imagined:
+        """Goals that one persona would like the team to take on, none near to a recent one or to another."""
+        call = order.call
+        answer, usage = await self._ask_in_form(GoalsAnswer, call, call.temperature, call.max_answer_tokens)
+        new: list[Goal] = []
+        for imagined in answer.goals:
+            if not is_near(imagined.goal, [*order.recent, *(goal.goal for goal in new)]):
+                new.append(Goal(persona=call.persona, goal=imagined.goal, why=imagined.why))
+        return Imagined(goals=new, near=len(answer.goals) - len(new), usage=usage)
+
+    @activity.defn
+    async def score_goals(self, order: Scoring) -> Scores:
+        """What one persona thinks of the goals of others. At temperature 0, as every measurement."""
+        form = scores_answer(len(order.goals))
+        answer, usage = await self._ask_in_form(form, order.call, 0.0, SCORE_TOKENS * len(order.goals))
+        return Scores(scores=[WORTH[label] for label in answer.scores], usage=usage)
 
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""

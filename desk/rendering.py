@@ -114,6 +114,8 @@ def tasks(views: list[TaskView]) -> RenderableType:
     table = _table("task", "phase", "outcome", "given at", "question")
     for view in views:
         question = words(view.task)
+        if view.reason:
+            question.append_text(words(f"\nthe personas' own goal; {view.reason}", "dim"))
         if view.failure:
             question.append_text(words(f"\n{view.failure}", "red"))
         table.add_row(

@@ -14,10 +14,11 @@ from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
 from activities.supervision import Children
 from workflows.dialogue import Dialogue
+from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
 
-WORKFLOWS: Sequence[type] = (LivingImage, Dialogue, PhilosophicalLoop)
+WORKFLOWS: Sequence[type] = (LivingImage, Dialogue, PhilosophicalLoop, Inquiry)
 
 # After a worker was killed, its workflow tasks wait this long before another worker may have them.
 STICKY_TIMEOUT = timedelta(seconds=1)
@@ -41,6 +42,8 @@ def compute_worker(
             personas.plan,
             personas.speak,
             personas.judge_dissonance,
+            personas.imagine_goals,
+            personas.score_goals,
             propose_amendment,
             Children(client).find_closed,
         ],

@@ -9,6 +9,7 @@ a crash does not move the script on. Faults are not remembered.
 
 import argparse
 import asyncio
+import hashlib
 import json
 import re
 import socket
@@ -24,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-Asks = Literal["plan", "dissonance", "text"]
+Asks = Literal["plan", "dissonance", "goals", "scores", "text"]
 
 FaultKind = Literal[
     "not_pulled",  # 404
@@ -52,6 +53,7 @@ class Call(BaseModel):
     user: str
     stream: bool
     options: dict[str, Any]
+    scores: int = 0
     outcome: str = "answering"
 
 
@@ -79,6 +81,7 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
+    `goals` are imagined one after the other, two a call; `scores` are given to them by their text.
     `models` are those that are pulled; None: every model is.
     """
 
@@ -86,6 +89,8 @@ class Script(BaseModel):
 
     labels: list[str] | dict[str, list[str]] = ["partly_different"]
     needs_research: bool = False
+    goals: list[str] = []
+    scores: dict[str, str] = {}
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
@@ -103,6 +108,7 @@ class FakeOllama:
         self._at_once = 0
         self._given: dict[str, str] = {}
         self._labels_given: dict[str, int] = {}
+        self._goals_given = 0
         self._socket = socket.create_server(("127.0.0.1", port))
         # asyncio sets it only on sockets of its own making; without it each answer waits 40 ms for an ACK.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -221,9 +227,21 @@ class FakeOllama:
         if call.asks == "plan":
             plan = f"Plan {count}: weigh the reasons, then decide."
             return json.dumps({"plan": plan, "needs_research": self.script.needs_research})
+        if call.asks == "goals":
+            goals = [self._next_goal(count, place) for place in (1, 2)]
+            return json.dumps({"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]})
+        if call.asks == "scores":
+            asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
+            return json.dumps({"scores": [self.script.scores.get(goal, "fair") for goal in asked]})
         if call.asks == "dissonance":
             return json.dumps({"label": self._next_label(call)})
         return f"This is answer {count}, and it is a short one."
+
+    def _next_goal(self, count: int, place: int) -> str:
+        self._goals_given += 1
+        if self.script.goals:
+            return self.script.goals[(self._goals_given - 1) % len(self.script.goals)]
+        return " ".join(hashlib.sha256(f"{count} {place} {word}".encode()).hexdigest()[:9] for word in "abc")
 
     def _next_label(self, call: Call) -> str:
         labels = self.script.labels
@@ -254,7 +272,13 @@ _FAULTY_CONTENT = {
 def _read(body: dict[str, Any]) -> Call:
     said = {message["role"]: message["content"] for message in body["messages"]}
     form = (body.get("format") or {}).get("properties", {})
-    asks: Asks = "dissonance" if "label" in form else "plan" if "needs_research" in form else "text"
+    told_by: dict[str, Asks] = {
+        "label": "dissonance",
+        "needs_research": "plan",
+        "goals": "goals",
+        "scores": "scores",
+    }
+    asks: Asks = next((asks for key, asks in told_by.items() if key in form), "text")
     return Call(
         asks=asks,
         model=body["model"],
@@ -262,6 +286,7 @@ def _read(body: dict[str, Any]) -> Call:
         user=said.get("user", ""),
         stream=body.get("stream", True),
         options=body.get("options") or {},
+        scores=form.get("scores", {}).get("minItems", 0),
     )
 
 

@@ -14,7 +14,17 @@ from collections.abc import Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from messages import Amendment, Change, Dissonance, ProposalView, SetAside, TaskView, Transcript, excerpt
+from messages import (
+    Amendment,
+    Change,
+    Dissonance,
+    Goal,
+    ProposalView,
+    SetAside,
+    TaskView,
+    Transcript,
+    excerpt,
+)
 from workflows.image_state import ImageState
 
 WORKFLOWS = "/namespaces/{namespace}/workflows"
@@ -347,6 +357,16 @@ def dialogue_details(transcript: Transcript) -> str:
     by = f"Answered by {line(transcript.model_backend)}. " if transcript.model_backend else ""
     parts.append(f"<p>{by}The query <code>transcript</code>, on the tab Queries, shows every word.</p>")
     return _page(f"Task {line(transcript.task_id)}", *parts)
+
+
+def inquiry_details(reason: str, goals: list[Goal]) -> str:
+    """What the personas would like to take on, and what the others think of it."""
+    rows = [(line(goal.goal), line(goal.why), goal.persona, _value(goal.score)) for goal in goals]
+    return _page(
+        "The personas look for a goal",
+        prose(f"Because {reason}."),
+        _section("Goals", _table(rows, ("goal", "why", "of", "score"))) if rows else "",
+    )
 
 
 def _dissonance(dissonance: Dissonance) -> tuple[str, str]:

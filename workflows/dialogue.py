@@ -1,10 +1,8 @@
 """One task argued out: plan, research if the plan asks for it, thesis against antithesis, synthesis."""
 
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -17,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
         Outcome,
         PerformanceLog,
         Persona,
-        PersonaCall,
         Plan,
         Speech,
         TaskCompleted,
@@ -25,13 +22,10 @@ with workflow.unsafe.imports_passed_through():
         Turn,
         Usage,
     )
+    from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import dialogue_details
     from workflows.messaging import failure_text, take
 
-# A worker that was killed is noticed this long after its last heartbeat; persona calls send one each second.
-HEARTBEAT_TIMEOUT = timedelta(seconds=4)
-# How often a call is tried is decided by its failure, see activities/failures.py.
-RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_interval=timedelta(seconds=30))
 # Without a usable answer the dissonance is unknown, and the argument goes on.
 NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
 
@@ -142,23 +136,11 @@ class Dialogue:
 
     async def _call(self, activity: Any, persona: Persona, words: str, summary: str, **fields: str) -> Any:
         self._say(summary)
-        system, models = self._start.settings.system, self._start.settings.models
-        call = PersonaCall(
-            persona=persona,
-            words=words,
-            fields=fields,
-            model=getattr(models, persona.lower()),
-            host=models.host,
-            temperature=models.temperature,
-            max_answer_tokens=models.max_answer_tokens,
-            timeout_seconds=models.call_timeout.total_seconds(),
-            max_concurrent_calls=models.max_concurrent_calls,
-        )
+        settings = self._start.settings
         answer = await workflow.execute_activity_method(
             activity,
-            call,
-            # The call itself watches `call_timeout`; it may have to wait for a place behind other dialogues.
-            start_to_close_timeout=models.call_timeout * (system.max_concurrent_tasks + 1),
+            persona_call(settings, persona, words, fields),
+            start_to_close_timeout=patience(settings),
             heartbeat_timeout=HEARTBEAT_TIMEOUT,
             retry_policy=RETRY,
             summary=summary,

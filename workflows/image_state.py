@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from configuration import Settings, Value
 from messages import (
     ImageStatus,
+    InquiryConcluded,
     LoopConcluded,
     PerformanceLog,
     Phase,
@@ -22,6 +23,7 @@ from messages import (
 )
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
+from workflows.motivation import Motivation
 
 # Bytes of JSON that each list may take. With the settings (4 KiB), the running tasks (16 at most, 20 KiB)
 # and the answered updates (5 KiB) they stay under 256 KiB, half the size at which the server begins to warn.
@@ -31,12 +33,18 @@ FINISHED_BYTES = 24 * 1024
 SET_ASIDE_BYTES = 6 * 1024
 SEEN_BYTES = 14 * 1024
 
+MOTIVATOR = "motivator"
+"""The origin of tasks that the personas set themselves."""
+
 
 class QueuedTask(BaseModel):
+    """A task that waits. `reason` says why the personas set it themselves."""
+
     task_id: str
     task: str
     task_type: str
     origin: str
+    reason: str = ""
     submitted_at: datetime
 
 
@@ -47,6 +55,7 @@ class RunningTask(BaseModel):
     task: str
     task_type: str
     origin: str
+    reason: str = ""
     submitted_at: datetime
     settings_digest: str
     heuristics: dict[str, Value] = {}
@@ -93,6 +102,7 @@ class ImageState(Ledger):
     answered: dict[str, str] = {}
     last_look: datetime | None = None
     logs_since_look: int = 0
+    motivation: Motivation = Motivation()
 
     # --- tasks ---
 
@@ -101,7 +111,8 @@ class ImageState(Ledger):
 
     def children(self) -> list[str]:
         """The workflow ids of all children in flight."""
-        return [*(self.task_workflow_id(task.task_id) for task in self.running), *self.open_loops]
+        inquiries = [self.motivation.inquiry] if self.motivation.inquiry else []
+        return [*(self.task_workflow_id(task.task_id) for task in self.running), *self.open_loops, *inquiries]
 
     def position(self, task_id: str) -> int | None:
         """0 for a task that runs or has finished, its place in the queue, or None for an unknown one."""
@@ -118,6 +129,13 @@ class ImageState(Ledger):
             return f"the queue is full: {QUEUE_BYTES // 1024} KiB of task text wait; try again later"
         return ""
 
+    def enqueue(self, task: QueuedTask) -> None:
+        """Put a task into the queue: one of a person before all that the personas set themselves."""
+        place = len(self.queue)
+        if task.origin != MOTIVATOR:
+            place = next((n for n, other in enumerate(self.queue) if other.origin == MOTIVATOR), place)
+        self.queue.insert(place, task)
+
     def next_task(self) -> QueuedTask | None:
         """Take the next task off the queue if the image may start one, and count it as running."""
         free = len(self.running) < self.settings.system.max_concurrent_tasks
@@ -130,6 +148,7 @@ class ImageState(Ledger):
                 task=excerpt(task.task),
                 task_type=task.task_type,
                 origin=task.origin,
+                reason=task.reason,
                 submitted_at=task.submitted_at,
                 settings_digest=self.digest,
                 heuristics=self.settings.heuristics(),
@@ -144,6 +163,7 @@ class ImageState(Ledger):
             return False
         self.running.remove(task)
         self._file_finished(task, log.outcome == "failed", log, failure, now)
+        self.motivation.note_discord(self.settings.motivator, log, task.task)
         self.record_log(log)
         return True
 
@@ -175,6 +195,7 @@ class ImageState(Ledger):
             outcome=log.outcome if log else "failed",
             failure=excerpt(failure, 300),
             origin=task.origin,
+            reason=task.reason,
             submitted_at=task.submitted_at,
             finished_at=now,
         )
@@ -209,6 +230,7 @@ class ImageState(Ledger):
                 task_type=task.task_type,
                 phase=phase,
                 origin=task.origin,
+                reason=task.reason,
                 submitted_at=task.submitted_at,
             )
             for phase, tasks in (("running", self.running), ("queued", self.queue))
@@ -232,6 +254,41 @@ class ImageState(Ledger):
         """Keep a message that did not validate where a person can see it."""
         aside = SetAside(what=what, reason=excerpt(reason, 300), excerpt=excerpt(repr(message), 200), at=now)
         self.set_aside = keep_newest([*self.set_aside, aside], 10, SET_ASIDE_BYTES)
+
+    # --- goals of its own ---
+
+    def next_inquiry(self, active_at: datetime) -> datetime | None:
+        """When the image looks for a goal; None while it has anything else to do, or may not."""
+        if self.phase != "active" or self.queue or self.running:
+            return None
+        return self.motivation.due(self.settings.motivator, active_at)
+
+    def argued_lately(self) -> list[str]:
+        """What a new goal must not come near to."""
+        return [*(task.task for task in self.finished[-12:]), *self.motivation.recent]
+
+    def conclude_inquiry(self, conclusion: InquiryConcluded, now: datetime) -> None:
+        """An inquiry has ended: its goal waits behind all tasks of people, or there is none and why."""
+        best = conclusion.best
+        refused = "" if best is None else self._why_not_now(best.goal)
+        if best is None or refused:
+            self.motivation.conclude(f"no goal: {refused or conclusion.reason}")
+            return
+        number = self.motivation.inquiry.rpartition("/")[2]
+        self.motivation.conclude(f"goal-{number}, of {best.persona}", best.goal)
+        self.enqueue(
+            QueuedTask(
+                task_id=f"goal-{number}",
+                task=best.goal,
+                task_type="goal",
+                origin=MOTIVATOR,
+                reason=excerpt(f"{best.persona}: {best.why}", 300),
+                submitted_at=now,
+            )
+        )
+
+    def _why_not_now(self, goal: str) -> str:
+        return f"the image is {self.phase}" if self.phase != "active" else self.why_no_room(goal)
 
     # --- reflection ---
 

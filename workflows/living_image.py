@@ -18,6 +18,7 @@ with workflow.unsafe.imports_passed_through():
         Approver,
         HistoryEntry,
         ImageStatus,
+        InquiryConcluded,
         LogReceipt,
         LoopConcluded,
         LoopReceipt,
@@ -127,7 +128,7 @@ class LivingImage:
         request = take(SubmitTask, message)
         task_id = request.task_id or _name_after_update()
         if self._state.position(task_id) is None:
-            self._state.queue.append(
+            self._state.enqueue(
                 QueuedTask(
                     task_id=task_id,
                     task=request.task,
@@ -261,6 +262,16 @@ class LivingImage:
             self._state.put_aside("task_completed", f"no task {done.task_id} runs here", message, now)
         elif self._state.finish(done.log, done.failure, now):
             self._state.model_backend = done.model_backend or self._state.model_backend
+
+    @workflow.signal(description="From an inquiry: the goal that the personas chose, or why there is none")
+    def inquiry_concluded(self, message: Any = None, *_: Any) -> None:
+        self._changed = True
+        try:
+            conclusion = take(InquiryConcluded, message)
+        except ApplicationError as error:
+            self._state.put_aside("inquiry_concluded", error.message, message, workflow.now())
+            return
+        self._supervisor.conclude_inquiry(conclusion)
 
     @workflow.signal(description="From a philosophical loop: how it ended")
     async def loop_concluded(self, message: Any = None, *_: Any) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import (
@@ -28,6 +29,8 @@ with workflow.unsafe.imports_passed_through():
         Change,
         ClosedChild,
         DialogueStart,
+        InquiryConcluded,
+        InquiryStart,
         LoopConcluded,
         LoopStart,
         RevertSettings,
@@ -39,6 +42,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
+    from workflows.inquiry import Inquiry
     from workflows.ledger import changes_between
     from workflows.messaging import RETRY_FILES, failure_text, refuse
     from workflows.philosophical_loop import PhilosophicalLoop
@@ -68,59 +72,78 @@ class Supervisor:
     async def _start_dialogue(self, task: QueuedTask) -> None:
         state = self._state
         workflow_id = state.task_workflow_id(task.task_id)
-        try:
-            handle = await workflow.start_child_workflow(
-                Dialogue.run,
-                DialogueStart(
-                    image_id=state.image_id,
-                    task_id=task.task_id,
-                    task=task.task,
-                    task_type=task.task_type,
-                    origin=task.origin,
-                    settings=state.settings,
-                    settings_digest=state.digest,
-                    revision=state.revision,
-                ),
-                id=workflow_id,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                static_summary=summary(task.task),
-            )
-        except WorkflowAlreadyStartedError:
+        start = DialogueStart(
+            image_id=state.image_id,
+            task_id=task.task_id,
+            task=task.task,
+            task_type=task.task_type,
+            origin=task.origin,
+            settings=state.settings,
+            settings_digest=state.digest,
+            revision=state.revision,
+        )
+        if not await self._start_child(Dialogue.run, start, workflow_id, task.task):
             # Older than the image remembers, but the server does: the same task id is the same task.
             state.drop_running(
                 task.task_id, f"Duplicate: argued out before, see {workflow_id}", workflow.now()
             )
-            return
-        self._watch(workflow_id, handle)
 
     async def open_loop(self, reason: str) -> str:
         """Start a philosophical loop over the present window and return its workflow id."""
+        state = self._state
         while True:
-            loop_id = self._state.open_loop(workflow.now())
-            try:
-                handle = await workflow.start_child_workflow(
-                    PhilosophicalLoop.run,
-                    LoopStart(
-                        image_id=self._state.image_id,
-                        loop_id=loop_id,
-                        reason=reason,
-                        window=self._state.window,
-                        settings=self._state.settings,
-                        settings_digest=self._state.digest,
-                        revision=self._state.revision,
-                    ),
-                    id=loop_id,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    parent_close_policy=workflow.ParentClosePolicy.ABANDON,
-                    static_summary=summary(f"Reflection: {reason}"),
-                )
-            except WorkflowAlreadyStartedError:
-                # An earlier image of this name used the number.
-                self._state.open_loops.remove(loop_id)
-                continue
-            self._watch(loop_id, handle)
-            return loop_id
+            loop_id = state.open_loop(workflow.now())
+            start = LoopStart(
+                image_id=state.image_id,
+                loop_id=loop_id,
+                reason=reason,
+                window=state.window,
+                settings=state.settings,
+                settings_digest=state.digest,
+                revision=state.revision,
+            )
+            if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
+                return loop_id
+            # An earlier image of this name used the number.
+            state.open_loops.remove(loop_id)
+
+    async def open_inquiry(self) -> None:
+        """Let the personas look for a goal of their own."""
+        state = self._state
+        while True:
+            inquiry_id, reason = state.motivation.open(
+                state.image_id, state.settings.motivator, workflow.now()
+            )
+            start = InquiryStart(
+                image_id=state.image_id,
+                inquiry_id=inquiry_id,
+                reason=reason,
+                recent=state.argued_lately(),
+                settings=state.settings,
+            )
+            if await self._start_child(Inquiry.run, start, inquiry_id, f"Inquiry: {reason}"):
+                return
+
+    def conclude_inquiry(self, conclusion: InquiryConcluded) -> None:
+        if conclusion.inquiry_id == self._state.motivation.inquiry:
+            self._state.conclude_inquiry(conclusion, workflow.now())
+            self._note_change()
+
+    async def _start_child(self, run: Any, start: BaseModel, workflow_id: str, purpose: str) -> bool:
+        """Start a child that outlives this run, and watch it. False when the server knows its id already."""
+        try:
+            handle = await workflow.start_child_workflow(
+                run,
+                start,
+                id=workflow_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                parent_close_policy=workflow.ParentClosePolicy.ABANDON,
+                static_summary=summary(purpose),
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        self._watch(workflow_id, handle)
+        return True
 
     def _watch(self, workflow_id: str, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
         watcher = asyncio.create_task(self._await_child(workflow_id, handle))
@@ -163,6 +186,10 @@ class Supervisor:
             reason = f"the workflow of this loop ended: {how}"
             await self.conclude_loop(
                 LoopConcluded(loop_id=workflow_id, state="failed", reason=reason, decided_at=now)
+            )
+        elif workflow_id == self._state.motivation.inquiry:
+            self.conclude_inquiry(
+                InquiryConcluded(inquiry_id=workflow_id, reason=f"the workflow of this inquiry ended: {how}")
             )
         elif log := self._state.lost_task_log(workflow_id.rpartition("/")[2], now):
             self._state.finish(log, f"Lost: the workflow of this task ended: {how}", now)

@@ -1,0 +1,84 @@
+"""What the personas imagine and how they score it, over the wire."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from activities.goals import NEAR, WORTH, is_near
+from activities.personas import ModelBackend, Personas
+from messages import Imagined, Imagining, Scores, Scoring
+from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.fake_ollama import FakeOllama
+
+
+@pytest.fixture
+async def personas() -> AsyncIterator[Personas]:
+    personas = Personas(ModelBackend())
+    yield personas
+    await personas.close()
+
+
+WINTER = "Should a school start an hour later in winter?"
+TRAMS = "Should trams be free on Sundays?"
+
+
+def imagining(ollama: FakeOllama, recent: list[str]) -> Imagining:
+    fields = {"who": "ROBIN", "reason": "nothing has happened", "recent": "nothing yet"}
+    return Imagining(call=a_call(ollama.url, "goals", fields=fields), recent=recent)
+
+
+def scoring(ollama: FakeOllama, goals: list[str]) -> Scoring:
+    listed = "\n".join(f"{number}. {goal}" for number, goal in enumerate(goals, 1))
+    return Scoring(
+        call=a_call(ollama.url, "goal_scores", fields={"who": "ROBIN", "goals": listed}), goals=goals
+    )
+
+
+async def test_goals_come_with_their_reasons(ollama: FakeOllama, personas: Personas) -> None:
+    ollama.script.goals = [WINTER, TRAMS]
+    imagined: Imagined = await Attempt().run(personas.imagine_goals, imagining(ollama, []))
+    assert [(goal.persona, goal.goal) for goal in imagined.goals] == [("ROBIN", WINTER), ("ROBIN", TRAMS)]
+    assert all(goal.why for goal in imagined.goals)
+    assert imagined.near == 0
+    assert imagined.usage.tokens_out
+
+
+@pytest.mark.parametrize(
+    "recent", [WINTER, "In winter, should a school start an hour later?", WINTER.upper()], ids=str
+)
+async def test_a_goal_near_to_a_recent_one_is_no_goal(
+    ollama: FakeOllama, personas: Personas, recent: str
+) -> None:
+    ollama.script.goals = [WINTER, TRAMS]
+    imagined: Imagined = await Attempt().run(personas.imagine_goals, imagining(ollama, [recent]))
+    assert [goal.goal for goal in imagined.goals] == [TRAMS]
+    assert imagined.near == 1
+
+
+async def test_a_goal_imagined_twice_at_once_is_one_goal(ollama: FakeOllama, personas: Personas) -> None:
+    ollama.script.goals = [WINTER, WINTER]
+    imagined: Imagined = await Attempt().run(personas.imagine_goals, imagining(ollama, []))
+    assert len(imagined.goals) == 1
+
+
+def test_two_questions_about_different_things_are_not_near() -> None:
+    assert 0 < NEAR < 100
+    assert not is_near(WINTER, [TRAMS, "Should a school teach chess?"])
+
+
+async def test_every_goal_gets_a_score_in_its_place(ollama: FakeOllama, personas: Personas) -> None:
+    ollama.script.scores = {WINTER: "pointless", TRAMS: "excellent"}
+    scores: Scores = await Attempt().run(personas.score_goals, scoring(ollama, [TRAMS, WINTER, "Another?"]))
+    assert scores.scores == [1.0, 0.0, 0.3]
+    assert ollama.calls[0].scores == 3
+    assert ollama.calls[0].options["temperature"] == 0
+
+
+def test_the_labels_are_ordered_by_worth() -> None:
+    assert list(WORTH.values()) == sorted(WORTH.values())
+
+
+async def test_scores_outside_the_labels_are_no_answer(ollama: FakeOllama, personas: Personas) -> None:
+    ollama.fail("unknown_label", asks="scores")
+    failure = await failure_of(Attempt(), personas.score_goals, scoring(ollama, [TRAMS]))  # type: ignore[arg-type]
+    assert failure.type == "AnswerNotJson"

@@ -1,0 +1,133 @@
+"""The personas look for a goal of their own: each imagines some and scores the others'; the best is taken."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from activities.personas import Personas
+    from messages import (
+        Goal,
+        Imagined,
+        Imagining,
+        InquiryConcluded,
+        InquiryStart,
+        Persona,
+        Scores,
+        Scoring,
+    )
+    from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
+    from workflows.details import inquiry_details
+    from workflows.messaging import failure_text, take
+
+TEAM: Sequence[Persona] = ("ALFRED", "BABS", "BRICK", "ROBIN")
+
+
+@workflow.defn
+class Inquiry:
+    @workflow.init
+    def __init__(self, start: Any = None) -> None:
+        self._start = take(InquiryStart, start)
+        self._goals: list[Goal] = []
+        self._faults: list[str] = []
+        self._near = 0
+
+    @workflow.run
+    async def run(self, start: Any = None) -> InquiryConcluded:
+        try:
+            for persona in TEAM:
+                await self._imagine(persona)
+            if len(self._goals) > 1:
+                await self._score()
+            conclusion = self._conclusion()
+        except BaseException as error:
+            if not is_cancelled_exception(error):
+                raise
+            await self._tell_image(self._no_goal("somebody cancelled this inquiry"))
+            raise
+        await self._tell_image(conclusion)
+        return conclusion
+
+    async def _imagine(self, persona: Persona) -> None:
+        """What this persona imagines; one that gives no usable answer is left out."""
+        recent = [*self._start.recent, *(goal.goal for goal in self._goals)]
+        fields = {
+            "who": persona,
+            "reason": self._start.reason,
+            "recent": "\n".join(f"- {task}" for task in self._start.recent) or "nothing yet",
+        }
+        order = Imagining(call=persona_call(self._start.settings, persona, "goals", fields), recent=recent)
+        try:
+            imagined: Imagined = await self._ask(Personas.imagine_goals, order, f"{persona} imagines goals")
+        except ActivityError as error:
+            self._leave_out(persona, error)
+            return
+        self._near += imagined.near
+        self._goals += imagined.goals
+        self._show()
+
+    async def _score(self) -> None:
+        """Each goal's score is the mean of what the personas that did not imagine it think of it."""
+        given: dict[int, list[float]] = {}
+        for persona in TEAM:
+            others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
+            if not others:
+                continue
+            goals = [self._goals[n].goal for n in others]
+            listed = "\n".join(f"{place}. {goal}" for place, goal in enumerate(goals, 1))
+            call = persona_call(
+                self._start.settings, persona, "goal_scores", {"who": persona, "goals": listed}
+            )
+            try:
+                order = Scoring(call=call, goals=goals)
+                scores: Scores = await self._ask(Personas.score_goals, order, f"{persona} scores goals")
+            except ActivityError as error:
+                self._leave_out(persona, error)
+                continue
+            for n, score in zip(others, scores.scores, strict=True):
+                given.setdefault(n, []).append(score)
+        for n, values in given.items():
+            self._goals[n].score = round(sum(values) / len(values), 3)
+        self._show()
+
+    def _leave_out(self, persona: Persona, error: ActivityError) -> None:
+        if is_cancelled_exception(error):
+            raise error
+        self._faults.append(f"{persona}: {failure_text(error)}")
+
+    def _conclusion(self) -> InquiryConcluded:
+        if not self._goals:
+            near = f"{self._near} came near to what the team argued about lately" if self._near else ""
+            return self._no_goal("; ".join([*([near] if near else []), *self._faults]))
+        # The first of equals: `max` keeps the order in which they were imagined.
+        best = max(self._goals, key=lambda goal: -1.0 if goal.score is None else goal.score)
+        if best.score == 0:
+            return self._no_goal("the others thought every goal pointless")
+        return InquiryConcluded(inquiry_id=self._start.inquiry_id, best=best, goals=self._goals)
+
+    def _no_goal(self, reason: str) -> InquiryConcluded:
+        return InquiryConcluded(inquiry_id=self._start.inquiry_id, goals=self._goals, reason=reason)
+
+    async def _ask(self, activity: Any, order: Any, summary: str) -> Any:
+        settings = self._start.settings
+        return await workflow.execute_activity_method(
+            activity,
+            order,
+            start_to_close_timeout=patience(settings),
+            heartbeat_timeout=HEARTBEAT_TIMEOUT,
+            retry_policy=RETRY,
+            summary=summary,
+        )
+
+    async def _tell_image(self, conclusion: InquiryConcluded) -> None:
+        image = workflow.get_external_workflow_handle(self._start.image_id)
+        try:
+            await image.signal("inquiry_concluded", conclusion)
+        except ApplicationError as error:
+            # The image is gone (terminated, say): the result still stands in this workflow.
+            workflow.logger.warning("The image %s took no goal: %s", self._start.image_id, error)
+
+    def _show(self) -> None:
+        workflow.set_current_details(inquiry_details(self._start.reason, self._goals))
