@@ -17,6 +17,7 @@ from messages import (
     Amendment,
     Change,
     ImageStatus,
+    Keeping,
     LoopConcluded,
     PerformanceLog,
     Phase,
@@ -99,6 +100,7 @@ class ImageState(BaseModel):
     set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
     answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
+    keeping        when it was last active and last saved; no part of a snapshot
     """
 
     image_id: str
@@ -127,6 +129,7 @@ class ImageState(BaseModel):
     last_look: datetime | None = None
     logs_since_look: int = 0
     amendments: list[Amendment] = []
+    keeping: Keeping = Keeping()
 
     # --- tasks ---
 
@@ -270,6 +273,17 @@ class ImageState(BaseModel):
         aside = SetAside(what=what, reason=excerpt(reason, 300), excerpt=excerpt(repr(message), 200), at=now)
         self.set_aside = keep_newest([*self.set_aside, aside], 10, SET_ASIDE_BYTES)
 
+    # --- snapshots ---
+
+    def next_save(self) -> datetime | None:
+        """When the image will save itself; None while it is at work, or unchanged since it last tried."""
+        keeping = self.keeping
+        if self.queue or self.running or self.phase not in ("active", "paused"):
+            return None
+        if keeping.active_at is None or (keeping.tried_at and keeping.tried_at >= keeping.active_at):
+            return None
+        return keeping.active_at + self.settings.motivator.idle_after
+
     # --- reflection ---
 
     def next_look(self) -> datetime | None:
@@ -394,4 +408,8 @@ class ImageState(BaseModel):
             settings_problem=self.settings_problem,
             set_aside=self.set_aside,
             next_look_at=self.next_look(),
+            active_at=self.keeping.active_at,
+            saved_at=self.keeping.saved_at,
+            saved_generation=self.keeping.generation,
+            snapshot_problem=self.keeping.problem,
         )
