@@ -63,6 +63,12 @@ class ReloadSettings(Request):
     model_backend: ModelNames = ""
 
 
+class SaveImage(Request):
+    """`path`: a folder or fsspec URL instead of `[system] image_path`."""
+
+    path: Annotated[str, StringConstraints(max_length=300, strip_whitespace=True)] = ""
+
+
 class Decision(Request):
     """A person's verdict on a proposal. `changes` are the person's own values for its keys."""
 
@@ -459,6 +465,38 @@ class RewritePreview(BaseModel):
     stale: list[str] = []
 
 
+# --- snapshots ------------------------------------------------------------------------------------
+
+
+class SnapshotOrder(BaseModel):
+    """`place`: a folder, relative to that of settings.toml, or an fsspec URL. `generation`: the next one."""
+
+    image_id: str
+    place: str
+    keep: int
+    generation: int
+
+
+class SnapshotReceipt(BaseModel):
+    """A snapshot that was read back and holds. `bytes`: its size; `sha256` names its content."""
+
+    path: str
+    bytes: int
+    sha256: str
+    generation: int
+
+
+class Keeping(BaseModel):
+    """How an image stands with its snapshots. `tried_at`: when the last one, good or not, was begun."""
+
+    active_at: datetime | None = None
+    tried_at: datetime | None = None
+    saved_at: datetime | None = None
+    generation: int = 0
+    path: str = ""
+    problem: str = ""
+
+
 # --- what the image tells -------------------------------------------------------------------------
 
 
@@ -565,6 +603,10 @@ class ImageStatus(BaseModel):
     settings_problem: str = ""
     set_aside: list[SetAside] = []
     next_look_at: datetime | None = None
+    active_at: datetime | None = None
+    saved_at: datetime | None = None
+    saved_generation: int = 0
+    snapshot_problem: str = ""
 
 
 def excerpt(text: str, limit: int = 120) -> str:

@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
+from activities.snapshots import Memories, Snapshots, no_memories
 from activities.supervision import Children
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
@@ -54,13 +55,19 @@ def compute_worker(
     )
 
 
-def files_worker(client: Client, task_queue: str, settings: Path) -> Worker:
-    """What touches the settings file of this machine, on `<task_queue>-files`."""
+def files_worker(client: Client, task_queue: str, settings: Path, memories: Memories = no_memories) -> Worker:
+    """What touches the files of this machine, on `<task_queue>-files`; `memories` go into snapshots."""
     files = SettingsFiles(settings)
+    snapshots = Snapshots(client, settings.absolute().parent, memories)
     return Worker(
         client,
         task_queue=f"{task_queue}-files",
-        activities=[files.read_settings, files.preview_rewrite, files.rewrite_settings],
+        activities=[
+            files.read_settings,
+            files.preview_rewrite,
+            files.rewrite_settings,
+            snapshots.write_snapshot,
+        ],
         activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
         max_concurrent_activities=FILE_THREADS,
         graceful_shutdown_timeout=GRACE,

@@ -198,6 +198,8 @@ def image_details(state: ImageState) -> str:
     ]
     if state.settings_problem:
         parts.append(_section("settings.toml was refused", prose(state.settings_problem, 1_000)))
+    if problem := state.keeping.problem:
+        parts.append(_section("The last snapshot failed", prose(problem, 600)))
     if running or finished:
         parts.append(_section("Latest tasks", _list([*running[::-1], *finished[::-1]])))
     if state.amendments:
@@ -213,6 +215,7 @@ def image_details(state: ImageState) -> str:
 def _facts(state: ImageState) -> str:
     status = state.status()
     tasks = f"{status.running} running, {status.queued} queued, {status.finished} finished"
+    saved = f"{status.saved_generation}, {_moment(status.saved_at)}" if status.saved_at else "none yet"
     return _table(
         [
             ("phase", status.phase),
@@ -220,6 +223,7 @@ def _facts(state: ImageState) -> str:
             ("tasks", f"{tasks}, {status.failed} of them failed"),
             ("log window", f"{status.window} logs"),
             ("settings", f"revision {status.revision}, digest {status.digest}"),
+            ("last snapshot", saved),
         ]
     )
 

@@ -13,6 +13,7 @@ from configuration import Settings, Value
 from messages import (
     ImageStatus,
     InquiryConcluded,
+    Keeping,
     LoopConcluded,
     PerformanceLog,
     Phase,
@@ -80,6 +81,7 @@ class ImageState(Ledger):
     set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
     answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
+    keeping        when it was last active and last saved; no part of a snapshot
     """
 
     started_at: datetime
@@ -103,6 +105,7 @@ class ImageState(Ledger):
     last_look: datetime | None = None
     logs_since_look: int = 0
     motivation: Motivation = Motivation()
+    keeping: Keeping = Keeping()
 
     # --- tasks ---
 
@@ -257,11 +260,11 @@ class ImageState(Ledger):
 
     # --- goals of its own ---
 
-    def next_inquiry(self, active_at: datetime) -> datetime | None:
+    def next_inquiry(self) -> datetime | None:
         """When the image looks for a goal; None while it has anything else to do, or may not."""
         if self.phase != "active" or self.queue or self.running:
             return None
-        return self.motivation.due(self.settings.motivator, active_at)
+        return self.motivation.due(self.settings.motivator, self.keeping.active_at or self.started_at)
 
     def argued_lately(self) -> list[str]:
         """What a new goal must not come near to."""
@@ -289,6 +292,17 @@ class ImageState(Ledger):
 
     def _why_not_now(self, goal: str) -> str:
         return f"the image is {self.phase}" if self.phase != "active" else self.why_no_room(goal)
+
+    # --- snapshots ---
+
+    def next_save(self) -> datetime | None:
+        """When the image will save itself; None while it is at work, or unchanged since it last tried."""
+        keeping = self.keeping
+        if self.queue or self.running or self.phase not in ("active", "paused"):
+            return None
+        if keeping.active_at is None or (keeping.tried_at and keeping.tried_at >= keeping.active_at):
+            return None
+        return keeping.active_at + self.settings.motivator.idle_after
 
     # --- reflection ---
 
@@ -342,4 +356,8 @@ class ImageState(Ledger):
             settings_problem=self.settings_problem,
             set_aside=self.set_aside,
             next_look_at=self.next_look(),
+            active_at=self.keeping.active_at,
+            saved_at=self.keeping.saved_at,
+            saved_generation=self.keeping.generation,
+            snapshot_problem=self.keeping.problem,
         )

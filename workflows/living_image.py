@@ -28,7 +28,9 @@ with workflow.unsafe.imports_passed_through():
         ReloadReceipt,
         ReloadSettings,
         RevertSettings,
+        SaveImage,
         SettingsView,
+        SnapshotReceipt,
         SubmitTask,
         TaskCompleted,
         TaskReceipt,
@@ -36,6 +38,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.details import image_details
     from workflows.image_state import ImageStart, ImageState, QueuedTask
+    from workflows.keeping import Keeper
     from workflows.messaging import outlive_cancellation, refuse, take
     from workflows.supervision import Supervisor
 
@@ -55,7 +58,9 @@ class LivingImage:
             settings=begin.settings,
             model_backend=begin.model_backend,
         )
+        self._state.keeping.active_at = self._state.keeping.active_at or workflow.now()
         self._supervisor = Supervisor(self._state, self._note_change)
+        self._keeper = Keeper(self._state, self._wake)
         self._changed = False
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_for: datetime | None = None
@@ -69,10 +74,13 @@ class LivingImage:
         while not self._has_retired():
             await self._supervisor.start_dialogues()
             await self._look_at_logs_if_due()
+            await self._look_for_a_goal_if_due()
+            self._keeper.save_if_due()
             self._show()
             if workflow.info().is_continue_as_new_suggested():
                 await self._continue_as_new()
             await self._wait_for_a_change()
+        await self._keeper.save_a_last_time()
         self._show()
         sweep.cancel()
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -81,26 +89,34 @@ class LivingImage:
     # --- life ---
 
     async def _wait_for_a_change(self) -> None:
-        """Until a message changes the state or the alarm rings; with no log to look at there is no alarm."""
-        due = self._state.next_look()
+        """Until a message changes the state or the alarm rings; with nothing due there is no alarm."""
+        dues = {
+            "Until the next look at the logs": self._state.next_look(),
+            "Until the personas look for a goal": self._state.next_inquiry(),
+            "Until the image saves itself": self._keeper.due(),
+        }
+        due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
         if due != self._alarm_for:
             if self._alarm:
                 self._alarm.cancel()
             self._alarm_for = due
-            self._alarm = asyncio.create_task(self._ring_at(due)) if due else None
+            self._alarm = asyncio.create_task(self._ring_at(due, why)) if due else None
         await workflow.wait_condition(lambda: self._changed)
         self._changed = False
 
-    async def _ring_at(self, due: datetime) -> None:
-        await workflow.sleep(
-            max(due - workflow.now(), timedelta(0)), summary="Until the next look at the logs"
-        )
-        self._changed = True
+    async def _ring_at(self, due: datetime, why: str) -> None:
+        await workflow.sleep(max(due - workflow.now(), timedelta(0)), summary=why)
+        self._wake()
 
     async def _look_at_logs_if_due(self) -> None:
         due = self._state.next_look()
         if due is not None and due <= workflow.now():
             await self._supervisor.open_loop("the window holds enough logs")
+
+    async def _look_for_a_goal_if_due(self) -> None:
+        due = self._state.next_inquiry()
+        if due is not None and due <= workflow.now():
+            await self._supervisor.open_inquiry()
 
     def _has_retired(self) -> bool:
         if self._state.phase == "retiring" and not self._state.children():
@@ -137,7 +153,7 @@ class LivingImage:
                     submitted_at=workflow.now(),
                 )
             )
-            self._changed = True
+            self._note_change()
         return TaskReceipt(
             task_id=task_id,
             workflow_id=self._state.task_workflow_id(task_id),
@@ -158,7 +174,7 @@ class LivingImage:
     @workflow.update(description="Hand in a performance log from outside")
     async def record_performance(self, message: Any = None) -> LogReceipt:
         self._state.record_log(take(PerformanceLog, message))
-        self._changed = True
+        self._note_change()
         return LogReceipt(accepted=True, window=len(self._state.window))
 
     @record_performance.validator
@@ -212,6 +228,14 @@ class LivingImage:
             refuse('say who decides: "approver": "your name"')
         self._supervisor.changes_of_revert(request.revision)
 
+    @workflow.update(description='Save a snapshot now: nothing, or {"path": "a folder or URL"}')
+    async def save_image(self, message: Any = None) -> SnapshotReceipt:
+        return await self._keeper.save(take(SaveImage, message).path)
+
+    @save_image.validator
+    def _check_save(self, message: Any = None) -> None:
+        take(SaveImage, message)
+
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
         return self._enter_phase("paused")
@@ -252,7 +276,7 @@ class LivingImage:
     @workflow.signal(description="From a dialogue: its task is done, with its log")
     def task_completed(self, message: Any = None, *_: Any) -> None:
         now = workflow.now()
-        self._changed = True
+        self._note_change()
         try:
             done = take(TaskCompleted, message)
         except ApplicationError as error:
@@ -279,7 +303,7 @@ class LivingImage:
             conclusion = take(LoopConcluded, message)
         except ApplicationError as error:
             self._state.put_aside("loop_concluded", error.message, message, workflow.now())
-            self._changed = True
+            self._note_change()
             return
         await self._supervisor.conclude_loop(conclusion)
 
@@ -316,11 +340,16 @@ class LivingImage:
     # --- helpers ---
 
     def _note_change(self) -> None:
+        """Something happened: the image is not idle, and looks at itself again."""
+        self._state.keeping.active_at = workflow.now()
+        self._wake()
+
+    def _wake(self) -> None:
         self._changed = True
 
     def _enter_phase(self, phase: Phase) -> ImageStatus:
         self._state.phase = phase
-        self._changed = True
+        self._note_change()
         return self._state.status()
 
     def _refuse_when_retiring(self) -> None:

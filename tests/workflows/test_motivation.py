@@ -70,14 +70,14 @@ def test_only_an_argument_above_the_threshold_calls_for_a_goal(
 
 
 def test_while_there_is_work_or_a_pause_no_goal_is_looked_for(state: ImageState) -> None:
-    assert state.next_inquiry(NOW) is not None
+    assert state.next_inquiry() is not None
     state.phase = "paused"
-    assert state.next_inquiry(NOW) is None
+    assert state.next_inquiry() is None
     state.phase = "active"
     state.enqueue(a_task("x"))
-    assert state.next_inquiry(NOW) is None
+    assert state.next_inquiry() is None
     state.next_task()
-    assert state.next_inquiry(NOW) is None
+    assert state.next_inquiry() is None
 
 
 # --- what becomes of it ---

@@ -1,0 +1,187 @@
+"""Where snapshots are kept: a folder of this machine, or whatever fsspec reaches. What is not async blocks.
+
+In a folder a file appears whole or not at all: it is written beside its place, synced, and put there in one
+step. Object stores do the same by themselves.
+"""
+
+import asyncio
+import fcntl
+import os
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+from uuid import uuid4
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, check
+from messages import SnapshotReceipt
+
+LOOK_EVERY_SECONDS = 0.1
+
+_NAME = re.compile(r"(?P<image>.+)\.(?P<generation>\d{8,})\.image")
+
+
+class NoPlace(OSError):
+    """A place that cannot be reached or written; the message says which and what to do."""
+
+
+class Found(NamedTuple):
+    """A snapshot as its name tells it; nothing of it has been read."""
+
+    generation: int
+    path: str
+
+
+class Checked(NamedTuple):
+    header: Header
+    receipt: SnapshotReceipt
+
+
+class Place:
+    """The snapshots of one image in a folder, relative to `base`, or under a URL."""
+
+    def __init__(self, where: str, base: Path, image_id: str) -> None:
+        self._image_id = image_id
+        self.fs, root = open_url(where, base)
+        self.root = str(root).rstrip("/") or "/"
+        self.folder = Path(self.root) if isinstance(self.fs, LocalFileSystem) else None
+
+    def make(self) -> None:
+        self.fs.makedirs(self.root, exist_ok=True)
+
+    def clear(self) -> None:
+        """Clear away what a killed worker has left; call it under the lock."""
+        if self.folder is not None:
+            for left in self.folder.glob(f".{self._prefix()}*.tmp"):
+                left.unlink(missing_ok=True)
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """One writer at a time, across processes; the lock of a process that dies goes with it."""
+        if self.folder is None:
+            yield
+            return
+        handle = os.open(self.folder, os.O_RDONLY)
+        try:
+            while not _has_lock(handle):  # noqa: ASYNC110 (other processes have no event to wait for)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
+            yield
+        finally:
+            os.close(handle)
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Where a file can be written that nobody takes for a snapshot; beside its place if that is local."""
+        if self.folder is None:
+            with tempfile.TemporaryDirectory() as folder:
+                yield Path(folder) / "snapshot"
+            return
+        path = self.folder / f".{self._prefix()}{uuid4().hex}.tmp"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put(self, file: Path, generation: int) -> str:
+        """Give a finished file its place and its name."""
+        path = f"{self.root}/{self._prefix()}{generation:08d}.image"
+        if self.folder is None:
+            self.fs.put_file(str(file), path)
+        else:
+            file.replace(path)
+            sync(self.folder)
+        return path
+
+    def all(self) -> list[Found]:
+        """Every snapshot of the image, newest first."""
+        if not self.fs.exists(self.root):
+            return []
+        self.fs.invalidate_cache()
+        found = []
+        for path in self.fs.ls(self.root, detail=False):
+            name = _NAME.fullmatch(str(path).rpartition("/")[2])
+            if name and name["image"] == quote(self._image_id, safe=""):
+                found.append(Found(int(name["generation"]), str(path)))
+        return sorted(found, reverse=True)
+
+    def check(self, path: str, key: bytes) -> Checked:
+        """What a snapshot says of itself, once every byte of it is known to be good. Raises BadSnapshot."""
+        data = read_file(self.fs, path)
+        header, digest, _ = check(data, key)
+        if header.image_id != self._image_id:
+            raise BadSnapshot(f"it is a snapshot of {header.image_id!r}")
+        return Checked(
+            header,
+            SnapshotReceipt(
+                path=self.fs.unstrip_protocol(path) if self.folder is None else path,
+                bytes=len(data),
+                sha256=digest,
+                generation=header.generation,
+            ),
+        )
+
+    def newest_good(self, key: bytes) -> Checked | None:
+        return next(self._good(key), None)
+
+    def prune(self, keep: int, key: bytes) -> None:
+        """Remove what is older than the `keep` newest good ones; bad ones do not count."""
+        found = self.all()
+        if len(found) <= keep:
+            return
+        good = 0
+        for number, snapshot in enumerate(found):
+            if good == keep:
+                for old in found[number:]:
+                    self.fs.rm_file(old.path)
+                return
+            with suppress(BadSnapshot, OSError):
+                self.check(snapshot.path, key)
+                good += 1
+
+    def _good(self, key: bytes) -> Iterator[Checked]:
+        for snapshot in self.all():
+            with suppress(BadSnapshot, OSError):
+                yield self.check(snapshot.path, key)
+
+    def _prefix(self) -> str:
+        return f"{quote(self._image_id, safe='')}."
+
+
+def _has_lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def open_url(where: str, base: Path) -> tuple[Any, str]:
+    """The file system of a path or URL, and the path in it. Raises NoPlace."""
+    try:
+        fs, path = fsspec.core.url_to_fs(where if "://" in where else str(base / Path(where).expanduser()))
+    except (ImportError, ValueError) as error:
+        raise NoPlace(f"{where} cannot be reached: {error}") from None
+    return fs, str(path)
+
+
+def read_file(fs: Any, path: str) -> bytes:
+    """All bytes of a file. Raises BadSnapshot for more than a snapshot can have, OSError."""
+    with fs.open(path, "rb") as file:
+        data: bytes = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise BadSnapshot(f"it is larger than {MOST_BYTES >> 20} MiB")
+    return data
+
+
+def sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

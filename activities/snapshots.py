@@ -1,0 +1,167 @@
+"""Writes snapshots of a living image: the activity, and the process of its own that pickles.
+
+A snapshot is one answer of the image to its query `state`, so it is consistent; it is no part of any history.
+Where nothing has changed since the last good one, that one is the answer.
+"""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anyio.to_process
+from temporalio import activity
+from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities import plain_pickle
+from activities.snapshot_format import pack, signing_key
+from activities.snapshot_places import Place
+from messages import SnapshotOrder, SnapshotReceipt, Transcript
+
+HEARTBEAT_SECONDS = 1.0
+# A worker that was just restarted may have a long history to read before it answers.
+ANSWER_WITHIN = timedelta(seconds=15)
+
+Memories = Callable[[], Iterable[dict[str, Any]]]
+"""What the image remembers beside its state, as plain dicts.
+
+It is pickled to, and called in, the process that writes: a module's function or a `functools.partial` of it.
+"""
+
+
+def no_memories() -> Iterable[dict[str, Any]]:
+    return ()
+
+
+class Content(NamedTuple):
+    """What goes into a snapshot. `known`: the SHA-256 of the payload of the last good one."""
+
+    image_id: str
+    generation: int
+    state: dict[str, Any]
+    memories: Memories
+    known: str
+
+
+class Snapshots:
+    """The activity of one machine. `base` is the folder that a relative `image_path` is relative to."""
+
+    def __init__(self, client: Client, base: Path, memories: Memories = no_memories) -> None:
+        self._client = client
+        self._base = base
+        self._memories = memories
+        self._one_at_a_time = asyncio.Lock()
+
+    @activity.defn
+    async def write_snapshot(self, order: SnapshotOrder) -> SnapshotReceipt:
+        """Save the image as it is now, unless it is saved as it is.
+
+        Fails with SnapshotNotWritten (for good: a person must mend the place), or, to be tried again, with
+        what the image could not be asked for.
+        """
+        async with heartbeats(), self._one_at_a_time:
+            state = await self._ask_for_state(order.image_id)
+            try:
+                return await save(order, state, self._base, self._memories)
+            except Exception as error:  # every file system has errors of its own
+                raise ApplicationError(
+                    f"no snapshot could be written to {order.place} ({error}); make room or give access "
+                    "there, or change [system] image_path",
+                    type="SnapshotNotWritten",
+                    non_retryable=True,
+                ) from error
+
+    async def _ask_for_state(self, image_id: str) -> dict[str, Any]:
+        """The image's state in JSON mode, with every word of the tasks that run."""
+        image = self._client.get_workflow_handle(image_id)
+        state: dict[str, Any] = await image.query("state", result_type=dict, rpc_timeout=ANSWER_WITHIN)
+        # How it stands with its snapshots changes with each of them; it would make each differ from the last.
+        state.pop("keeping", None)
+        for task in state["running"]:
+            task["task"] = await self._whole_task(image_id, task)
+        return state
+
+    async def _whole_task(self, image_id: str, task: dict[str, Any]) -> str:
+        dialogue = self._client.get_workflow_handle(f"{image_id}/task/{task['task_id']}")
+        try:
+            transcript: Transcript = await dialogue.query(
+                "transcript", result_type=Transcript, rpc_timeout=ANSWER_WITHIN
+            )
+        except WorkflowQueryFailedError:
+            return str(task["task"])
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return str(task["task"])  # its dialogue is lost: the excerpt is all that is left
+        return transcript.task
+
+
+@asynccontextmanager
+async def heartbeats() -> AsyncIterator[None]:
+    """Send heartbeats while the block runs."""
+
+    async def send() -> None:
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+    sending = asyncio.create_task(send())
+    try:
+        yield
+    finally:
+        sending.cancel()
+
+
+async def save(
+    order: SnapshotOrder, state: dict[str, Any], base: Path, memories: Memories = no_memories
+) -> SnapshotReceipt:
+    """Write one snapshot into its place. Raises what the place raises, BadSnapshot or NotPlain."""
+    key = signing_key()
+    place = Place(order.place, base, order.image_id)
+    await asyncio.to_thread(place.make)
+    async with place.locked():
+        await asyncio.to_thread(place.clear)
+        last = await asyncio.to_thread(place.newest_good, key)
+        newest = max((found.generation for found in await asyncio.to_thread(place.all)), default=0)
+        content = Content(
+            image_id=order.image_id,
+            generation=max(order.generation, newest + 1),
+            state=state,
+            memories=memories,
+            known=last.header.payload_sha256 if last else "",
+        )
+        with place.temporary() as file:
+            if await anyio.to_process.run_sync(write_file, file, content, key, cancellable=True):
+                return await asyncio.to_thread(_settle, place, file, content.generation, order.keep, key)
+        assert last is not None
+        return last.receipt
+
+
+def _settle(place: Place, file: Path, generation: int, keep: int, key: bytes) -> SnapshotReceipt:
+    written = place.check(place.put(file, generation), key)
+    place.prune(keep, key)
+    return written.receipt
+
+
+def write_file(file: Path, content: Content, key: bytes) -> bool:
+    """Write a snapshot through to the disk; false where there is nothing new in it.
+
+    Runs in a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
+    """
+    envelope = {"format": 1, "state": content.state, "memory": list(content.memories())}
+    payload = plain_pickle.dump(envelope)
+    if hashlib.sha256(payload).hexdigest() == content.known:
+        return False
+    parts = pack(payload, content.image_id, content.generation, datetime.now(UTC), key)
+    with file.open("xb") as out:
+        for part in parts:
+            out.write(part)
+        out.flush()
+        os.fsync(out.fileno())
+    return True

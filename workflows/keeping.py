@@ -1,0 +1,104 @@
+"""How the image keeps itself: a snapshot when it is idle, when somebody asks, and as its last act.
+
+Its history is the record; a snapshot is a copy to carry elsewhere. So one that fails is told and no more: the
+image lives on, and tries again only after something has happened.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from activities.snapshots import Snapshots
+    from messages import SnapshotOrder, SnapshotReceipt, excerpt
+    from workflows.image_state import ImageState
+    from workflows.messaging import failure_text, refuse
+
+# Without a files worker whoever asked hears of it in half a minute.
+TAKEN_WITHIN = timedelta(seconds=30)
+# The activity sends a heartbeat each second: a killed worker is noticed, a large image is not cut off.
+HEARTBEAT_TIMEOUT = timedelta(seconds=5)
+WRITTEN_WITHIN = timedelta(minutes=10)
+# What a person must mend is not tried again; what a killed worker left undone is.
+RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+
+
+class Keeper:
+    """Acts for one run of the image on the state it is given; `wake` makes the image look at it again."""
+
+    def __init__(self, state: ImageState, wake: Callable[[], None]) -> None:
+        self._state = state
+        self._wake = wake
+        self._one_at_a_time = asyncio.Lock()
+        self._autosave: asyncio.Task[None] | None = None
+
+    def due(self) -> datetime | None:
+        """When the image will save itself by itself. None in a run that began before images did so."""
+        if not workflow.patched("autosave") or self._one_at_a_time.locked() or self._autosave:
+            return None
+        return self._state.next_save()
+
+    def save_if_due(self) -> None:
+        """Begin an autosave. It is not waited for: whatever comes meanwhile has its turn."""
+        due = self.due()
+        if due is not None and due <= workflow.now():
+            self._autosave = asyncio.create_task(self._save_by_itself())
+
+    async def _save_by_itself(self) -> None:
+        with contextlib.suppress(ApplicationError):
+            await self.save()
+        self._autosave = None
+        self._wake()
+
+    async def save_a_last_time(self) -> None:
+        """Nothing that goes wrong here keeps an image from retiring."""
+        if workflow.patched("autosave"):
+            with contextlib.suppress(ApplicationError):
+                await self.save()
+
+    async def save(self, place: str = "") -> SnapshotReceipt:
+        """Save the image as it is. Refuses where that failed; the reason stays in `status` as well."""
+        async with self._one_at_a_time:
+            receipt = await self._write(place)
+        self._wake()
+        if receipt is None:
+            refuse(self._state.keeping.problem, "SnapshotFailed")
+        return receipt
+
+    async def _write(self, place: str) -> SnapshotReceipt | None:
+        keeping, system = self._state.keeping, self._state.settings.system
+        began = workflow.now()
+        order = SnapshotOrder(
+            image_id=self._state.image_id,
+            place=place or system.image_path,
+            keep=system.snapshot_keep,
+            generation=keeping.generation + 1,
+        )
+        try:
+            receipt: SnapshotReceipt = await workflow.execute_activity_method(
+                Snapshots.write_snapshot,
+                order,
+                task_queue=f"{workflow.info().task_queue}-files",
+                schedule_to_start_timeout=TAKEN_WITHIN,
+                start_to_close_timeout=WRITTEN_WITHIN,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RETRY,
+                summary="Write a snapshot",
+            )
+        except ActivityError as error:
+            keeping.tried_at, keeping.problem = began, excerpt(failure_text(error), 500)
+            return None
+        keeping.tried_at, keeping.problem = began, ""
+        # One that was already there, because nothing has changed, was not written now.
+        if (receipt.generation, receipt.path) != (keeping.generation, keeping.path):
+            keeping.saved_at, keeping.generation, keeping.path = (
+                workflow.now(),
+                receipt.generation,
+                receipt.path,
+            )
+        return receipt
