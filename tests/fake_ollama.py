@@ -43,6 +43,10 @@ FaultKind = Literal[
 ]
 
 
+PULL_BYTES = 4_000_000
+"""The size of every model that is pulled."""
+
+
 class Call(BaseModel):
     """One request to /api/chat. `outcome`: answering, answered, abandoned (by the client) or the fault."""
 
@@ -79,7 +83,7 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
-    `models` are those that are pulled; None: every model is.
+    `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,6 +93,7 @@ class Script(BaseModel):
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
+    unknown_models: list[str] = []
 
 
 class FakeOllama:
@@ -151,6 +156,7 @@ class FakeOllama:
             Route("/api/tags", self._tags),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/pull", self._pull, methods=["POST"]),
             Route("/calls", lambda _: JSONResponse([call.model_dump() for call in self.calls])),
         ]
         return Starlette(routes=routes)
@@ -164,6 +170,23 @@ class FakeOllama:
         if not self._has(model):
             return _not_pulled(model)
         return JSONResponse({"details": {}, "model_info": {}, "capabilities": ["completion"]})
+
+    async def _pull(self, request: Request) -> Response:
+        model = (await request.json())["model"]
+        return StreamingResponse(self._pulling(model), media_type="application/x-ndjson")
+
+    async def _pulling(self, model: str) -> AsyncIterator[str]:
+        """As Ollama tells it: HTTP 200 and, for a name it does not find, an error among the lines."""
+        yield json.dumps({"status": "pulling manifest"}) + "\n"
+        if model in self.script.unknown_models:
+            yield json.dumps({"error": "pull model manifest: file does not exist"}) + "\n"
+            return
+        for completed in range(0, PULL_BYTES + 1, PULL_BYTES // 4):
+            layer = {"status": "pulling 6a0746a1ec1a", "digest": "sha256:6a0746a1ec1a"}
+            yield json.dumps({**layer, "total": PULL_BYTES, "completed": completed}) + "\n"
+        if self.script.models is not None and not self._has(model):
+            self.script.models.append(model)
+        yield json.dumps({"status": "success"}) + "\n"
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
