@@ -275,8 +275,9 @@ def checkup(report: Report) -> RenderableType:
     """A line for each thing looked at, and below it what to do."""
     lines: list[RenderableType] = [_repair(made) for made in report.repairs]
     for finding in report.findings:
-        line = _styled(finding.state.ljust(7)).append_text(words(f"  {finding.check}: {finding.figure}", "default"))
-        lines.append(_entry(line, *([words(f"{finding.advice}.")] if finding.advice else [])))
+        head = _styled(finding.state.ljust(7))
+        head.append_text(words(f"  {finding.check}: {finding.figure}", "default"))
+        lines.append(_entry(head, *([words(f"{finding.advice}.")] if finding.advice else [])))
     for missing, names in report.not_checked.items():
         lines.append(words(f"not checked: {', '.join(names)} ({missing})", "dim"))
     return Group(*lines)

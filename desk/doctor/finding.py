@@ -1,7 +1,9 @@
 """What a check finds, and what it looks at."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, Self
 
@@ -10,6 +12,7 @@ from temporalio.client import Client
 
 from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings, Settings
+from desk.doctor.clock import Offset, measure_offset
 from runtime.connection import connect
 from runtime.problems import Problem
 
@@ -69,6 +72,11 @@ class Patient:
         if isinstance(self.server, Problem):
             raise Absent("no server")
         return self.server
+
+    @cached_property
+    def offset(self) -> asyncio.Task[Offset]:
+        """The server's clock against ours, measured once for all who ask. Raises Absent."""
+        return asyncio.create_task(measure_offset(self.client, self.settings.system.task_queue))
 
     @property
     def settings(self) -> Settings:

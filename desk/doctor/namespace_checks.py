@@ -1,5 +1,6 @@
 """Whether a Temporal server is there, and whether its namespace is prepared as the image needs it."""
 
+import asyncio
 import time
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,6 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from desk.doctor.clock import measure_offset
 from desk.doctor.finding import FIX, Finding, Patient, Tell, broken
 from runtime.connection import target
 from runtime.dev_server import RETENTION
@@ -120,8 +120,7 @@ def _flags(keys: list[SearchAttributeKey[Any]]) -> str:
 
 
 async def clock(patient: Patient) -> list[Finding]:
-    offset = await measure_offset(patient.client, patient.settings.system.task_queue)
-    return [clock_finding(offset.ahead, offset.give_or_take)]
+    return [clock_finding(*await asyncio.shield(patient.offset))]
 
 
 def clock_finding(ahead: timedelta, give_or_take: timedelta) -> Finding:

@@ -5,6 +5,7 @@ deployment it names, which is where our workers put the project's version. The S
 worker is stopping, stand in the heartbeats of workers.
 """
 
+import asyncio
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -16,7 +17,6 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWork
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from desk.doctor.clock import measure_offset
 from desk.doctor.finding import Absent, Finding, Patient
 from runtime.version import NAME, VERSION
 
@@ -29,21 +29,21 @@ STOPPING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS
 
 
 async def task_queues(patient: Patient) -> list[Finding]:
-    client, queue = patient.client, patient.settings.system.task_queue
+    queue = patient.settings.system.task_queue
     thinking = "Tasks wait until one does. Start it where a model is: python worker.py"
     files = (
         "No proposal can be carried out. Start it where the settings file is: python worker.py --role files"
     )
     return [
-        await _task_queue(client, queue, (WORKFLOWS, ACTIVITIES), thinking),
-        await _task_queue(client, f"{queue}-files", (ACTIVITIES,), files),
+        await _task_queue(patient, queue, (WORKFLOWS, ACTIVITIES), thinking),
+        await _task_queue(patient, f"{queue}-files", (ACTIVITIES,), files),
     ]
 
 
 async def _task_queue(
-    client: Client, queue: str, kinds: tuple[TaskQueueType.ValueType, ...], advice: str
+    patient: Patient, queue: str, kinds: tuple[TaskQueueType.ValueType, ...], advice: str
 ) -> Finding:
-    polled = [await _pollers(client, queue, kind) for kind in kinds]
+    polled = [await _pollers(patient, queue, kind) for kind in kinds]
     check = f"task queue {queue}"
     if not all(polled):
         return Finding(check=check, state="broken", figure="no worker polls it", advice=advice)
@@ -52,8 +52,9 @@ async def _task_queue(
     return Finding(check=check, figure=f"{many} it: {', '.join(everybody)}")
 
 
-async def _pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+async def _pollers(patient: Patient, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
     """Who polls a task queue now. A worker that was killed counts until its last poll would have ended."""
+    client = patient.client
     described = await client.workflow_service.describe_task_queue(
         DescribeTaskQueueRequest(
             namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
@@ -61,7 +62,7 @@ async def _pollers(client: Client, queue: str, kind: TaskQueueType.ValueType) ->
     )
     if not described.pollers:
         return []
-    server_now = datetime.now(UTC) + (await measure_offset(client, queue)).ahead
+    server_now = datetime.now(UTC) + (await asyncio.shield(patient.offset)).ahead
     gone = _gone(await _heartbeats(client, queue))
     return [
         poller
@@ -99,7 +100,7 @@ async def versions(patient: Patient) -> list[Finding]:
     projects: dict[str, set[str]] = {}
     sdks: dict[str, set[str]] = {}
     for name in (queue, f"{queue}-files"):
-        workers = await _pollers(client, name, ACTIVITIES)
+        workers = await _pollers(patient, name, ACTIVITIES)
         for worker in workers:
             deployment = worker.deployment_options
             told = deployment.build_id if deployment.deployment_name == NAME else ""

@@ -32,7 +32,7 @@ class Ran(NamedTuple):
 
 
 class Starter:
-    """Runs commands in `folder`; `address` is that of the Temporal server. `environment` is added to theirs."""
+    """Runs commands in `folder`; `address`: the Temporal server. `environment` is added to theirs."""
 
     def __init__(self, folder: Path, address: str, **environment: str) -> None:
         self.folder = folder
