@@ -104,6 +104,7 @@ class FakeOllama:
         self.calls: list[Call] = []
         self.answering = asyncio.Event()
         self.answering.set()
+        self.pulled: list[str] = []
         self.most_at_once = 0
         self._at_once = 0
         self._given: dict[str, str] = {}
@@ -162,7 +163,7 @@ class FakeOllama:
         return Starlette(routes=routes)
 
     async def _tags(self, _: Request) -> Response:
-        names = self.script.models or ["qwen2.5:7b", "llama3.1:8b"]
+        names = [*(self.script.models or ["qwen2.5:7b", "llama3.1:8b"]), *self.pulled]
         return JSONResponse({"models": [{"name": name, "model": name, "size": 0} for name in names]})
 
     async def _show(self, request: Request) -> Response:
@@ -184,8 +185,7 @@ class FakeOllama:
         for completed in range(0, PULL_BYTES + 1, PULL_BYTES // 4):
             layer = {"status": "pulling 6a0746a1ec1a", "digest": "sha256:6a0746a1ec1a"}
             yield json.dumps({**layer, "total": PULL_BYTES, "completed": completed}) + "\n"
-        if self.script.models is not None and not self._has(model):
-            self.script.models.append(model)
+        self.pulled.append(model)
         yield json.dumps({"status": "success"}) + "\n"
 
     async def _chat(self, request: Request) -> Response:
@@ -222,7 +222,7 @@ class FakeOllama:
             self._at_once -= 1
 
     def _has(self, model: str) -> bool:
-        return self.script.models is None or model in self.script.models
+        return self.script.models is None or model in (*self.script.models, *self.pulled)
 
     def _fault(self, call: Call) -> FaultKind | None:
         for fault in self.script.faults:

@@ -75,7 +75,7 @@ async def _persona_model(host: str, model: str, personas: str, pulled: set[str])
             advice=f"{personas} cannot speak. See Ollama's log, or name another model in [models]",
         )
     seconds = time.perf_counter() - began
-    return Finding(check=check, figure=f"answers for {personas} at {host}, in {seconds:.1f} s")
+    return Finding(check=check, figure=f"answers for {personas} at {host}, in {seconds:.2f} s")
 
 
 async def _ask(host: str, model: str) -> None:

@@ -1,6 +1,9 @@
 """`starter.py doctor`: each thing that can be wrong is told, with what to do; `--fix` mends what it may."""
 
 import shutil
+import subprocess
+import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -19,7 +22,7 @@ from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from configuration import Settings
-from desk.doctor import CHECKS, examine
+from desk.doctor import CHECKS, Report, examine
 from desk.doctor.clock import measure_offset
 from desk.doctor.file_checks import room, snapshots_verify
 from desk.doctor.finding import Finding, Patient
@@ -30,8 +33,8 @@ from runtime.namespace import ensure_search_attributes, present_search_attribute
 from runtime.version import NAME, VERSION
 from tests.desk.command_line import Ran, Starter
 from tests.fake_ollama import FakeOllama
-from tests.processes import worker_process
-from tests.world import World, until
+from tests.processes import ROOT, worker_process
+from tests.world import SETTINGS, World, until
 
 MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
 NOWHERE = "http://127.0.0.1:1"
@@ -272,6 +275,40 @@ async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, s
     assert plain.out.count("cannot be read") == 1
 
 
+def test_a_settings_file_that_may_not_be_rewritten_is_told() -> None:
+    # Not under tmp_path, whose parents are closed to other users.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        shutil.copy(SETTINGS, folder / "settings.toml")
+        folder.chmod(0o555)
+        told = subprocess.run(
+            [sys.executable, "-c", AS_NOBODY, str(folder / "settings.toml")],
+            cwd=ROOT,
+            env={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
+            check=True,
+            capture_output=True,
+        )
+        folder.chmod(0o755)
+    report = Report.model_validate_json(told.stdout)
+    settings, writable = report.findings
+    assert (settings.state, writable.state, report.exit_code) == ("ok", "broken", 2)
+    assert f"{folder / 'settings.toml'} cannot be rewritten: {folder} is not writable for " in writable.figure
+    assert "write access, or run the worker as its owner" in writable.advice
+
+
+AS_NOBODY = """
+import asyncio, os, sys
+from pathlib import Path
+from desk.doctor import CHECKS, Report, examine
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+checks = {name: CHECKS[name] for name in ("settings", "writable")}
+print(asyncio.run(examine(Path(sys.argv[1]), Path(), checks)).model_dump_json())
+"""
+
+
 async def test_fix_mends_and_looks_again(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
     ollama.script.models = ["qwen2.5:7b"]
     inside = await new_namespace(client, timedelta(days=1), attributes=False)
@@ -288,7 +325,8 @@ async def test_fix_mends_and_looks_again(client: Client, ollama: FakeOllama, tmp
         f"pulled nomic-embed-text at {ollama.url}",
     ):
         assert f"Fixed: {done}." in ran.out
-    assert "broken" not in ran.out
+    assert ollama.pulled == ["llama3.1:8b", "nomic-embed-text"]
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"Fixed:", "ok"}
     assert "pulling llama3.1:8b: success" in ran.err
     assert await retention(inside) == RETENTION
     assert set(await present_search_attributes(inside)) >= {"NeedsHuman", "ImagePhase", "SettingsRevision"}
