@@ -25,27 +25,27 @@ def test_a_settings_file_that_may_not_be_rewritten_is_told() -> None:
     # Not under tmp_path, whose parents are closed to other users.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
-        shutil.copy(SETTINGS, folder / "settings.toml")
-        folder.chmod(0o555)
+        file = Path(shutil.copy(SETTINGS, folder))
+        file.chmod(0o444)
+        folder.chmod(0o755)
         told = subprocess.run(
-            [sys.executable, "-c", AS_NOBODY, str(folder / "settings.toml")],
+            [sys.executable, "-c", AS_NOBODY, str(file)],
             cwd=ROOT,
             env={"TEMPORAL_ADDRESS": "127.0.0.1:1"},
             check=True,
             capture_output=True,
         )
-        folder.chmod(0o755)
     report = Report.model_validate_json(told.stdout)
     settings, writable = report.findings
     assert (settings.state, writable.state, report.exit_code) == ("ok", "broken", 2)
-    assert f"{folder / 'settings.toml'} cannot be rewritten: {folder} is not writable for " in writable.figure
+    assert f"{file} cannot be rewritten: {file} is not writable for " in writable.figure
     assert "write access, or run the worker as its owner" in writable.advice
 
 
 AS_NOBODY = """
 import asyncio, os, sys
 from pathlib import Path
-from desk.doctor import CHECKS, Report, examine
+from desk.doctor import CHECKS, examine
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
