@@ -74,9 +74,7 @@ def deeds_of(history: WorkflowHistory) -> Deeds:
 def unsaid(recorded: Any, today: Any, where: str = "deeds") -> list[str]:
     """Where today's deeds differ from recorded ones. A later version may say more: fields are added."""
     if isinstance(recorded, dict) and isinstance(today, dict):
-        return [
-            line for key in recorded for line in unsaid(recorded[key], today.get(key), f"{where}.{key}")
-        ]
+        return [line for key in recorded for line in unsaid(recorded[key], today.get(key), f"{where}.{key}")]
     if isinstance(recorded, list) and isinstance(today, list) and len(recorded) == len(today):
         pairs = enumerate(zip(recorded, today, strict=True))
         return [line for n, (old, new) in pairs for line in unsaid(old, new, f"{where}[{n}]")]
