@@ -23,10 +23,12 @@ from configuration import Duration
 from desk import rendering
 from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
+from desk.doctor import examine, repair
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
 from messages import Decision, Reason, RevertSettings, SubmitTask
 from runtime.logs import configure_logs
+from runtime.places import SETTINGS, STATE_DIR
 from runtime.problems import Problem, leave
 
 P = ParamSpec("P")
@@ -370,6 +372,32 @@ async def retire(
             await desk.until_ended()
             now = await desk.status()
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running."))
+
+
+@command
+async def doctor(
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix", help="Mend what is safe to mend: search attributes, retention, missing models."
+        ),
+    ] = False,
+    as_json: Json = False,
+    settings: SettingsFile = None,
+) -> None:
+    """See whether all that the image needs is there; 0: all well, 1: warnings, 2: something is broken."""
+    path = settings or SETTINGS
+    with rendering.err.status("looking"):
+        report = await examine(path, STATE_DIR)
+    if fix:
+        with rendering.progress() as tell:
+            repairs = await repair(report, tell)
+        if repairs:
+            with rendering.err.status("looking again"):
+                report = await examine(path, STATE_DIR)
+        report.repairs = repairs
+    present(report, as_json, lambda: rendering.checkup(report))
+    raise typer.Exit(report.exit_code)
 
 
 def main() -> None:

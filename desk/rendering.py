@@ -5,16 +5,21 @@ control code.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
+from rich.markup import escape
 from rich.padding import Padding
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from configuration import Value
+from desk.doctor import Repair, Report
+from desk.doctor.finding import Tell
 from messages import (
     Amendment,
     Change,
@@ -45,6 +50,9 @@ STATE_STYLES = {
     "failed": "red",
     "rejected": "red",
     "refused": "red",
+    "ok": "green",
+    "warning": "yellow",
+    "broken": "red",
 }
 DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -294,6 +302,41 @@ def conclusion(of: LoopConcluded) -> RenderableType:
 
 def _evidence(figures: Mapping[str, Value | None]) -> RenderableType:
     return _fields({name: words("unknown" if figure is None else figure) for name, figure in figures.items()})
+
+
+# --- the doctor ---
+
+
+def checkup(report: Report) -> RenderableType:
+    """A line for each thing looked at, and below it what to do."""
+    lines: list[RenderableType] = [_repair(made) for made in report.repairs]
+    for finding in report.findings:
+        head = _styled(finding.state.ljust(7))
+        head.append_text(words(f"  {finding.check}: {finding.figure}", "default"))
+        lines.append(_entry(head, *([words(f"{finding.advice}.")] if finding.advice else [])))
+    for missing, names in report.not_checked.items():
+        lines.append(words(f"not checked: {', '.join(names)} ({missing})", "dim"))
+    return Group(*lines)
+
+
+@contextmanager
+def progress() -> Iterator[Tell]:
+    """A bar on stderr for what takes its time; where there is no terminal, a line when it is done."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err) as bars:
+        shown: dict[str, TaskID] = {}
+
+        def tell(doing: str, completed: float | None = None, total: float | None = None) -> None:
+            if doing not in shown:
+                shown[doing] = bars.add_task(escape(visible(doing)), total=total)
+            bars.update(shown[doing], completed=completed, total=total)
+
+        yield tell
+
+
+def _repair(made: Repair) -> Text:
+    if made.done:
+        return words(f"Fixed: {made.done}.")
+    return words(f"Could not fix {made.check}: {made.problem}.", "red")
 
 
 # --- parts ---

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import (
@@ -16,6 +17,8 @@ from configuration import InvalidSettings
 
 # An outage is worth a line when it begins and one now and then, not one for each of a dozen pollers.
 OUTAGE_SECONDS = 60.0
+# So a worker tells the server which SDK it has, and that it is there; before the first nothing is known.
+WORKER_HEARTBEAT = timedelta(seconds=10)
 
 
 def configure_logs() -> None:
@@ -32,7 +35,9 @@ def configure_logs() -> None:
         append_log_fields_to_message=False,
     )
     telemetry = LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=core)
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=telemetry)))
+    Runtime.set_default(
+        Runtime(telemetry=TelemetryConfig(logging=telemetry), worker_heartbeat_interval=WORKER_HEARTBEAT)
+    )
 
 
 class _Plain(logging.Filter):

@@ -49,6 +49,11 @@ def pulled_models(host: str) -> set[str] | None:
     return {model.model for model in found if model.model}
 
 
+def is_pulled(model: str, pulled: set[str]) -> bool:
+    """Whether a model is among those: a name without a tag means the tag `latest`."""
+    return not {model, f"{model}:latest"}.isdisjoint(pulled)
+
+
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
     """Find the backend, fetching the weights of the embedded model if it comes to that: blocks.
 
@@ -76,7 +81,7 @@ def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) 
         return
     wanted = dict.fromkeys((models.alfred, models.babs, models.brick, models.robin))
     for model in wanted:
-        if not {model, f"{model}:latest"} & pulled:
+        if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
 
 

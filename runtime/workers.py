@@ -7,13 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.worker import Worker
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
 from activities.snapshots import Memories, Snapshots, no_memories
 from activities.supervision import Children
+from runtime.version import NAME, VERSION
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage
@@ -27,6 +29,10 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 HEARTBEAT_INTERVAL = timedelta(seconds=1)
 # A file is written in milliseconds; a model call that is not done by then starts over with the next worker.
 GRACE = timedelta(seconds=3)
+# The server shows it with each worker. It steers nothing: any worker may take any task.
+DEPLOYMENT = WorkerDeploymentConfig(
+    version=WorkerDeploymentVersion(deployment_name=NAME, build_id=VERSION), use_worker_versioning=False
+)
 # Files are handled one after the other anyway, under a lock.
 FILE_THREADS = 4
 
@@ -52,6 +58,7 @@ def compute_worker(
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=DEPLOYMENT,
     )
 
 
@@ -71,6 +78,7 @@ def files_worker(client: Client, task_queue: str, settings: Path, memories: Memo
         activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
         max_concurrent_activities=FILE_THREADS,
         graceful_shutdown_timeout=GRACE,
+        deployment_config=DEPLOYMENT,
     )
 
 

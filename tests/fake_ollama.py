@@ -44,6 +44,10 @@ FaultKind = Literal[
 ]
 
 
+PULL_BYTES = 4_000_000
+"""The size of every model that is pulled."""
+
+
 class Call(BaseModel):
     """One request to /api/chat. `outcome`: answering, answered, abandoned (by the client) or the fault."""
 
@@ -82,7 +86,7 @@ class Script(BaseModel):
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text.
-    `models` are those that are pulled; None: every model is.
+    `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -94,6 +98,7 @@ class Script(BaseModel):
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
+    unknown_models: list[str] = []
 
 
 class FakeOllama:
@@ -104,6 +109,7 @@ class FakeOllama:
         self.calls: list[Call] = []
         self.answering = asyncio.Event()
         self.answering.set()
+        self.pulled: list[str] = []
         self.most_at_once = 0
         self._at_once = 0
         self._given: dict[str, str] = {}
@@ -157,12 +163,13 @@ class FakeOllama:
             Route("/api/tags", self._tags),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/pull", self._pull, methods=["POST"]),
             Route("/calls", lambda _: JSONResponse([call.model_dump() for call in self.calls])),
         ]
         return Starlette(routes=routes)
 
     async def _tags(self, _: Request) -> Response:
-        names = self.script.models or ["qwen2.5:7b", "llama3.1:8b"]
+        names = [*(self.script.models or ["qwen2.5:7b", "llama3.1:8b"]), *self.pulled]
         return JSONResponse({"models": [{"name": name, "model": name, "size": 0} for name in names]})
 
     async def _show(self, request: Request) -> Response:
@@ -170,6 +177,22 @@ class FakeOllama:
         if not self._has(model):
             return _not_pulled(model)
         return JSONResponse({"details": {}, "model_info": {}, "capabilities": ["completion"]})
+
+    async def _pull(self, request: Request) -> Response:
+        model = (await request.json())["model"]
+        return StreamingResponse(self._pulling(model), media_type="application/x-ndjson")
+
+    async def _pulling(self, model: str) -> AsyncIterator[str]:
+        """As Ollama tells it: HTTP 200 and, for a name it does not find, an error among the lines."""
+        yield json.dumps({"status": "pulling manifest"}) + "\n"
+        if model in self.script.unknown_models:
+            yield json.dumps({"error": "pull model manifest: file does not exist"}) + "\n"
+            return
+        for completed in range(0, PULL_BYTES + 1, PULL_BYTES // 4):
+            layer = {"status": "pulling 6a0746a1ec1a", "digest": "sha256:6a0746a1ec1a"}
+            yield json.dumps({**layer, "total": PULL_BYTES, "completed": completed}) + "\n"
+        self.pulled.append(model)
+        yield json.dumps({"status": "success"}) + "\n"
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
@@ -205,7 +228,7 @@ class FakeOllama:
             self._at_once -= 1
 
     def _has(self, model: str) -> bool:
-        return self.script.models is None or model in self.script.models
+        return self.script.models is None or model in (*self.script.models, *self.pulled)
 
     def _fault(self, call: Call) -> FaultKind | None:
         for fault in self.script.faults:

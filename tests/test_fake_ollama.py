@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import httpx
-from ollama import AsyncClient
+import pytest
+from ollama import AsyncClient, ResponseError
 
 from activities.dissonance import DissonanceAnswer
 from tests.fake_ollama import FakeOllama, Script
@@ -43,6 +44,17 @@ async def test_a_fault_hits_only_the_calls_it_is_meant_for() -> None:
         fake.fail("empty", when=lambda call: call.model == "another")
         assert await label(fake, "Tea?") == "partly_different"
         assert [fault.times for fault in fake.script.faults] == [1, 1]
+
+
+async def test_a_model_is_pulled_with_progress_or_an_error_among_the_lines() -> None:
+    async with FakeOllama(Script(models=["tiny"], unknown_models=["nothing"])) as fake:
+        client = AsyncClient(fake.url)
+        told = [part async for part in await client.pull("large", stream=True)]
+        assert (told[0].status, told[-1].status) == ("pulling manifest", "success")
+        assert [part.completed for part in told if part.total] == [n * 1_000_000 for n in range(5)]
+        with pytest.raises(ResponseError, match="file does not exist"):
+            [part async for part in await client.pull("nothing", stream=True)]
+        assert {model.model for model in (await client.list()).models} == {"tiny", "large"}
 
 
 def test_as_a_process_it_says_its_port_and_lists_its_calls(tmp_path: Path) -> None:

@@ -32,11 +32,12 @@ class Ran(NamedTuple):
 
 
 class Starter:
-    """Runs commands in `folder`; `address` is that of the Temporal server."""
+    """Runs commands in `folder`; `address`: the Temporal server. `environment` is added to theirs."""
 
-    def __init__(self, folder: Path, address: str) -> None:
+    def __init__(self, folder: Path, address: str, **environment: str) -> None:
         self.folder = folder
         self.address = address
+        self.environment = environment
         self._processes: list[Process] = []
 
     async def __call__(self, *arguments: str, stdin: bytes | None = None) -> Ran:
@@ -48,6 +49,7 @@ class Starter:
 
     async def begin(self, *arguments: str, stdin: int = DEVNULL) -> Process:
         environment = {
+            **self.environment,
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "LOGNAME": "marie",

@@ -1,0 +1,75 @@
+"""Whether the settings file holds, the snapshots verify, and the disks have room."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.filesize import decimal
+
+from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable
+from configuration import Settings
+from desk.doctor.finding import Absent, Check, Finding, Patient, broken
+
+VerifySnapshots = Callable[[Settings, Path], Iterable[tuple[str, str]]]
+"""Each snapshot's name and what is wrong with it, or "". The path is that of the settings file: a relative
+`[system] image_path` is beside it. It may block: it runs in a thread."""
+
+# The weights of the embedded model (1.1 GB) fit into it, and the database has room to grow.
+LOW_BYTES = 2 * 10**9
+# A rewrite takes kilobytes, but the server's database and its log stop at a full disk in mid-sentence.
+FULL_BYTES = 10**8
+
+
+async def settings_hold(patient: Patient) -> list[Finding]:
+    if not isinstance(patient.file, Settings):
+        advice = "Correct it; a living image goes on with its last good settings until then"
+        if isinstance(patient.file, SettingsUnreadable):
+            return [broken("settings", patient.file)]
+        return [Finding(check="settings", state="broken", figure=str(patient.file), advice=advice)]
+    return [Finding(check="settings", figure=f"{patient.path} is valid, digest {patient.file.digest()}")]
+
+
+async def settings_writable(patient: Patient) -> list[Finding]:
+    try:
+        check_writable(patient.path)
+    except SettingsUnreadable:
+        raise Absent("no settings file") from None
+    except SettingsNotWritable as error:
+        return [broken("writable", error)]
+    return [Finding(check="writable", figure=f"{patient.path} and its folder can be rewritten")]
+
+
+async def disk_space(patient: Patient) -> list[Finding]:
+    folders = (patient.state_dir, patient.path.resolve().parent)
+    # A machine that runs neither the dev server nor a worker has no state folder.
+    return [room(folder) for folder in folders if folder.is_dir()]
+
+
+def room(folder: Path, low: int = LOW_BYTES, full: int = FULL_BYTES) -> Finding:
+    """How much a folder can still take, in bytes for somebody who is not root."""
+    free = shutil.disk_usage(folder).free
+    check, figure = f"disk of {folder}", f"{decimal(free)} free"
+    if free >= low:
+        return Finding(check=check, figure=figure)
+    advice = (
+        f"Free some space there: less than {decimal(low)} will not last, below {decimal(full)} work stops"
+    )
+    return Finding(check=check, state="broken" if free < full else "warning", figure=figure, advice=advice)
+
+
+def snapshots_verify(verify: VerifySnapshots) -> Check:
+    """The check of the snapshots, with whatever verifies them. To be registered in `CHECKS`."""
+
+    async def check(patient: Patient) -> list[Finding]:
+        verified = await asyncio.to_thread(lambda: list(verify(patient.settings, patient.path)))
+        bad = [(name, problem) for name, problem in verified if problem]
+        if not bad:
+            return [Finding(check="snapshots", figure=f"{len(verified)} verified")]
+        advice = "Nothing can be restored from it. Delete it, or put back an undamaged copy"
+        return [
+            Finding(check=f"snapshot {name}", state="broken", figure=problem, advice=advice)
+            for name, problem in bad
+        ]
+
+    return check

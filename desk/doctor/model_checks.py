@@ -1,0 +1,154 @@
+"""Whether the models that settings.toml names are there and answer, asked from this machine."""
+
+import asyncio
+import time
+
+import httpx
+from ollama import AsyncClient, ResponseError
+
+from activities.personas import CONNECT_SECONDS, NO_PROXY
+from configuration import ModelSettings
+from desk.client import Desk
+from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell
+from messages import excerpt
+from runtime.model_backend import is_pulled, ollama_host, pulled_models
+from runtime.problems import Problem
+
+# A model of the size meant here is loaded within that on most machines; tasks allow [models] call_timeout.
+ANSWER_SECONDS = 60
+
+
+async def persona_models(patient: Patient) -> list[Finding]:
+    models = patient.settings.models
+    host = ollama_host(models)
+    pulled = await asyncio.to_thread(pulled_models, host)
+    if pulled is None:
+        findings = [
+            Finding(
+                check="models",
+                state="broken",
+                figure=f"no Ollama answers at {host}",
+                advice="Start it with `ollama serve`, name another in [models] host or OLLAMA_HOST, or let "
+                "`python worker.py --dev` bring a small embedded model",
+            )
+        ]
+    else:
+        # One after the other: together they could be more than the memory there holds.
+        findings = [
+            await _persona_model(host, model, personas, pulled)
+            for model, personas in _speakers(models).items()
+        ]
+    if all(finding.state == "ok" for finding in findings):
+        return findings
+    embedded = await _embedded(patient)
+    return [_softened(finding, embedded) for finding in findings] if embedded else findings
+
+
+def _speakers(models: ModelSettings) -> dict[str, str]:
+    """Which personas speak with each model."""
+    speakers: dict[str, list[str]] = {}
+    for persona in ("alfred", "babs", "brick", "robin"):
+        speakers.setdefault(getattr(models, persona), []).append(persona.upper())
+    return {model: ", ".join(personas) for model, personas in speakers.items()}
+
+
+async def _persona_model(host: str, model: str, personas: str, pulled: set[str]) -> Finding:
+    check = f"model {model}"
+    if not is_pulled(model, pulled):
+        return _missing(host, model, f"{personas} cannot speak", "broken")
+    began = time.perf_counter()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await _ask(host, model)
+    except TimeoutError:
+        return Finding(
+            check=check,
+            state="warning",
+            figure=f"no answer within {ANSWER_SECONDS} s for {personas} at {host}",
+            advice="It may still be loading: look again. Else see Ollama's log, or use a smaller model",
+        )
+    except (ResponseError, httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, AttributeError) as error:
+        return Finding(
+            check=check,
+            state="broken",
+            figure=f"{host} has it, but asking it failed ({excerpt(str(error) or repr(error))})",
+            advice=f"{personas} cannot speak. See Ollama's log, or name another model in [models]",
+        )
+    seconds = time.perf_counter() - began
+    return Finding(check=check, figure=f"answers for {personas} at {host}, in {seconds:.2f} s")
+
+
+async def _ask(host: str, model: str) -> None:
+    """Have the model say one token, the way it is asked when a persona speaks."""
+    client = _client(host)
+    try:
+        await client.chat(
+            model=model,
+            messages=[{"role": "user", "content": "Say yes."}],
+            think=False,
+            options={"temperature": 0.0, "num_predict": 1},
+        )
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]  # The client's method has no types.
+
+
+def _client(host: str) -> AsyncClient:
+    return AsyncClient(host, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS), mounts=NO_PROXY)
+
+
+async def embedding_model(patient: Patient) -> list[Finding]:
+    models = patient.settings.models
+    host, model = ollama_host(models), models.embedding
+    pulled = await asyncio.to_thread(pulled_models, host)
+    if pulled is None:
+        raise Absent("no Ollama")
+    if is_pulled(model, pulled):
+        return [Finding(check=f"model {model}", figure=f"is there for the memory, at {host}")]
+    return [_missing(host, model, "what is remembered is found by shared words instead", "warning")]
+
+
+def _missing(host: str, model: str, consequence: str, state: State) -> Finding:
+    async def mend(tell: Tell) -> str:
+        await _pull(host, model, tell)
+        return f"pulled {model} at {host}"
+
+    return Finding(
+        check=f"model {model}",
+        state=state,
+        figure=f"not at {host}; {consequence}",
+        advice=f"Pull it: {FIX}, or `ollama pull {model}`; or name another in [models]",
+        mend=mend,
+    )
+
+
+async def _pull(host: str, model: str, tell: Tell) -> None:
+    client = _client(host)
+    tell(f"pulling {model}")
+    try:
+        async for progress in await client.pull(model, stream=True):
+            tell(f"pulling {model}: {progress.status or ''}", progress.completed, progress.total)
+    except (ResponseError, httpx.HTTPError, ValueError) as error:
+        raise Problem(
+            f"{model} cannot be pulled at {host} ({excerpt(str(error) or repr(error))}); "
+            "correct its name in [models], or see Ollama's log"
+        ) from None
+    finally:
+        await client.close()  # type: ignore[no-untyped-call]
+
+
+async def _embedded(patient: Patient) -> str:
+    """What the image says of its model if that is an embedded one; nothing where it cannot be asked."""
+    try:
+        image = Desk(patient.client, patient.settings.system.image_id)
+        answers = (await image.status()).model_backend
+    except (Absent, Problem):
+        return ""
+    return answers if answers.startswith("embedded ") else ""
+
+
+def _softened(finding: Finding, embedded: str) -> Finding:
+    if finding.state != "broken":
+        return finding
+    figure = f"{finding.figure}. The image's model was last: {embedded}"
+    advice = f"Nothing, if that will do. For a better one: {finding.advice}; then start the worker again"
+    return finding.model_copy(update={"state": "warning", "figure": figure, "advice": advice})

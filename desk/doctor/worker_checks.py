@@ -1,0 +1,142 @@
+"""Whether workers are there for both task queues, and which versions they run.
+
+The server's list of pollers holds each for minutes after its last poll, with the time of that poll and the
+deployment it names, which is where our workers put the project's version. The SDK's version, and that a
+worker is stopping, stand in the heartbeats of workers.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+
+from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from desk.doctor.finding import Absent, Finding, Patient
+from runtime.version import NAME, VERSION
+
+SDK_VERSION = version("temporalio")
+WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+# The server answers a poll after 60 s at the latest, and the worker polls again.
+POLLED_WITHIN = timedelta(seconds=70)
+STOPPING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
+
+
+async def task_queues(patient: Patient) -> list[Finding]:
+    queue = patient.settings.system.task_queue
+    thinking = "Tasks wait until one does. Start it where a model is: python worker.py"
+    files = (
+        "No proposal can be carried out. Start it where the settings file is: python worker.py --role files"
+    )
+    return [
+        await _task_queue(patient, queue, (WORKFLOWS, ACTIVITIES), thinking),
+        await _task_queue(patient, f"{queue}-files", (ACTIVITIES,), files),
+    ]
+
+
+async def _task_queue(
+    patient: Patient, queue: str, kinds: tuple[TaskQueueType.ValueType, ...], advice: str
+) -> Finding:
+    polled = [await _pollers(patient, queue, kind) for kind in kinds]
+    check = f"task queue {queue}"
+    if not all(polled):
+        return Finding(check=check, state="broken", figure="no worker polls it", advice=advice)
+    everybody = sorted({poller.identity for pollers in polled for poller in pollers})
+    many = f"{len(everybody)} workers poll" if len(everybody) > 1 else "1 worker polls"
+    return Finding(check=check, figure=f"{many} it: {', '.join(everybody)}")
+
+
+async def _pollers(patient: Patient, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
+    """Who polls a task queue now. A worker that was killed counts until its last poll would have ended."""
+    client = patient.client
+    described = await client.workflow_service.describe_task_queue(
+        DescribeTaskQueueRequest(
+            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+        )
+    )
+    if not described.pollers:
+        return []
+    server_now = datetime.now(UTC) + (await asyncio.shield(patient.offset)).ahead
+    gone = _gone(await _heartbeats(client, queue))
+    return [
+        poller
+        for poller in described.pollers
+        if poller.identity not in gone
+        and server_now - poller.last_access_time.ToDatetime(UTC) <= POLLED_WITHIN
+    ]
+
+
+async def _heartbeats(client: Client, queue: str) -> list[WorkerHeartbeat]:
+    """What the workers of a task queue last told of themselves; nothing from a server that does not ask."""
+    try:
+        listed = await client.workflow_service.list_workers(
+            ListWorkersRequest(namespace=client.namespace, page_size=100, query=f'TaskQueue="{queue}"')
+        )
+    except RPCError as error:
+        if error.status in (RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.INVALID_ARGUMENT):
+            return []
+        raise
+    return [worker.worker_heartbeat for worker in listed.workers_info]
+
+
+def _gone(heartbeats: Iterable[WorkerHeartbeat]) -> set[str]:
+    """The identities whose workers have all said that they stop; a process may have begun another since."""
+    told, running = set(), set()
+    for beat in heartbeats:
+        told.add(beat.worker_identity)
+        if beat.status not in STOPPING:
+            running.add(beat.worker_identity)
+    return told - running
+
+
+async def versions(patient: Patient) -> list[Finding]:
+    client, queue = patient.client, patient.settings.system.task_queue
+    projects: dict[str, set[str]] = {}
+    sdks: dict[str, set[str]] = {}
+    for name in (queue, f"{queue}-files"):
+        workers = await _pollers(patient, name, ACTIVITIES)
+        for worker in workers:
+            deployment = worker.deployment_options
+            told = deployment.build_id if deployment.deployment_name == NAME else ""
+            projects.setdefault(told, set()).add(worker.identity)
+        identities = {worker.identity for worker in workers}
+        for beat in await _heartbeats(client, name):
+            if beat.worker_identity in identities and beat.status not in STOPPING:
+                sdks.setdefault(beat.sdk_version, set()).add(beat.worker_identity)
+    if not projects:
+        raise Absent("no worker")
+    return [_project_version(projects), _sdk_version(sdks)]
+
+
+def _project_version(told: dict[str, set[str]]) -> Finding:
+    others = {version: who for version, who in told.items() if version != VERSION}
+    if not others:
+        return Finding(check="version", figure=f"{VERSION}, here and in every worker")
+    parts = [f"{', '.join(sorted(who))} runs {version or 'one untold'}" for version, who in others.items()]
+    return Finding(
+        check="version",
+        state="warning",
+        figure=f"here it is {VERSION}, but {'; '.join(parts)}",
+        advice="Bring both to the same version, `make setup` there, and start the worker again",
+    )
+
+
+def _sdk_version(told: dict[str, set[str]]) -> Finding:
+    others = {version: who for version, who in told.items() if version != SDK_VERSION}
+    if not told:
+        return Finding(check="SDK", figure=f"{SDK_VERSION} here; no worker has told its own yet")
+    if not others:
+        return Finding(check="SDK", figure=f"{SDK_VERSION}, here and in every worker")
+    parts = [f"{', '.join(sorted(who))} has {version}" for version, who in others.items()]
+    return Finding(
+        check="SDK",
+        state="warning",
+        figure=f"here it is {SDK_VERSION}, but {'; '.join(parts)}",
+        advice="Run `make setup` where the older one is, and start the worker again",
+    )

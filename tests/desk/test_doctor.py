@@ -1,0 +1,303 @@
+"""`starter.py doctor`: each thing that can be wrong is told, with what to do; `--fix` mends what it may."""
+
+import uuid
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from temporalio import activity
+from temporalio.api.enums.v1 import IndexedValueType, WorkerStatus
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.worker.v1 import WorkerHeartbeat
+from temporalio.api.workflowservice.v1 import RecordWorkerHeartbeatRequest, RegisterNamespaceRequest
+from temporalio.client import Client
+from temporalio.common import WorkerDeploymentVersion
+from temporalio.worker import Worker, WorkerDeploymentConfig
+
+from messages import ReloadReceipt
+from runtime.dev_server import RETENTION
+from runtime.namespace import ensure_search_attributes, present_search_attributes, retention
+from runtime.version import NAME, VERSION
+from tests.desk.command_line import Ran, Starter
+from tests.fake_ollama import FakeOllama
+from tests.processes import worker_process
+from tests.world import World, until
+
+MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
+NOWHERE = "http://127.0.0.1:1"
+
+
+async def new_namespace(client: Client, kept: timedelta = RETENTION, attributes: bool = True) -> Client:
+    """A client of a new namespace on the common server."""
+    name, duration = f"doctor-{uuid.uuid4().hex[:8]}", Duration()
+    duration.FromTimedelta(kept)
+    await client.workflow_service.register_namespace(
+        RegisterNamespaceRequest(namespace=name, workflow_execution_retention_period=duration)
+    )
+    inside = Client(client.service_client, namespace=name, data_converter=client.data_converter)
+    if attributes:
+        await ensure_search_attributes(inside)
+    return inside
+
+
+def starter_of(world: World) -> Starter:
+    address = world.client.service_client.config.target_host
+    return Starter(world.file.parent, address, TEMPORAL_NAMESPACE=world.client.namespace)
+
+
+def found(ran: Ran, check: str) -> dict[str, str]:
+    """The one finding of a check, as `--json` tells it."""
+    [finding] = [finding for finding in ran.json["findings"] if finding["check"] == check]
+    return dict(finding)
+
+
+def worries(ran: Ran) -> dict[str, str]:
+    """The state of each check that is not ok."""
+    return {each["check"]: each["state"] for each in ran.json["findings"] if each["state"] != "ok"}
+
+
+async def test_all_is_well(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
+    ollama.script.models = list(MODELS)
+    async with World(await new_namespace(client), ollama, tmp_path) as world:
+        ran, plain = await starter_of(world).each(["doctor", "--json"], ["doctor"])
+    assert (ran.code, ran.err, ran.json["state"], worries(ran)) == (0, "", "ok", {})
+    assert (ran.json["not_checked"], ran.json["repairs"]) == ({}, [])
+    assert "Temporal " in found(ran, "server")["figure"]
+    assert "kept for 3650 days" in found(ran, "retention")["figure"]
+    assert "1 worker polls it: " in found(ran, f"task queue {world.name}-files")["figure"]
+    assert found(ran, "version")["figure"] == f"{VERSION}, here and in every worker"
+    assert "answers for ALFRED, BABS, BRICK at" in found(ran, "model qwen2.5:7b")["figure"]
+    assert "give or take 0." in found(ran, "clock")["figure"]
+    assert (plain.code, plain.err) == (0, "")
+    assert {line.split()[0] for line in plain.out.splitlines()} == {"ok"}
+
+
+async def test_no_server_is_said_once_and_all_else_is_looked_at(ollama: FakeOllama, tmp_path: Path) -> None:
+    World(unconnected(), ollama, tmp_path)
+    starter = Starter(tmp_path, "127.0.0.1:1")
+    ran, plain = await starter.each(["doctor", "--json"], ["doctor"])
+    assert ran.code == 2
+    server = found(ran, "server")
+    assert server["figure"] == "No Temporal server answers at 127.0.0.1:1 (Connection refused)"
+    assert server["advice"].startswith("Start one with `python worker.py --dev`")
+    unseen = ["retention", "search attributes", "task queues", "versions", "clock"]
+    assert ran.json["not_checked"] == {"no server": unseen}
+    assert found(ran, "settings")["state"] == found(ran, "model llama3.1:8b")["state"] == "ok"
+    assert plain.out.count("no server") == 1
+    assert "Traceback" not in plain.out + plain.err
+
+
+def unconnected() -> Any:
+    """For a world of which only the settings file is wanted."""
+    return None
+
+
+async def test_a_namespace_that_is_not_there(world: World, starter: Starter) -> None:
+    starter.environment["TEMPORAL_NAMESPACE"] = "nowhere"
+    ran = await starter("doctor", "--json")
+    assert ran.code == 2
+    assert found(ran, "server")["figure"].endswith("has no namespace 'nowhere'")
+    assert "temporal operator namespace create --namespace nowhere" in found(ran, "server")["advice"]
+
+
+async def test_a_short_retention_is_a_warning(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
+    ollama.script.models = list(MODELS)
+    async with World(await new_namespace(client, timedelta(days=1)), ollama, tmp_path) as world:
+        ran = await starter_of(world)("doctor", "--json")
+    assert (ran.code, worries(ran)) == (1, {"retention": "warning"})
+    assert found(ran, "retention")["figure"] == "ended workflows are kept for 1 day"
+    assert "doctor --fix" in found(ran, "retention")["advice"]
+    assert "--retention 3650d" in found(ran, "retention")["advice"]
+
+
+async def test_missing_search_attributes_and_those_of_another_type(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    inside = await new_namespace(client, attributes=False)
+    starter = starter_of(World(inside, ollama, tmp_path))
+    missing = found(await starter("doctor", "--json"), "search attributes")
+    assert missing["state"] == "broken"
+    assert missing["figure"].startswith("NeedsHuman, ImagePhase, SettingsRevision missing")
+    assert "search-attribute create" in missing["advice"]
+    assert "--name NeedsHuman --type Bool" in missing["advice"]
+
+    wrong = {"NeedsHuman": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD}
+    await inside.operator_service.add_search_attributes(
+        AddSearchAttributesRequest(namespace=inside.namespace, search_attributes=wrong)
+    )
+    other = found(await starter("doctor", "--fix", "--json"), "search attributes")
+    assert (other["state"], other["figure"]) == ("broken", "NeedsHuman is not a Bool")
+    assert "search-attribute remove" in other["advice"]
+
+
+async def test_no_worker_and_one_that_has_stopped(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
+    ollama.script.models = list(MODELS)
+    world = World(await new_namespace(client), ollama, tmp_path)
+    starter = starter_of(world)
+    queues = (f"task queue {world.name}", f"task queue {world.name}-files")
+    never = await starter("doctor", "--json")
+    await world.start_workers()
+    await world.stop_files_worker()
+    half = await starter("doctor", "--json")
+    await world.stop_workers()
+    stopped = await starter("doctor", "--json")
+
+    for ran in (never, stopped):
+        assert (ran.code, worries(ran)) == (2, dict.fromkeys(queues, "broken"))
+        assert ran.json["not_checked"] == {"no worker": ["versions"]}
+        assert {found(ran, queue)["figure"] for queue in queues} == {"no worker polls it"}
+    assert worries(half) == {queues[1]: "broken"}
+    assert found(half, queues[1])["advice"].endswith("python worker.py --role files")
+
+
+async def test_workers_of_other_versions(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
+    ollama.script.models = list(MODELS)
+    world = World(await new_namespace(client), ollama, tmp_path)
+    older = WorkerDeploymentConfig(WorkerDeploymentVersion(NAME, "0.0.9"), use_worker_versioning=False)
+    beat = WorkerHeartbeat(
+        worker_instance_key=uuid.uuid4().hex,
+        worker_identity=world.client.identity,
+        task_queue=world.name,
+        sdk_name="temporal-python",
+        sdk_version="1.0.0",
+        status=WorkerStatus.WORKER_STATUS_RUNNING,
+    )
+    async with (
+        world,
+        Worker(
+            world.client,
+            task_queue=f"{world.name}-files",
+            activities=[idle],
+            identity="another",
+            deployment_config=older,
+        ),
+    ):
+        await world.stop_files_worker()
+        await world.client.workflow_service.record_worker_heartbeat(
+            RecordWorkerHeartbeatRequest(
+                namespace=world.client.namespace, identity=world.client.identity, worker_heartbeat=[beat]
+            )
+        )
+        ran = await starter_of(world)("doctor", "--json")
+    assert (ran.code, worries(ran)) == (1, {"version": "warning", "SDK": "warning"})
+    assert f"here it is {VERSION}, but another runs 0.0.9" in found(ran, "version")["figure"]
+    assert f"{world.client.identity} has 1.0.0" in found(ran, "SDK")["figure"]
+    assert "make setup" in found(ran, "version")["advice"]
+    assert "make setup" in found(ran, "SDK")["advice"]
+
+
+@activity.defn
+async def idle() -> None: ...
+
+
+async def test_a_worker_tells_its_version_and_its_sdk(
+    client: Client, ollama: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(await new_namespace(client), ollama, tmp_path)
+    starter = starter_of(world)
+    monkeypatch.setenv("TEMPORAL_NAMESPACE", world.client.namespace)
+
+    async def told() -> Ran | None:
+        ran = await starter("doctor", "--json")
+        seen = {finding["check"]: finding["figure"] for finding in ran.json["findings"]}
+        return ran if "every worker" in seen.get("SDK", "") else None
+
+    with worker_process(world.file, starter.address):
+        ran: Ran = await until(told)
+    assert found(ran, "version")["figure"] == f"{VERSION}, here and in every worker"
+    assert found(ran, f"task queue {world.name}")["state"] == "ok"
+
+
+async def test_a_model_that_is_missing_and_one_that_fails(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script.models = ["qwen2.5:7b"]
+    ollama.fail("server_error")
+    async with World(await new_namespace(client), ollama, tmp_path) as world:
+        ran = await starter_of(world)("doctor", "--json")
+    assert ran.code == 2
+    assert worries(ran) == {
+        "model qwen2.5:7b": "broken",
+        "model llama3.1:8b": "broken",
+        "model nomic-embed-text": "warning",
+    }
+    missing, failing = found(ran, "model llama3.1:8b"), found(ran, "model qwen2.5:7b")
+    assert missing["figure"] == f"not at {ollama.url}; ROBIN cannot speak"
+    assert "`ollama pull llama3.1:8b`" in missing["advice"]
+    assert "llama runner process has terminated" in failing["figure"]
+    assert "Ollama's log" in failing["advice"]
+    assert "shared words" in found(ran, "model nomic-embed-text")["figure"]
+
+
+async def test_no_ollama_is_broken_unless_an_embedded_model_answers(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with World(await new_namespace(client), ollama, tmp_path, {"models.host": NOWHERE}) as world:
+        starter = starter_of(world)
+        none = await starter("doctor", "--json")
+        answers = "embedded qwen (small model, for trying out)"
+        await world.update("reload_settings", {"model_backend": answers}, ReloadReceipt)
+        embedded = await starter("doctor", "--json")
+    assert (none.code, worries(none)) == (2, {"models": "broken"})
+    assert found(none, "models")["figure"] == f"no Ollama answers at {NOWHERE}"
+    assert "ollama serve" in found(none, "models")["advice"]
+    assert (embedded.code, worries(embedded)) == (1, {"models": "warning"})
+    assert answers in found(embedded, "models")["figure"]
+    assert embedded.json["not_checked"] == {"no Ollama": ["embedding model"]}
+
+
+async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, starter: Starter) -> None:
+    world.edit({"autopoiesis.max_turns": 99})
+    bad = await starter("doctor", "--json")
+    world.file.unlink()
+    missing, plain = await starter.each(["doctor", "--json"], ["doctor"])
+    assert (bad.code, missing.code) == (2, 2)
+    assert "[autopoiesis] max_turns = 99: must be less than" in found(bad, "settings")["figure"]
+    assert found(bad, "settings")["advice"].startswith("Correct it")
+    assert found(bad, "server")["state"] == "ok"
+    unseen = ["task queues", "versions", "clock", "models", "embedding model"]
+    assert bad.json["not_checked"] == {"no valid settings": unseen}
+    assert "settings.toml cannot be read (No such file or directory)" in found(missing, "settings")["figure"]
+    assert found(missing, "settings")["advice"].startswith("Put the file there")
+    assert plain.out.count("cannot be read") == 1
+
+
+async def test_fix_mends_and_looks_again(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
+    ollama.script.models = ["qwen2.5:7b"]
+    inside = await new_namespace(client, timedelta(days=1), attributes=False)
+    world = World(inside, ollama, tmp_path)
+    await world.start_workers()
+    ran = await starter_of(world)("doctor", "--fix")
+    again = await starter_of(world)("doctor", "--fix", "--json")
+    await world.stop_workers()
+    assert ran.code == 0
+    for done in (
+        "ended workflows are now kept for 3650 days",
+        "created the search attributes NeedsHuman, ImagePhase, SettingsRevision",
+        f"pulled llama3.1:8b at {ollama.url}",
+        f"pulled nomic-embed-text at {ollama.url}",
+    ):
+        assert f"Fixed: {done}." in ran.out
+    assert ollama.pulled == ["llama3.1:8b", "nomic-embed-text"]
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"Fixed:", "ok"}
+    assert "pulling llama3.1:8b: success" in ran.err
+    assert await retention(inside) == RETENTION
+    assert set(await present_search_attributes(inside)) >= {"NeedsHuman", "ImagePhase", "SettingsRevision"}
+    assert (again.code, again.json["repairs"]) == (0, [])
+
+
+async def test_what_cannot_be_fixed_is_told_and_the_rest_is(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script.models, ollama.script.unknown_models = ["qwen2.5:7b"], ["llama3.1:8b"]
+    world = World(await new_namespace(client), ollama, tmp_path)
+    ran = await starter_of(world)("doctor", "--fix", "--json")
+    assert ran.code == 2
+    robin, memory = ran.json["repairs"]
+    assert "pull model manifest: file does not exist" in robin["problem"]
+    assert "correct its name in [models]" in robin["problem"]
+    assert memory["done"] == f"pulled nomic-embed-text at {ollama.url}"
+    assert found(ran, "model llama3.1:8b")["state"] == "broken"
+    assert found(ran, "model nomic-embed-text")["state"] == "ok"
