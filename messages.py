@@ -603,6 +603,8 @@ class ImageStatus(BaseModel):
     settings_problem: str = ""
     set_aside: list[SetAside] = []
     next_look_at: datetime | None = None
+    next_goal_at: datetime | None = None
+    last_inquiry: str = ""
     active_at: datetime | None = None
     saved_at: datetime | None = None
     saved_generation: int = 0

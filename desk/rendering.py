@@ -100,6 +100,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         ),
         "logs in the window": words(image.window),
         "next look at the logs": words(moment(image.next_look_at) or "not planned"),
+        **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
         "alive since": words(f"{moment(image.started_at)}, now in run {image.runs}"),
@@ -116,6 +117,12 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
             aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
         parts.append(aside)
     return Group(*parts)
+
+
+def _motivation(image: ImageStatus) -> dict[str, Text]:
+    """The rows about goals of its own, for an image that has any."""
+    rows = {"next look for a goal": words(moment(image.next_goal_at)), "last goal": words(image.last_inquiry)}
+    return {name: row for name, row in rows.items() if row}
 
 
 def tasks(views: list[TaskView]) -> RenderableType:

@@ -356,6 +356,8 @@ class ImageState(Ledger):
             settings_problem=self.settings_problem,
             set_aside=self.set_aside,
             next_look_at=self.next_look(),
+            next_goal_at=self.next_inquiry(),
+            last_inquiry=self.motivation.last,
             active_at=self.keeping.active_at,
             saved_at=self.keeping.saved_at,
             saved_generation=self.keeping.generation,
