@@ -9,7 +9,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import Iterable
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
@@ -50,7 +50,7 @@ async def _pollers(client: Client, task_queue: str) -> Iterable[PollerInfo]:
 
 
 def _is_recent(poller: PollerInfo) -> bool:
-    return datetime.now(timezone.utc) - poller.last_access_time.ToDatetime(timezone.utc) < LATELY
+    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < LATELY
 
 
 def main() -> None:
