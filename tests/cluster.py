@@ -55,7 +55,9 @@ class BuiltImage:
     def command(self, service: str, folder: Path, variables: Mapping[str, str]) -> list[str]:
         """The command line of a service whose /settings is `folder`."""
         described = SERVICES[service]
-        return self._here([*described.get("entrypoint", ["python"]), *described["command"]], folder, variables)
+        return self._here(
+            [*described.get("entrypoint", ["python"]), *described["command"]], folder, variables
+        )
 
     def healthcheck(self, service: str, folder: Path, variables: Mapping[str, str]) -> list[str]:
         kind, *command = SERVICES[service]["healthcheck"]["test"]
@@ -64,8 +66,12 @@ class BuiltImage:
 
     def _here(self, command: list[str], folder: Path, variables: Mapping[str, str]) -> list[str]:
         words = [interpolated(word, variables) for word in command]
-        words = [word.replace("/settings", str(folder), 1) if word.startswith("/") else word for word in words]
-        words = [word.replace("/app", str(self.app), 1) if word.startswith("/app") else word for word in words]
+        words = [
+            word.replace("/settings", str(folder), 1) if word.startswith("/") else word for word in words
+        ]
+        words = [
+            word.replace("/app", str(self.app), 1) if word.startswith("/app") else word for word in words
+        ]
         program = shutil.which(words[0], path=str(self.root / "venv" / "bin"))
         assert program, f"the image has no {words[0]}"
         return [program, *words[1:]]
@@ -101,7 +107,16 @@ def build(root: Path) -> BuiltImage:
         here.mkdir(parents=True, exist_ok=True)
         if instruction == "RUN":
             command = arguments.replace("/venv", str(root / "venv"))
-            subprocess.run(command, shell=True, cwd=here, env={**os.environ, "PATH": path}, check=True)
+            done = subprocess.run(
+                command,
+                shell=True,
+                cwd=here,
+                env={**os.environ, "PATH": path},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"RUN {arguments}: {done.stderr}"
         elif instruction == "COPY" and not arguments.startswith("--from"):
             *sources, target = arguments.split()
             for source in sources:
