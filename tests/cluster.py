@@ -76,25 +76,11 @@ class BuiltImage:
         assert program, f"the image has no {words[0]}"
         return [program, *words[1:]]
 
-    def run(
-        self, command: list[str], folder: Path, variables: Mapping[str, str]
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command of a service to its end."""
-        return subprocess.run(
-            command,
-            cwd=self.app,
-            env=self.environment(folder, variables),
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
     def worker(self, service: str, own: Path, folder: Path, variables: Mapping[str, str]) -> WorkerProcess:
         """A container of a service: its output goes to the folder `own`, its /settings is `folder`."""
         program = tuple(self.command(service, folder, variables))
         environment = self.environment(own, variables)
-        return WorkerProcess(own, program=program, cwd=self.app, **environment)
+        return WorkerProcess(own, program=program, cwd=self.app, **environment)  # type: ignore[arg-type]
 
 
 def build(root: Path) -> BuiltImage:

@@ -1,4 +1,4 @@
-"""A cluster under load: files and compute workers as the compose file starts them, one image for all of them."""
+"""A cluster under load: the workers of the compose file as processes, one image for all of them."""
 
 import asyncio
 import signal
@@ -12,10 +12,11 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from configuration import Value
 from messages import DialogueResult, TaskReceipt
 from runtime.connection import target
 from tests.approval import assert_changed_once, sending_approval
-from tests.cluster import BuiltImage, build
+from tests.cluster import SERVICES, BuiltImage, build
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess
 from tests.world import Image, until
@@ -37,7 +38,11 @@ class Cluster(Image):
     def __init__(self, client: Client, ollama: FakeOllama, folder: Path, built: BuiltImage) -> None:
         self.settings_folder = folder / "settings"
         self.settings_folder.mkdir()
-        busy = {"system.max_concurrent_tasks": 8, "models.max_concurrent_calls": SLOTS, "models.host": ""}
+        busy: dict[str, Value] = {
+            "system.max_concurrent_tasks": 8,
+            "models.max_concurrent_calls": SLOTS,
+            "models.host": "",
+        }
         super().__init__(client, ollama.url, self.settings_folder, busy)
         self.ollama = ollama
         self._folder = folder
@@ -56,15 +61,19 @@ class Cluster(Image):
 
     async def desk(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`docker compose run --rm desk ...`, without Docker."""
-        command = self._built.command("desk", self.settings_folder, self._variables)[:-1]
-        command += [*arguments, "--settings", str(self.file)]
-        return await self._run(command)
+        assert SERVICES["desk"]["working_dir"] == "/settings"
+        program = self._built.command("desk", self.settings_folder, self._variables)[:-1]
+        return await self._run([*program, *arguments], self.settings_folder)
 
     async def health(self, service: str) -> subprocess.CompletedProcess[str]:
-        return await self._run(self._built.healthcheck(service, self.settings_folder, self._variables))
+        command = self._built.healthcheck(service, self.settings_folder, self._variables)
+        return await self._run(command, self._built.app)
 
-    async def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
-        return await asyncio.to_thread(self._built.run, command, self._folder, self._variables)
+    async def _run(self, command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        environment = self._built.environment(self._folder, self._variables)
+        return await asyncio.to_thread(
+            subprocess.run, command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
+        )
 
     # --- load ---
 

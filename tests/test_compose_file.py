@@ -1,5 +1,6 @@
 """What the compose file and the Dockerfile promise, read from them and by Docker Compose itself."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -221,7 +222,8 @@ async def test_the_namespace_gets_what_the_workflows_need_however_often_it_is_se
         "TEMPORAL_NAMESPACE": namespace,
     }
     for _ in range(2):
-        done = subprocess.run(
+        done = await asyncio.to_thread(
+            subprocess.run,
             ["sh", str(ROOT / "cluster" / "namespace.sh")],
             env=environment,
             capture_output=True,

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -115,7 +116,7 @@ async def test_a_server_that_nobody_vouches_for_is_refused_in_one_sentence(
         monkeypatch.setenv("TEMPORAL_TLS_SERVER_CA_CERT_PATH", str(tmp_path / trusted))
     with pytest.raises(ServerUnreachable, match=f"No Temporal server answers at {address}") as refused:
         await connect()
-    assert "certificate" in str(refused.value)
+    assert "its certificate is not trusted, UnknownIssuer: see TEMPORAL_TLS_SERVER" in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -125,6 +126,17 @@ async def test_without_tls_a_server_behind_tls_is_not_reached(
     _, address = tls
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)
     with pytest.raises(ServerUnreachable):
+        await connect()
+
+
+async def test_tls_with_a_server_that_does_without_is_refused_in_one_sentence(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEMPORAL_ADDRESS", target(client))
+    monkeypatch.setenv("TEMPORAL_TLS", "true")
+    with pytest.raises(
+        ServerUnreachable, match="it does not speak TLS, InvalidContentType: see TEMPORAL_TLS"
+    ):
         await connect()
 
 
@@ -151,7 +163,7 @@ async def test_a_worker_proves_who_it_is_and_works_behind_mutual_tls(
     await image.start()
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(server.running())
-        environment = {
+        environment: dict[str, Any] = {
             "TEMPORAL_ADDRESS": address,
             "TEMPORAL_TLS_SERVER_CA_CERT_PATH": str(server.ca_file),
             "OLLAMA_HOST": ollama.url,
