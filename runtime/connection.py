@@ -21,6 +21,11 @@ DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "default"
 # Far more than a handshake across the world takes; an address that swallows packets would hang for minutes.
 CONNECT_SECONDS = 10
+# What the SDK's TLS library says of a failed handshake, and what that means to a person.
+HANDSHAKES = {
+    r"InvalidCertificate\((\w+)": "its certificate is not trusted, {}: see TEMPORAL_TLS_SERVER_CA_CERT_PATH",
+    r"InvalidMessage\((InvalidContentType)": "it does not speak TLS, {}: see TEMPORAL_TLS",
+}
 
 
 class ServerUnreachable(Problem):
@@ -93,6 +98,9 @@ def _reason(error: Exception) -> str:
     """The innermost cause: the SDK's own text is a nest of Rust debug output."""
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_SECONDS} s"
+    for fault, meaning in HANDSHAKES.items():
+        if found := re.search(fault, str(error)):
+            return meaning.format(found.group(1))
     causes: list[str] = re.findall(r'(?:message|error): "([^"]+)"', str(error))
     return causes[-1] if causes else " ".join(str(error).split())
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from messages import LoopConcluded, ProposalView
 from runtime.connection import connect
 from runtime.dev_server import DevServer
 from runtime.namespace import ensure_search_attributes
+from tests.approval import assert_changed_once, sending_approval
 from tests.fake_ollama import FakeOllama
 from tests.processes import kill, worker_process
 from tests.world import Image, World, until
@@ -37,31 +37,6 @@ async def killed(client: Client, ollama: FakeOllama, tmp_path: Path) -> Killed:
     world = Killed(client, ollama, tmp_path)
     await world.start()
     return world
-
-
-async def sending_approval(world: Image, view: ProposalView) -> Awaitable[LoopConcluded]:
-    return asyncio.ensure_future(
-        world.loop(view.loop_id).execute_update(
-            "decide", {"verdict": "approve", "approver": "Ada"}, id="one click", result_type=LoopConcluded
-        )
-    )
-
-
-async def assert_changed_once(world: Image) -> None:
-    """The approved proposal, the file and the ledger agree, and the file was changed a single time."""
-
-    async def concluded() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(concluded)
-    state = await world.state()
-    (entry,) = state.amendments
-    assert (entry.state, entry.decided_by, entry.revision, state.revision) == ("approved", "Ada", 2, 2)
-    assert world.on_file().autopoiesis.max_turns == 3
-    assert state.settings == world.on_file()
-    backups = world.file.parent / "settings.backups"
-    assert len(list(backups.iterdir())) == 1
-    assert [path.name for path in world.file.parent.iterdir() if "tmp" in path.name] == []
 
 
 async def test_a_worker_killed_between_two_persona_calls_loses_and_repeats_nothing(
@@ -163,45 +138,45 @@ async def test_a_worker_killed_between_the_replace_and_the_end_of_its_activity_c
     pytest.fail("the worker was never caught between the replace and the end of its activity")
 
 
-async def test_a_server_killed_while_a_proposal_waits_knows_it_again(
-    ollama: FakeOllama, tmp_path: Path, free_ports: tuple[int, int]
-) -> None:
-    folder = tmp_path / "image"
-    folder.mkdir()
+@pytest.fixture
+async def mortal_server(tmp_path: Path, free_ports: tuple[int, int]) -> AsyncIterator[DevServer]:
+    """A server of the test's own, to be killed."""
     async with DevServer(tmp_path / "state", *free_ports) as server:
-        client = await connect(server.address)
-        await ensure_search_attributes(client)
-        async with World(client, ollama, folder) as world:
-            view = await world.pending_proposal()
-            pid = server.pid
-            server.process.kill()
+        await ensure_search_attributes(await connect(server.address))
+        yield server
 
-            async def restarted() -> bool:
-                return server.pid != pid and await server.is_ready()
 
-            await until(restarted)
-            assert (await world.proposal(view.loop_id)).digest == view.digest
-            assert (await (await sending_approval(world, view))).state == "approved"
-            await assert_changed_once(world)
-            assert (await world.ask("And you still think?", task_id="after")).synthesis
+async def test_a_server_killed_while_a_proposal_waits_knows_it_again(
+    ollama: FakeOllama, tmp_path: Path, mortal_server: DevServer
+) -> None:
+    server = mortal_server
+    async with World(await connect(server.address), ollama, tmp_path) as world:
+        view = await world.pending_proposal()
+        pid = server.pid
+        server.process.kill()
+
+        async def restarted() -> bool:
+            return server.pid != pid and await server.is_ready()
+
+        await until(restarted)
+        assert (await world.proposal(view.loop_id)).digest == view.digest
+        assert (await (await sending_approval(world, view))).state == "approved"
+        await assert_changed_once(world)
+        assert (await world.ask("And you still think?", task_id="after")).synthesis
 
 
 async def test_a_task_lives_through_a_killed_worker_and_a_killed_server_at_once(
-    ollama: FakeOllama, tmp_path: Path, free_ports: tuple[int, int]
+    ollama: FakeOllama, tmp_path: Path, mortal_server: DevServer
 ) -> None:
-    folder = tmp_path / "image"
-    folder.mkdir()
-    async with DevServer(tmp_path / "state", *free_ports) as server:
-        client = await connect(server.address)
-        await ensure_search_attributes(client)
-        world = Killed(client, ollama, folder)
-        await world.start()
-        with world.process() as process:
-            receipt = await world.submit("Will anything be left?")
-            await world.ollama.until(lambda: len(world.ollama.calls) >= 2)
-            kill(process)
-            server.process.kill()
-        with world.process():
-            result = await world.result(receipt)
-            assert result.synthesis
-            assert (await client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id).describe()).status
+    client = await connect(mortal_server.address)
+    world = Killed(client, ollama, tmp_path)
+    await world.start()
+    with world.process() as process:
+        receipt = await world.submit("Will anything be left?")
+        await world.ollama.until(lambda: len(world.ollama.calls) >= 2)
+        kill(process)
+        mortal_server.process.kill()
+    with world.process():
+        result = await world.result(receipt)
+        assert result.synthesis
+        assert (await client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id).describe()).status

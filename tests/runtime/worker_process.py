@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -27,31 +28,49 @@ def lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
+WORKER = (sys.executable, str(PROJECT / "worker.py"))
+
+
+def environment_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """What a program inherits from us, without what a person has configured here."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("TEMPORAL_", "OLLAMA_", "VIRTUAL_ENV"))
+    }
+    # Without a proper home folder the person's own Temporal profile would have its say.
+    return {**inherited, "XDG_CONFIG_HOME": str(folder), **environment}
+
+
 class WorkerProcess:
-    """`python worker.py ...` in a folder with a settings.toml; killed on exit, with all that it started."""
+    """`python worker.py ...` in a folder with a settings.toml; killed on exit, with all that it started.
+
+    `program` is what stands before the arguments, `cwd` where it runs if not in its folder.
+    """
 
     def __init__(
-        self, folder: Path, *arguments: str, prefix: tuple[str, ...] = (), **environment: str
+        self,
+        folder: Path,
+        *arguments: str,
+        prefix: tuple[str, ...] = (),
+        program: tuple[str, ...] = WORKER,
+        cwd: Path | None = None,
+        **environment: str,
     ) -> None:
         self.folder = folder
         self.settings = folder / "settings.toml"
         if not self.settings.exists():
             self.settings.write_text(SETTINGS.read_text())
-        self._command = [*prefix, sys.executable, str(PROJECT / "worker.py"), *arguments]
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TEMPORAL_", "OLLAMA_", "VIRTUAL_ENV"))
-        }
-        # Without a proper home folder the person's own Temporal profile would have its say.
-        self._environment = {**inherited, "XDG_CONFIG_HOME": str(folder), **environment}
+        self._command = [*prefix, *program, *arguments]
+        self._cwd = cwd or folder
+        self._environment = environment_of(folder, environment)
         self.process: Process
 
     async def __aenter__(self) -> Self:
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             self.process = await asyncio.create_subprocess_exec(
                 *self._command,
-                cwd=self.folder,
+                cwd=self._cwd,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=out,

@@ -1,0 +1,67 @@
+"""`python -m runtime.health TASK_QUEUE`: whether the worker of this machine takes work, for a healthcheck.
+
+Exit code 0: the server has lately heard a worker of this host ask for work. 1: it has not, and one sentence
+says so.
+"""
+
+import argparse
+import asyncio
+import socket
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+from temporalio.service import RPCError
+
+from runtime.connection import connect, target
+from runtime.problems import Problem
+
+# A worker asks anew at least once a minute.
+LATELY = timedelta(minutes=2)
+
+
+class NotPolling(Problem):
+    """No worker of this host asks for work."""
+
+
+async def check(task_queue: str, host: str) -> None:
+    """Raises Problem: NotPolling, or that the server cannot be asked."""
+    client = await connect()
+    try:
+        pollers = await _pollers(client, task_queue)
+    except RPCError as error:
+        raise Problem(f"The server at {target(client)} cannot be asked ({error.message})") from None
+    # By default a worker's identity is its process id and its host: 7@4f1c9a.
+    if not any(poller.identity.endswith(f"@{host}") and _is_recent(poller) for poller in pollers):
+        raise NotPolling(f"No worker of {host} has asked for work on {task_queue!r} within {LATELY}")
+
+
+async def _pollers(client: Client, task_queue: str) -> Iterable[PollerInfo]:
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
+    )
+    return (await client.workflow_service.describe_task_queue(request)).pollers
+
+
+def _is_recent(poller: PollerInfo) -> bool:
+    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < LATELY
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Whether a worker of this host takes work.")
+    parser.add_argument("task_queue")
+    try:
+        asyncio.run(check(parser.parse_args().task_queue, socket.gethostname()))
+    except Problem as problem:
+        print(problem, file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

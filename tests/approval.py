@@ -1,0 +1,32 @@
+"""A proposal approved, and what must hold of it afterwards whatever died meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable
+
+from messages import LoopConcluded, ProposalView
+from tests.world import Image, until
+
+
+async def sending_approval(world: Image, view: ProposalView) -> Awaitable[LoopConcluded]:
+    return asyncio.ensure_future(
+        world.loop(view.loop_id).execute_update(
+            "decide", {"verdict": "approve", "approver": "Ada"}, id="one click", result_type=LoopConcluded
+        )
+    )
+
+
+async def assert_changed_once(world: Image) -> None:
+    """The approved proposal, the file and the ledger agree, and the file was changed a single time."""
+
+    async def concluded() -> bool:
+        return not (await world.status()).waiting_loops
+
+    await until(concluded)
+    state = await world.state()
+    (entry,) = state.amendments
+    assert (entry.state, entry.decided_by, entry.revision, state.revision) == ("approved", "Ada", 2, 2)
+    assert world.on_file().autopoiesis.max_turns == 3
+    assert state.settings == world.on_file()
+    backups = world.file.parent / "settings.backups"
+    assert len(list(backups.iterdir())) == 1
+    assert [path.name for path in world.file.parent.iterdir() if "tmp" in path.name] == []
