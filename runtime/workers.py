@@ -9,10 +9,12 @@ from pathlib import Path
 from temporalio.client import Client
 from temporalio.worker import Worker
 
+from activities.memory.recall import Memory
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
 from activities.supervision import Children
+from runtime.places import STATE_DIR, memory_file
 from workflows.dialogue import Dialogue
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
@@ -30,9 +32,9 @@ FILE_THREADS = 4
 
 
 def compute_worker(
-    client: Client, task_queue: str, personas: Personas, max_cached_workflows: int = 1000
+    client: Client, task_queue: str, personas: Personas, memory: Memory, max_cached_workflows: int = 1000
 ) -> Worker:
-    """Workflows, persona calls and the optimizer, on `<task_queue>`; needs no file."""
+    """Workflows, persona calls, memory and the optimizer, on `<task_queue>`; needs no settings file."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -41,6 +43,7 @@ def compute_worker(
             personas.plan,
             personas.speak,
             personas.judge_dissonance,
+            memory.recall,
             propose_amendment,
             Children(client).find_closed,
         ],
@@ -71,6 +74,7 @@ async def running_workers(
     *,
     backend: ModelBackend | None = None,
     settings: Path | None = None,
+    state_dir: Path = STATE_DIR,
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
     """The workers of one process, drained on exit: compute if it has a backend, files if it has a file."""
@@ -79,8 +83,9 @@ async def running_workers(
             await stack.enter_async_context(files_worker(client, task_queue, settings))
         if backend is not None:
             personas = Personas(backend)
+            memory = Memory(client, backend, memory_file(state_dir))
             stack.push_async_callback(personas.close)
             await stack.enter_async_context(
-                compute_worker(client, task_queue, personas, max_cached_workflows)
+                compute_worker(client, task_queue, personas, memory, max_cached_workflows)
             )
         yield

@@ -12,6 +12,7 @@ import asyncio
 import json
 import re
 import socket
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,13 @@ class Call(BaseModel):
     outcome: str = "answering"
 
 
+class Embedding(BaseModel):
+    """One request to /api/embed."""
+
+    model: str
+    texts: list[str]
+
+
 class Fault(BaseModel):
     """What goes wrong for the next `times` calls that match all that is given."""
 
@@ -79,7 +87,8 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
-    `models` are those that are pulled; None: every model is.
+    `models` are those that are pulled; None: every model is. `embedding_status`: all but 200 are errors.
+    Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -89,6 +98,8 @@ class Script(BaseModel):
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
+    embedding_status: int = 200
+    dimension: int = 512
 
 
 class FakeOllama:
@@ -97,6 +108,7 @@ class FakeOllama:
     def __init__(self, script: Script | None = None, port: int = 0) -> None:
         self.script = script or Script()
         self.calls: list[Call] = []
+        self.embeddings: list[Embedding] = []
         self.answering = asyncio.Event()
         self.answering.set()
         self.most_at_once = 0
@@ -151,6 +163,7 @@ class FakeOllama:
             Route("/api/tags", self._tags),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/chat", self._chat, methods=["POST"]),
+            Route("/api/embed", self._embed, methods=["POST"]),
             Route("/calls", lambda _: JSONResponse([call.model_dump() for call in self.calls])),
         ]
         return Starlette(routes=routes)
@@ -177,6 +190,18 @@ class FakeOllama:
         lines = _lines(call, content, fault)
         media_type = "application/x-ndjson" if call.stream else "application/json"
         return StreamingResponse(self._answer(call, lines, silent=fault == "slow"), media_type=media_type)
+
+    async def _embed(self, request: Request) -> Response:
+        body = await request.json()
+        model, texts = body["model"], body["input"]
+        texts = [texts] if isinstance(texts, str) else texts
+        self.embeddings.append(Embedding(model=model, texts=texts))
+        if not self._has(model):
+            return _not_pulled(model)
+        if self.script.embedding_status != 200:
+            return JSONResponse({"error": "cannot embed"}, status_code=self.script.embedding_status)
+        vectors = [_bag_of_words(text, self.script.dimension) for text in texts]
+        return JSONResponse({"model": model, "embeddings": vectors})
 
     async def _answer(self, call: Call, lines: Iterator[dict[str, Any]], silent: bool) -> AsyncIterator[str]:
         self._at_once += 1
@@ -263,6 +288,14 @@ def _read(body: dict[str, Any]) -> Call:
         stream=body.get("stream", True),
         options=body.get("options") or {},
     )
+
+
+def _bag_of_words(text: str, dimension: int) -> list[float]:
+    vector = [0.0] * dimension
+    for word in re.findall(r"\w{4,}", text.lower()):
+        vector[zlib.crc32(word.encode()) % dimension] += 1.0
+    vector[-1] += 0.01  # no text is the zero vector
+    return vector
 
 
 def _not_pulled(model: str) -> Response:
