@@ -74,7 +74,7 @@ def test_what_is_no_entry_is_refused_and_nothing_of_its_batch_is_kept(
 
 def test_images_do_not_see_each_others_memories_and_forget_alone(store: MemoryStore) -> None:
     store.add([entry(), entry(image_id="other")])
-    store.set_vectors("m", dict.fromkeys(store.without_vector("image", "m", 2), [1.0, 0.0]))
+    store.set_vectors("m", {number: [1.0, 0.0] for number in store.without_vector("image", "m", 2)})
     store.forget("image")
     assert by_words(store, "trees") == []
     assert [each["image_id"] for each in store.entries()] == ["other"]

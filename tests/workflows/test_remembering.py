@@ -1,14 +1,16 @@
-"""Dialogues that remember: what BABS is handed, what the result says, and what happens when memory is broken."""
+"""Dialogues that remember: what BABS is handed, what the result says, and what a broken memory changes."""
 
 import shutil
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle
 from temporalio.worker import Worker
 
-from activities.memory.histories import Histories
+from activities.memory.histories import OVERLAP, Histories
 from activities.memory.store import MemoryStore
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
@@ -139,9 +141,8 @@ async def argued(world: World) -> AsyncIterator[World]:
     yield world
 
 
-async def _ended(handle: object) -> bool:
-    description = await handle.describe()  # type: ignore[attr-defined]
-    return description.close_time is not None
+async def _ended(handle: WorkflowHandle[Any, Any]) -> bool:
+    return (await handle.describe()).close_time is not None
 
 
 async def test_two_stores_that_are_filled_apart_agree(argued: World, tmp_path: Path) -> None:
@@ -165,14 +166,13 @@ async def test_a_look_begins_where_the_last_one_ended_and_overlaps_it(argued: Wo
     store = MemoryStore(tmp_path / "one.db")
     histories = Histories(argued.client)
     await histories.catch_up(store, argued.name)
-    entries = list(store.entries())
-    store.forget(argued.name)
     source = f"{argued.client.service_client.config.target_host} {argued.client.namespace}"
+    until = store.looked_until(source, argued.name)
+    latest = max(entry["finished_at"] for entry in store.entries())
+    assert datetime.fromisoformat(until) + OVERLAP == datetime.fromisoformat(latest)
+    store.forget(argued.name)
+    store.set_looked_until(source, argued.name, until)
+    assert await histories.catch_up(store, argued.name) == 3
+    store.forget(argued.name)
     store.set_looked_until(source, argued.name, "2100-01-01T00:00:00+00:00")
     assert await histories.catch_up(store, argued.name) == 0
-    store.forget(argued.name)
-    # A task that finished after the last one the store knows, but is listed late, is still found.
-    store.add(entries[-1:])
-    store.set_looked_until(source, argued.name, entries[0]["finished_at"])
-    await histories.catch_up(store, argued.name)
-    assert len(list(store.entries())) == 3
