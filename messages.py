@@ -148,12 +148,26 @@ class Turn(BaseModel):
     dissonance: Dissonance
 
 
+class Recollection(BaseModel):
+    """An earlier task that bears on this one, in excerpts. `score`: how much, 0 to 1."""
+
+    task_id: str
+    task: str
+    synthesis: str
+    score: float
+
+
 class Transcript(BaseModel):
-    """What was said so far. `speaking` names the persona at work; `failure` says why the dialogue failed."""
+    """What was said so far. `speaking` names the persona at work; `failure` says why the dialogue failed.
+
+    `recalled` is what BABS was handed of earlier tasks, `recalled_by` by which means it was found.
+    """
 
     task_id: str
     task: str
     plan: str = ""
+    recalled: list[Recollection] = []
+    recalled_by: str = ""
     research: str = ""
     turns: list[Turn] = []
     synthesis: str = ""
@@ -213,6 +227,8 @@ class DialogueResult(BaseModel):
     log: PerformanceLog
     model_backend: str
     revision: int
+    recalled: list[Recollection] = []
+    recalled_by: str = ""
 
 
 class TaskCompleted(BaseModel):
@@ -324,6 +340,30 @@ class InquiryConcluded(BaseModel):
     best: Goal | None = None
     goals: list[Goal] = []
     reason: str = ""
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+class RecallRequest(BaseModel):
+    """What to look for in the memory: at most `most` earlier tasks of the image that bear on a text.
+
+    `host` and `model` are those of [models] for embeddings. `task_id` names the task that asks.
+    """
+
+    image_id: str
+    task_id: str
+    text: str
+    host: str
+    model: str
+    most: int
+
+
+class Recalled(BaseModel):
+    """What was found, best first, and by which means: embeddings, shared words, or why by none."""
+
+    items: list[Recollection] = []
+    means: str
 
 
 # --- the philosophical loop -----------------------------------------------------------------------

@@ -106,7 +106,13 @@ async def host(plan: Plan) -> None:
         if plan.model is not None:
             backend = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
         await stack.enter_async_context(
-            running_workers(client, plan.task_queue, backend=backend, settings=plan.files)
+            running_workers(
+                client,
+                plan.task_queue,
+                backend=backend,
+                settings=plan.files,
+                state_dir=plan.options.state_dir,
+            )
         )
         await _wake_and_watch(plan, client, web_ui, backend)
 
@@ -186,7 +192,9 @@ def main(
             help="With --dev: the port of its Web UI.", show_default="port + 1000", min=1, max=65_535
         ),
     ] = None,
-    state_dir: Annotated[Path, typer.Option(help="With --dev: where data and logs are kept.")] = STATE_DIR,
+    state_dir: Annotated[
+        Path, typer.Option(help="Where the memory is kept; with --dev, all data and logs.")
+    ] = STATE_DIR,
 ) -> None:
     """Host a living image: its workflows, its personas and its settings file.
 

@@ -67,9 +67,13 @@ class ModelBackend(BaseModel):
 
     def target(self, call: PersonaCall) -> tuple[str, str]:
         """The host and the model that a call goes to."""
+        return self.reach(call.host), self.model if self.kind == "embedded" else call.model
+
+    def reach(self, host: str) -> str:
+        """The model server to ask where [models] names this host."""
         if self.kind == "embedded":
-            return self.host, self.model
-        return call.host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST, call.model
+            return self.host
+        return host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
 
     def describe(self, *models: str) -> str:
         """In a person's words, at most 120 characters: the backend, and the models that really answer."""

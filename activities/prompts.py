@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, Vali
 
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts.toml"
 
+# Placeholders of a later version: a call that was asked for before they were there must still be filled.
+_ADDED = {"research": {"memory": ""}}
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -43,6 +45,10 @@ class Prompts:
         words = self._read().get(entry)
         if words is None:
             raise BrokenPrompts(f"{self._path} has no entry [{entry}]; add one with `system` and `user`")
+        fields = {
+            **fields,
+            **{name: text for name, text in _ADDED.get(entry, {}).items() if name not in fields},
+        }
         return [
             {"role": role, "content": self._fill(entry, role, text, fields)}
             for role, text in (("system", words.system), ("user", words.user))

@@ -20,7 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from configuration import Duration
-from desk import rendering
+from desk import remembering, rendering
 from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.doctor import examine, repair
@@ -41,9 +41,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+memory = typer.Typer(epilog=EXIT_CODES, no_args_is_help=True)
+app.add_typer(memory, name="memory", help="What the image remembers of earlier tasks, on this machine.")
 
 
-def command(work: Callable[P, Coroutine[Any, Any, None]]) -> None:
+def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
     """Make an async function a command; a Problem ends it with one sentence and an exit code."""
 
     @functools.wraps(work)
@@ -58,7 +60,7 @@ def command(work: Callable[P, Coroutine[Any, Any, None]]) -> None:
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
-    app.command(epilog=EXIT_CODES)(run)
+    group.command(epilog=EXIT_CODES)(run)
 
 
 def stop(sentence: str, code: int) -> NoReturn:
@@ -91,6 +93,9 @@ Image = Annotated[
 SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="FILE", help="Which settings file; else settings.toml here."),
+]
+StateDir = Annotated[
+    Path, typer.Option("--state-dir", metavar="FOLDER", help="Where the worker keeps its memory.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON on stdout, and nothing else there.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -398,6 +403,31 @@ async def doctor(
         report.repairs = repairs
     present(report, as_json, lambda: rendering.checkup(report))
     raise typer.Exit(report.exit_code)
+
+
+@functools.partial(command, group=memory)
+async def search(
+    text: Annotated[str, typer.Argument(help="What to look for.")],
+    as_json: Json = False,
+    image: Image = None,
+    settings: SettingsFile = None,
+    state_dir: StateDir = STATE_DIR,
+) -> None:
+    """What BABS would recall for a text."""
+    found = await remembering.search(await Desk.open(image, settings), settings, state_dir, text)
+    present(found, as_json, lambda: rendering.memories(found.items, found.means))
+
+
+@functools.partial(command, group=memory)
+async def rebuild(
+    as_json: Json = False,
+    image: Image = None,
+    settings: SettingsFile = None,
+    state_dir: StateDir = STATE_DIR,
+) -> None:
+    """Make the memory anew from what the server still holds."""
+    done = await remembering.rebuild(await Desk.open(image, settings), state_dir)
+    present(done, as_json, say(f"{done.image_id} remembers {done.remembered} tasks on this machine."))
 
 
 def main() -> None:

@@ -77,6 +77,10 @@ class Desk:
         return cls(await connect(), named)
 
     @property
+    def client(self) -> Client:
+        return self._client
+
+    @property
     def inbox(self) -> str | None:
         """The Web UI's list of what waits for a person, where the Web UI is known."""
         web_ui = known_web_ui(self.server, STATE_DIR)

@@ -31,6 +31,7 @@ from messages import (
     Means,
     PerformanceLog,
     ProposalView,
+    Recollection,
     TaskView,
     Turn,
     as_json,
@@ -229,6 +230,22 @@ def spoken(persona: str, text: str) -> RenderableType:
     return Group(Text(f"  {persona}", "cyan"), Padding(words(text), (0, 0, 0, 4), expand=False))
 
 
+def recalled(items: list[Recollection], means: str) -> RenderableType:
+    """What BABS was handed of earlier tasks, and by which means it was found."""
+    told: list[RenderableType] = [words(f"{item.score:.2f}  {item.task}") for item in items]
+    return Group(words(f"Recalled by {means}"), *(Padding(line, (0, 0, 0, 2), expand=False) for line in told))
+
+
+def memories(items: list[Recollection], means: str) -> RenderableType:
+    """What a search of the memory found, in full."""
+    entries = [
+        _entry(words(f"{item.score:.2f}  {item.task_id}", "bold"), words(item.task), words(item.synthesis))
+        for item in items
+    ]
+    found = f"{len(items)} found by {means}" if items else f"Nothing found by {means}"
+    return Group(*entries, words(found, "dim"))
+
+
 def result(of: DialogueResult) -> RenderableType:
     turns = _table("turn", "dissonance")
     for number, said in enumerate(of.dissonance, 1):
@@ -240,7 +257,16 @@ def result(of: DialogueResult) -> RenderableType:
         "settings": words(f"revision {of.revision}, digest {of.log.settings_digest}"),
         "took": words(f"{of.log.seconds:.1f} s, {of.log.tokens_in} tokens in, {of.log.tokens_out} out"),
     }
-    return Group(Text("Synthesis", "bold"), words(of.synthesis), Text(), turns, _fields(facts))
+    parts: list[RenderableType] = [
+        Text("Synthesis", "bold"),
+        words(of.synthesis),
+        Text(),
+        turns,
+        _fields(facts),
+    ]
+    if of.recalled_by:
+        parts += [Text(), recalled(of.recalled, of.recalled_by)]
+    return Group(*parts)
 
 
 # --- a proposal ---

@@ -73,6 +73,8 @@ class TaskWatch:
         shown, self._shown = self._shown, now
         if now.plan and not shown.plan:
             self._console.print(rendering.spoken("ALFRED", now.plan))
+        if now.recalled_by and not shown.recalled_by:
+            self._console.print(rendering.recalled(now.recalled, now.recalled_by))
         if now.research and not shown.research:
             self._console.print(rendering.spoken("BABS", now.research))
         for turn in now.turns[len(shown.turns) :]:

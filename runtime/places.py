@@ -9,4 +9,9 @@ SETTINGS = Path("settings.toml")
 """The settings file, in the folder where a command is typed."""
 
 STATE_DIR = Path(".state")
-"""The data and logs of what `worker.py --dev` starts."""
+"""The memory of this machine, and the data and logs of what `worker.py --dev` starts."""
+
+
+def memory_file(state_dir: Path) -> Path:
+    """Where this machine keeps what the image remembers."""
+    return state_dir / "memory.db"

@@ -10,11 +10,13 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from activities.memory.recall import Memory
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
 from activities.snapshots import Memories, Snapshots, no_memories
 from activities.supervision import Children
+from runtime.places import STATE_DIR, memory_file
 from runtime.version import NAME, VERSION
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
@@ -38,9 +40,9 @@ FILE_THREADS = 4
 
 
 def compute_worker(
-    client: Client, task_queue: str, personas: Personas, max_cached_workflows: int = 1000
+    client: Client, task_queue: str, personas: Personas, memory: Memory, max_cached_workflows: int = 1000
 ) -> Worker:
-    """Workflows, persona calls and the optimizer, on `<task_queue>`; needs no file."""
+    """Workflows, persona calls, memory and the optimizer, on `<task_queue>`; needs no settings file."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -51,6 +53,7 @@ def compute_worker(
             personas.judge_dissonance,
             personas.imagine_goals,
             personas.score_goals,
+            memory.recall,
             propose_amendment,
             Children(client).find_closed,
         ],
@@ -89,6 +92,7 @@ async def running_workers(
     *,
     backend: ModelBackend | None = None,
     settings: Path | None = None,
+    state_dir: Path = STATE_DIR,
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
     """The workers of one process, drained on exit: compute if it has a backend, files if it has a file."""
@@ -97,8 +101,9 @@ async def running_workers(
             await stack.enter_async_context(files_worker(client, task_queue, settings))
         if backend is not None:
             personas = Personas(backend)
+            memory = Memory(client, backend, memory_file(state_dir))
             stack.push_async_callback(personas.close)
             await stack.enter_async_context(
-                compute_worker(client, task_queue, personas, max_cached_workflows)
+                compute_worker(client, task_queue, personas, memory, max_cached_workflows)
             )
         yield

@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 import socket
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,6 +62,13 @@ class Call(BaseModel):
     outcome: str = "answering"
 
 
+class Embedding(BaseModel):
+    """One request to /api/embed."""
+
+    model: str
+    texts: list[str]
+
+
 class Fault(BaseModel):
     """What goes wrong for the next `times` calls that match all that is given."""
 
@@ -87,6 +95,8 @@ class Script(BaseModel):
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text.
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
+    `embedding_status`: all but 200 are errors.
+    Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -99,6 +109,8 @@ class Script(BaseModel):
     faults: list[Fault] = []
     models: list[str] | None = None
     unknown_models: list[str] = []
+    embedding_status: int = 200
+    dimension: int = 512
 
 
 class FakeOllama:
@@ -107,6 +119,7 @@ class FakeOllama:
     def __init__(self, script: Script | None = None, port: int = 0) -> None:
         self.script = script or Script()
         self.calls: list[Call] = []
+        self.embeddings: list[Embedding] = []
         self.answering = asyncio.Event()
         self.answering.set()
         self.pulled: list[str] = []
@@ -164,6 +177,7 @@ class FakeOllama:
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/chat", self._chat, methods=["POST"]),
             Route("/api/pull", self._pull, methods=["POST"]),
+            Route("/api/embed", self._embed, methods=["POST"]),
             Route("/calls", lambda _: JSONResponse([call.model_dump() for call in self.calls])),
         ]
         return Starlette(routes=routes)
@@ -206,6 +220,18 @@ class FakeOllama:
         lines = _lines(call, content, fault)
         media_type = "application/x-ndjson" if call.stream else "application/json"
         return StreamingResponse(self._answer(call, lines, silent=fault == "slow"), media_type=media_type)
+
+    async def _embed(self, request: Request) -> Response:
+        body = await request.json()
+        model, texts = body["model"], body["input"]
+        texts = [texts] if isinstance(texts, str) else texts
+        self.embeddings.append(Embedding(model=model, texts=texts))
+        if not self._has(model):
+            return _not_pulled(model)
+        if self.script.embedding_status != 200:
+            return JSONResponse({"error": "cannot embed"}, status_code=self.script.embedding_status)
+        vectors = [_bag_of_words(text, self.script.dimension) for text in texts]
+        return JSONResponse({"model": model, "embeddings": vectors})
 
     async def _answer(self, call: Call, lines: Iterator[dict[str, Any]], silent: bool) -> AsyncIterator[str]:
         self._at_once += 1
@@ -311,6 +337,14 @@ def _read(body: dict[str, Any]) -> Call:
         options=body.get("options") or {},
         scores=form.get("scores", {}).get("minItems", 0),
     )
+
+
+def _bag_of_words(text: str, dimension: int) -> list[float]:
+    vector = [0.0] * dimension
+    for word in re.findall(r"\w{4,}", text.lower()):
+        vector[zlib.crc32(word.encode()) % dimension] += 1.0
+    vector[-1] += 0.01  # no text is the zero vector
+    return vector
 
 
 def _not_pulled(model: str) -> Response:

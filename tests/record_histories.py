@@ -10,6 +10,7 @@ import json
 import os
 import re
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -173,10 +174,25 @@ async def record_loops(image: Recorder) -> None:
     await image.save_runs("living-image-with-loops")
 
 
+async def record_remembering(image: Recorder) -> None:
+    """A task whose research recalls an earlier one, by embeddings and then by shared words."""
+    await image.argue("remembering-trees", [PARTLY], research=True)
+    query = f"WorkflowId STARTS_WITH '{image.name}/task/' AND ExecutionStatus = 'Completed'"
+
+    async def listed() -> bool:
+        return (await image.client.count_workflows(query)).count > 0
+
+    await until(listed)
+    await image.argue("remembering-more-trees", [PARTLY], research=True)
+    image.ollama.script.models = ["qwen2.5:7b", "llama3.1:8b"]
+    await image.argue("remembering-trees-by-words", [PARTLY], research=True)
+
+
 # Of each scene: events after which the image continues as new, what happens, and settings of its own.
 SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
+    "remembering": (4096, record_remembering, {}),
 }
 
 
@@ -243,10 +259,11 @@ async def _record(name: str) -> None:
 
 
 async def main() -> None:
-    """Record every scene anew; what an earlier recording left is replaced."""
-    for old in HISTORIES.glob("*.json"):
+    """Record the scenes that are named, beside what is there; without a name all of them, in its place."""
+    names = sys.argv[1:]
+    for old in () if names else HISTORIES.glob("*.json"):
         old.unlink()
-    for name in SCENES:
+    for name in names or SCENES:
         await _record(name)
 
 

@@ -176,6 +176,7 @@ class World(Image):
         self._max_cached_workflows = max_cached_workflows
         self._compute = AsyncExitStack()
         self._files = AsyncExitStack()
+        self.state_dir = folder / ".state"
 
     async def __aenter__(self) -> Self:
         await self.start_workers()
@@ -192,6 +193,7 @@ class World(Image):
                 self.client,
                 self.name,
                 backend=ModelBackend(),
+                state_dir=self.state_dir,
                 max_cached_workflows=self._max_cached_workflows,
             )
         )

@@ -346,6 +346,11 @@ def dialogue_details(transcript: Transcript) -> str:
         parts.append(f"<p>Failed: <b>{line(transcript.failure, 1_000)}</b></p>")
     if transcript.plan:
         parts.append(_section("ALFRED's plan", prose(transcript.plan, 1_000)))
+    if transcript.recalled_by:
+        told = [f"{line(item.task, 160)} {_value(item.score)}" for item in transcript.recalled[:LATEST]]
+        by = f"<p>By {line(transcript.recalled_by)}.</p>"
+        recalled = _list(told or ["nothing that bears on this task"]) + _more(transcript.recalled, LATEST)
+        parts.append(_section("What BABS recalled", recalled, by))
     if transcript.research:
         parts.append(_section("BABS's research", prose(transcript.research, 1_000)))
     if transcript.turns:

@@ -1,11 +1,14 @@
 """One task argued out: plan, research if the plan asks for it, thesis against antithesis, synthesis."""
 
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from activities.memory.recall import Memory
     from activities.personas import Personas
     from messages import (
         DialogueResult,
@@ -16,16 +19,22 @@ with workflow.unsafe.imports_passed_through():
         PerformanceLog,
         Persona,
         Plan,
+        Recalled,
+        RecallRequest,
         Speech,
         TaskCompleted,
         Transcript,
         Turn,
         Usage,
+        excerpt,
     )
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import dialogue_details
     from workflows.messaging import failure_text, take
 
+# Catching up with histories and embedding are bounded by less, see activities/memory/.
+RECALL_WITHIN = timedelta(seconds=90)
+RECALL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
 # Without a usable answer the dissonance is unknown, and the argument goes on.
 NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
 
@@ -62,6 +71,8 @@ class Dialogue:
             log=log,
             model_backend=self._transcript.model_backend,
             revision=self._start.revision,
+            recalled=self._transcript.recalled,
+            recalled_by=self._transcript.recalled_by,
         )
 
     @workflow.query(description="What was said so far")
@@ -74,8 +85,39 @@ class Dialogue:
         plan: Plan = await self._call(Personas.plan, "ALFRED", "plan", "ALFRED plans", task=self._start.task)
         self._transcript.plan = plan.plan
         if plan.needs_research:
-            research = await self._speak("BABS", "research", "BABS researches", plan=plan.plan)
+            memory = await self._recall()
+            research = await self._speak("BABS", "research", "BABS researches", plan=plan.plan, memory=memory)
             self._transcript.research = research
+
+    async def _recall(self) -> str:
+        """What BABS is told of earlier tasks. Memory helps where it can; no task fails for want of it."""
+        settings = self._start.settings
+        if not settings.memory.recall or not workflow.patched("memory"):
+            return ""
+        self._say("BABS remembers")
+        wanted = RecallRequest(
+            image_id=self._start.image_id,
+            task_id=self._start.task_id,
+            text=self._start.task,
+            host=settings.models.host,
+            model=settings.models.embedding,
+            most=settings.memory.recall,
+        )
+        try:
+            recalled = await workflow.execute_activity_method(
+                Memory.recall,
+                wanted,
+                start_to_close_timeout=RECALL_WITHIN,
+                heartbeat_timeout=HEARTBEAT_TIMEOUT,
+                retry_policy=RECALL_RETRY,
+                summary="BABS remembers",
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            recalled = Recalled(means=f"nothing: {excerpt(_failure_text(error))}")
+        self._transcript.recalled, self._transcript.recalled_by = recalled.items, recalled.means
+        return "\n\n".join(f"Task: {item.task}\nConclusion: {item.synthesis}" for item in recalled.items)
 
     async def _argue(self) -> Outcome:
         limits = self._start.settings.autopoiesis

@@ -11,7 +11,7 @@ from activities.prompts import BrokenPrompts, Prompts, fill
 # What the dialogue hands to each entry.
 PLACEHOLDERS = {
     "plan": {"task"},
-    "research": {"task", "plan"},
+    "research": {"task", "plan", "memory"},
     "thesis_first": {"task", "plan", "research"},
     "thesis_reply": {"task", "plan", "research", "thesis", "antithesis"},
     "antithesis": {"task", "thesis"},
@@ -81,6 +81,18 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str
         Prompts(path).messages("plan", {"task": "tea"})
     assert str(path) in str(broken.value)
     assert what in str(broken.value)
+
+
+def test_research_of_before_there_was_a_memory_can_still_be_filled() -> None:
+    fields = {"task": "<task>", "plan": "<plan>"}
+    assert "{memory}" not in Prompts().messages("research", fields)[1]["content"]
+
+
+def test_a_file_that_knows_no_memory_is_used_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.toml"
+    path.write_text("[research]\nsystem = 'You look up.'\nuser = 'Look up {task}'\n")
+    messages = Prompts(path).messages("research", {"task": "tea", "plan": "p", "memory": "{task}"})
+    assert messages[1]["content"] == "Look up tea"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

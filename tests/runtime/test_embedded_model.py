@@ -17,6 +17,12 @@ import httpx
 import psutil
 import pytest
 from ollama import AsyncClient, ResponseError
+from temporalio.testing import WorkflowEnvironment
+
+from activities.memory.recall import Memory
+from activities.memory.store import MemoryStore
+from activities.personas import ModelBackend
+from messages import RecallRequest
 
 ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"
@@ -139,6 +145,30 @@ async def test_texts_are_embedded_one_vector_each(client: AsyncClient) -> None:
     assert len(two.embeddings) == 2
     assert {len(vector) for vector in (*two.embeddings, *one.embeddings)} == {576}
     assert two.prompt_eval_count
+
+
+async def test_the_memory_is_embedded_by_it_only_if_it_is_the_model_for_embeddings(
+    host: str, tmp_path: Path, server: WorkflowEnvironment
+) -> None:
+    store = MemoryStore(tmp_path / "memory.db")
+    entry = {"image_id": "nobody", "task_id": "old", "task": "Why trees?", "synthesis": "Trees give shade."}
+    store.add([entry | {"finished_at": "2026-01-01T12:00:00Z"}])
+    memory = Memory(server.client, ModelBackend(kind="embedded", host=host, model=NAME), store.path)
+    wanted = RecallRequest(
+        image_id="nobody",
+        task_id="new",
+        text="Why trees?\nTrees give shade.",
+        host="",
+        model=NAME,
+        most=3,
+    )
+    own = await memory.look_up(wanted)
+    assert own.means == f"embeddings {NAME}"
+    assert [round(item.score, 2) for item in own.items] == [1.0]
+    assert not store.without_vector("nobody", NAME, 576)
+    other = await memory.look_up(wanted.model_copy(update={"model": "nomic-embed-text"}))
+    assert other.means == "shared words (no embedding model nomic-embed-text)"
+    assert [item.task_id for item in other.items] == ["old"]
 
 
 @pytest.mark.parametrize("stream", [False, True])

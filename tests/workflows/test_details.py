@@ -15,6 +15,7 @@ from messages import (
     Dissonance,
     LoopState,
     ProposalView,
+    Recollection,
     SetAside,
     TaskView,
     Transcript,
@@ -167,6 +168,8 @@ def hostile_transcript(text: str) -> Transcript:
         task=text,
         plan=text,
         research=text,
+        recalled=[Recollection(task_id=text, task=text, synthesis=text, score=0.5)] * 10,
+        recalled_by=text,
         turns=[unmeasured] * 10,
         synthesis=text,
         speaking=text,
@@ -304,6 +307,15 @@ def test_the_dialogue_shows_its_task_the_distance_of_each_turn_and_the_synthesis
     assert re.search(r"1\s+none given AnswerEmpty: nothing\s+none\s+2\s+partly different\s+0\.3", text)
     for part in ("Task x", "Why?", "Now: ROBIN", "T2", "A2", "So."):
         assert part in text
+
+
+def test_the_dialogue_shows_what_was_recalled_and_by_which_means() -> None:
+    item = Recollection(task_id="old", task="Why trees?", synthesis="Shade.", score=0.42)
+    transcript = Transcript(task_id="x", task="Why?", recalled=[item], recalled_by="embeddings m")
+    text = Shown(dialogue_details(transcript)).text
+    assert "What BABS recalledWhy trees? 0.42By embeddings m." in text
+    nothing = Transcript(task_id="x", task="Why?", recalled_by="shared words (no m)")
+    assert "nothing that bears on this taskBy shared words (no m)." in Shown(dialogue_details(nothing)).text
 
 
 def test_a_failed_dialogue_shows_why() -> None:

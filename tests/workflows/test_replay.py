@@ -27,6 +27,9 @@ def test_all_three_workflows_are_recorded_in_every_way_they_go() -> None:
         "dialogue-max-turns",
         "dialogue-failed",
         "dialogue-dissonance-missing",
+        "dialogue-remembering-trees",
+        "dialogue-remembering-more-trees",
+        "dialogue-remembering-trees-by-words",
         "living-image-a-life-run-1",
         "living-image-a-life-run-2",
         "living-image-with-loops-run-1",
@@ -101,6 +104,28 @@ async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_
         task["task_id"] for task in end["finished"]
     ][: carried[-1]["finished_count"]]
     assert (end["finished_count"], end["failed_count"]) == (7, 1)
+
+
+@pytest.mark.parametrize(
+    ("title", "recalled", "means"),
+    [
+        ("remembering-trees", [], "embeddings nomic-embed-text"),
+        ("remembering-more-trees", ["remembering-trees"], "embeddings nomic-embed-text"),
+        (
+            "remembering-trees-by-words",
+            ["remembering-trees", "remembering-more-trees"],
+            "shared words (no embedding model nomic-embed-text)",
+        ),
+    ],
+)
+async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: list[str], means: str) -> None:
+    (((result,),),) = (await replay(recorded(f"dialogue-{title}"), list(WORKFLOWS)))["ends"]
+    assert ({item["task_id"] for item in result["recalled"]}, result["recalled_by"]) == (set(recalled), means)
+
+
+async def test_a_dialogue_of_before_there_was_a_memory_recalls_nothing() -> None:
+    deeds = await replay(recorded("dialogue-converged-with-research"), list(WORKFLOWS))
+    assert "recall" not in [deed[0] for deed in deeds["activities"]]
 
 
 # --- and if somebody breaks a workflow? ---

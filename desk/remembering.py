@@ -1,0 +1,86 @@
+"""What the commands of `starter.py memory` do with the store of this machine."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+from pydantic import BaseModel
+
+from activities.memory.histories import Histories
+from activities.memory.recall import Memory
+from activities.memory.store import MemoryStore
+from activities.personas import ModelBackend
+from activities.settings import SettingsUnreadable, load_settings
+from configuration import InvalidSettings, ModelSettings
+from desk.client import Desk
+from desk.problems import Addressee, Unknown, in_plain_words
+from messages import Recalled, RecallRequest
+from runtime.places import SETTINGS, memory_file
+from runtime.problems import Problem
+
+MOST_FOUND = 10
+"""As many as BABS can be handed at most."""
+
+
+class Rebuilt(BaseModel):
+    """How many tasks the store of an image holds after it was rebuilt."""
+
+    image_id: str
+    remembered: int
+
+
+async def search(desk: Desk, settings: Path | None, state_dir: Path, text: str) -> Recalled:
+    """What BABS would recall for a text on this machine. Raises Problem."""
+    if not text.strip():
+        raise Problem('Say what to look for: python starter.py memory search "trees in towns"')
+    file = memory_file(state_dir)
+    host, model = _embedding(settings)
+    wanted = RecallRequest(
+        image_id=desk.image_id, task_id="", text=text, host=host, model=model, most=MOST_FOUND
+    )
+    with _file_in_plain_words(file):
+        return await Memory(desk.client, ModelBackend(), file).look_up(wanted)
+
+
+async def rebuild(
+    desk: Desk, state_dir: Path, kept: Callable[[], Iterable[dict[str, Any]]] = tuple
+) -> Rebuilt:
+    """Begin the memory of one image anew, from entries kept elsewhere and the server's histories.
+
+    Raises Problem.
+    """
+    store = MemoryStore(memory_file(state_dir))
+    name = f"living image {desk.image_id!r}"
+    the_image = Addressee(f"the {name}", Unknown(f"No {name} is known at {desk.server}"))
+    with _file_in_plain_words(store.path), in_plain_words(desk.server, the_image):
+        await asyncio.to_thread(store.forget, desk.image_id)
+        await asyncio.to_thread(store.add, kept())
+        await Histories(desk.client).catch_up(store, desk.image_id, listed=None, read=None)
+        remembered = len(await asyncio.to_thread(store.task_ids, desk.image_id))
+    return Rebuilt(image_id=desk.image_id, remembered=remembered)
+
+
+def _embedding(settings: Path | None) -> tuple[str, str]:
+    """The host and the model for embeddings; without a settings file those of a machine that has none."""
+    path = settings or SETTINGS
+    if settings is None and not path.exists():
+        return "", str(ModelSettings.model_fields["embedding"].default)
+    try:
+        models = load_settings(path).models
+    except (InvalidSettings, SettingsUnreadable) as error:
+        raise Problem(str(error)) from None
+    return models.host, models.embedding
+
+
+@contextmanager
+def _file_in_plain_words(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (apsw.Error, OSError) as error:
+        raise Problem(
+            f"The memory {file} cannot be used ({error}). Correct --state-dir, or delete the file; "
+            "python starter.py memory rebuild makes it anew"
+        ) from None

@@ -1,0 +1,224 @@
+"""The store of memories: idempotent, shared by processes, begun anew when it is broken, deaf to operators."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from activities.memory.store import SYNTHESIS_BYTES, Found, MemoryStore
+
+ROOT = Path(__file__).parents[2]
+TREES = "Should a town plant trees or build shade roofs?"
+
+
+def entry(task_id: str = "trees", task: str = TREES, **changes: Any) -> dict[str, Any]:
+    return {
+        "image_id": "image",
+        "task_id": task_id,
+        "task": task,
+        "synthesis": "Plant them along the streets.",
+        "finished_at": "2026-01-01T12:00:00.000000+00:00",
+    } | changes
+
+
+def by_words(store: MemoryStore, text: str, least: float = 0.0, **more: Any) -> list[Found]:
+    return store.by_words("image", text, **{"besides": "", "least": least, "most": 10} | more)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> MemoryStore:
+    return MemoryStore(tmp_path / "state" / "memory.db")
+
+
+def test_entries_come_out_as_they_went_in_once_each(store: MemoryStore) -> None:
+    entries = [entry(f"task-{number}") for number in range(250)]
+    assert store.add(entries) == 250
+    assert store.add(entries) == 0
+    assert list(store.entries()) == entries
+    assert len(by_words(store, "trees", most=1000)) == 50
+
+
+def test_of_two_entries_for_one_task_the_later_stays_in_whatever_order(tmp_path: Path) -> None:
+    old, new = entry(), entry(task="Which trees?", finished_at="2026-02-01T13:00:00+01:00")
+    kept = []
+    for number, order in enumerate([[old, new], [new, old]]):
+        store = MemoryStore(tmp_path / f"{number}.db")
+        store.add(order[:1])
+        store.add(order[1:])
+        kept.append(list(store.entries()))
+        assert by_words(store, "shade roofs") == []
+    assert kept[0] == kept[1]
+    assert [each["task"] for each in kept[0]] == ["Which trees?"]
+
+
+def test_a_synthesis_is_cut_at_its_bound_between_characters(store: MemoryStore) -> None:
+    store.add([entry(synthesis="é" * SYNTHESIS_BYTES)])
+    (kept,) = store.entries()
+    assert kept["synthesis"] == "é" * (SYNTHESIS_BYTES // 2)
+
+
+@pytest.mark.parametrize("wrong", [{"finished_at": "yesterday"}, {"finished_at": "2026-01-01"}, {"more": 1}])
+def test_what_is_no_entry_is_refused_and_nothing_of_its_batch_is_kept(
+    store: MemoryStore, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError):
+        store.add([entry(), entry("other", **wrong)])
+    assert list(store.entries()) == []
+
+
+def test_images_do_not_see_each_others_memories_and_forget_alone(store: MemoryStore) -> None:
+    store.add([entry(), entry(image_id="other")])
+    store.set_vectors("m", {number: [1.0, 0.0] for number in store.without_vector("image", "m", 2)})
+    store.forget("image")
+    assert by_words(store, "trees") == []
+    assert [each["image_id"] for each in store.entries()] == ["other"]
+    assert store.without_vector("other", "m", 2)
+
+
+# --- words ---
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    ['AND OR " ( *', '"', "NEAR(trees roofs)", "-trees", "task:trees", "^trees*", "", " ", "\0", "';--", "'"],
+)
+def test_no_text_is_an_operator(store: MemoryStore, hostile: str) -> None:
+    store.add([entry()])
+    found = by_words(store, hostile)
+    assert bool(found) == ("trees" in hostile)
+
+
+@given(text=st.text(max_size=200))
+def test_any_text_can_be_kept_and_looked_for(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    store = MemoryStore(tmp_path_factory.getbasetemp() / "any.db")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return
+    store.add([entry(text, task=text)])
+    assert all(0 <= found.score <= 1 for found in by_words(store, text))
+
+
+def test_rare_words_count_more_than_common_ones(store: MemoryStore) -> None:
+    store.add([entry(f"{word}", task=f"Should the town buy a {word}?") for word in ("tram", "bus", "boat")])
+    best, *rest = by_words(store, "Should the town mend its boat?")
+    assert best.task_id == "boat"
+    assert best.score > 2 * max(found.score for found in rest)
+
+
+def test_a_word_in_another_form_is_the_same_word(store: MemoryStore) -> None:
+    store.add([entry()])
+    assert by_words(store, "Planting a tree")[0].score == 1.0
+
+
+# --- vectors ---
+
+
+def like(store: MemoryStore, vector: list[float], model: str = "m", besides: str = "") -> list[str]:
+    found = store.by_vector("image", model, vector, besides=besides, least=0.25, most=10)
+    return [memory.task_id for memory in found]
+
+
+def embed(store: MemoryStore, model: str, vectors: dict[str, list[float]]) -> None:
+    store.add([entry(task_id, task=task_id) for task_id in vectors])
+    numbers = store.without_vector("image", model, 2)
+    by_task = {text.split("\n")[0]: number for number, text in numbers.items()}
+    store.set_vectors(model, {by_task[task_id]: vector for task_id, vector in vectors.items()})
+
+
+def test_the_likest_comes_first_and_what_is_unrelated_stays_out(store: MemoryStore) -> None:
+    embed(store, "m", {"same": [1.0, 0.0], "near": [1.0, 0.5], "far": [0.0, 1.0]})
+    assert like(store, [2.0, 0.0]) == ["same", "near"]
+    assert like(store, [2.0, 0.0], besides="same") == ["near"]
+
+
+def test_what_counts_as_unrelated_is_measured_for_each_model(store: MemoryStore) -> None:
+    embed(store, "m", {"same": [1.0, 0.0], "near": [1.0, 0.5]})
+    store.set_unrelated("m", 2, 0.88)
+    assert like(store, [1.0, 0.0]) == ["same"]
+
+
+def test_another_model_or_dimension_needs_other_vectors(store: MemoryStore) -> None:
+    embed(store, "m", {"same": [1.0, 0.0]})
+    assert (like(store, [1.0, 0.0], model="n"), like(store, [1.0, 0.0, 0.0])) == ([], [])
+    assert len(store.without_vector("image", "n", 2)) == len(store.without_vector("image", "m", 3)) == 1
+    assert not store.without_vector("image", "m", 2)
+
+
+def test_a_task_that_is_remembered_anew_is_embedded_anew(store: MemoryStore) -> None:
+    embed(store, "m", {"same": [1.0, 0.0]})
+    store.add([entry("same", finished_at="2026-03-01T12:00:00Z")])
+    assert len(store.without_vector("image", "m", 2)) == 1
+
+
+# --- the file ---
+
+
+def test_a_deleted_file_is_made_anew_under_a_store_in_use(store: MemoryStore) -> None:
+    store.add([entry()])
+    for file in store.path.parent.iterdir():
+        file.unlink()
+    assert list(store.entries()) == []
+    assert store.add([entry()]) == 1
+
+
+def test_a_broken_file_is_begun_anew(store: MemoryStore) -> None:
+    store.add([entry()])
+    store.path.write_bytes(b"this is no database" * 1000)
+    assert store.task_ids("image") == {}
+    assert store.add([entry()]) == 1
+
+
+def test_a_file_with_a_broken_page_is_begun_anew(store: MemoryStore) -> None:
+    store.add([entry(f"task-{number}") for number in range(100)])
+    data = bytearray(store.path.read_bytes())
+    data[8192:] = b"\xff" * (len(data) - 8192)
+    store.path.write_bytes(data)
+    store.add([entry("new")])
+    assert "new" in store.task_ids("image")
+
+
+@pytest.mark.parametrize("statement", ["PRAGMA user_version = 99", "CREATE TABLE others (what)"])
+def test_a_file_of_another_version_is_begun_anew(store: MemoryStore, statement: str) -> None:
+    store.path.parent.mkdir()
+    other = apsw.Connection(str(store.path))
+    other.execute(statement)
+    other.close()
+    assert store.add([entry()]) == 1
+
+
+def test_a_place_where_no_file_can_be_is_an_error_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="file"):
+        MemoryStore(tmp_path / "file" / "memory.db").add([entry()])
+    with pytest.raises(apsw.Error):
+        MemoryStore(tmp_path / "folder").add([entry()])
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from activities.memory.store import MemoryStore
+store = MemoryStore(Path(sys.argv[1]))
+for number in range(60):
+    own = {"image_id": "image", "task": "trees", "synthesis": "yes", "finished_at": "2026-01-01T12:00:00Z"}
+    store.add([own | {"task_id": f"{sys.argv[2]}-{number}"}, own | {"task_id": f"both-{number}"}])
+    store.by_words("image", "trees", besides="", least=0, most=5)
+"""
+
+
+def test_processes_write_at_once_from_the_first_moment_and_lose_nothing(store: MemoryStore) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(store.path), name], cwd=ROOT) for name in "abc"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    wanted = {f"{name}-{number}" for name in ("a", "b", "c", "both") for number in range(60)}
+    assert set(store.task_ids("image")) == wanted
+    assert len(list(store.entries())) == len(wanted)
