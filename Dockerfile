@@ -9,7 +9,7 @@ FROM python:3.13-slim-bookworm
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app
-COPY configuration.py messages.py prompts.toml starter.py worker.py ./
+COPY configuration.py messages.py prompts.toml pyproject.toml starter.py worker.py ./
 COPY activities activities/
 COPY desk desk/
 COPY runtime runtime/

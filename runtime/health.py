@@ -18,7 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from runtime.connection import connect, target
-from runtime.problems import Problem
+from runtime.problems import Problem, leave
 
 # A worker asks anew at least once a minute.
 LATELY = timedelta(minutes=2)
@@ -60,7 +60,8 @@ def main() -> None:
         asyncio.run(check(parser.parse_args().task_queue, socket.gethostname()))
     except Problem as problem:
         print(problem, file=sys.stderr)
-        sys.exit(1)
+        leave(1)
+    leave(0)
 
 
 if __name__ == "__main__":

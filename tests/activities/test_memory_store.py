@@ -28,7 +28,8 @@ def entry(task_id: str = "trees", task: str = TREES, **changes: Any) -> dict[str
 
 
 def by_words(store: MemoryStore, text: str, least: float = 0.0, **more: Any) -> list[Found]:
-    return store.by_words("image", text, **{"besides": "", "least": least, "most": 10} | more)
+    options: dict[str, Any] = {"besides": "", "least": least, "most": 10} | more
+    return store.by_words("image", text, **options)
 
 
 @pytest.fixture
