@@ -28,6 +28,8 @@ BUSY_MILLISECONDS = 5_000
 """How long a process waits for another that writes: a write takes milliseconds."""
 MOST_WORDS = 64
 """Of one question: a task is a sentence or two, and each word is one look into the index."""
+FEW = 10
+"""Memories without any of the words, counted in: few memories alone say little about which words are rare."""
 CANDIDATES = 50
 """The best by BM25 that are looked at closely."""
 PAGE = 100
@@ -276,6 +278,7 @@ def _by_words(
     """
     held = {word: {row[0] for row in db.execute(sharing, (word, image_id))} for word in words}
     total = db.execute("SELECT count(*) FROM memories WHERE image_id = ?", (image_id,)).get
+    total += FEW
     weights = {
         word: math.log(1 + (total - len(rows) + 0.5) / (len(rows) + 0.5)) for word, rows in held.items()
     }

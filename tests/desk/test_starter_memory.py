@@ -40,7 +40,7 @@ async def test_a_search_says_what_is_remembered_and_by_which_means(world: World,
     found = Recalled.model_validate((await starter("memory", "search", "trees in town", "--json")).json)
     assert [item.task_id for item in found.items] == ["trees"]
     assert found.means == "shared words (no embedding model nomic-embed-text)"
-    ran = await starter("memory", "search", 'AND OR " ( *')
+    ran = await starter("memory", "search", 'NEAR OR " ( *')
     assert (ran.code, "Nothing found by shared words" in ran.out) == (0, True)
 
 
