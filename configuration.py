@@ -164,6 +164,14 @@ class Settings(_Section):
         except ValidationError as error:
             raise InvalidSettings("; ".join(_explain(error))) from None
 
+    @classmethod
+    def keys(cls) -> frozenset[str]:
+        """Every dotted key there is."""
+        sections: dict[str, Any] = {name: field.annotation for name, field in cls.model_fields.items()}
+        return frozenset(
+            f"{name}.{key}" for name, section in sections.items() for key in section.model_fields
+        )
+
     def flat(self) -> dict[str, Value]:
         """Every value by its dotted key, such as `autopoiesis.max_turns`, in the order of the model."""
         return {

@@ -24,11 +24,12 @@ import pwd
 import re
 import stat
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
 import tomlkit
 from temporalio import activity
@@ -110,6 +111,15 @@ def load_settings(path: Path) -> Settings:
     return _parse(path, _read(path))
 
 
+def set_values(path: Path, changes: list[Change], order: str) -> RewriteReceipt:
+    """Change any keys of the file for a person who asked for it: with a backup, comments kept.
+
+    `order` names it in the backup. Raises InvalidSettings, SettingsUnreadable or OSError.
+    """
+    asked = Rewrite(loop_id=order, changes=changes)
+    return _Rewriting(path, asked, run_id=uuid4().hex, allowed=Settings.keys()).carry_out()
+
+
 def check_writable(path: Path) -> None:
     """Make sure that a rewrite would be let through. Raises SettingsUnreadable or SettingsNotWritable."""
     file = _resolve(path)
@@ -138,10 +148,12 @@ class _Plan(NamedTuple):
     stale: list[str]
 
 
-def _plan(path: Path, before: str, changes: list[Change]) -> _Plan:
+def _plan(
+    path: Path, before: str, changes: list[Change], allowed: Container[str] = frozenset(TUNABLES)
+) -> _Plan:
     present = _parse(path, before)
     values = present.flat()
-    if closed := [change.key for change in changes if change.key not in TUNABLES]:
+    if closed := [change.key for change in changes if change.key not in allowed]:
         raise InvalidSettings(f"{', '.join(closed)}: not for the image to change; edit {path} by hand")
     stale = [change.key for change in changes if values[change.key] not in (change.old, change.new)]
     wanted = {change.key: change.new for change in changes if values[change.key] != change.new}
@@ -162,15 +174,18 @@ def _edit(text: str, changes: dict[str, Value]) -> str:
     document: Any = tomlkit.parse(body)
     for dotted, value in changes.items():
         section, _, key = dotted.partition(".")
-        document[section][key] = value
+        document.setdefault(section, tomlkit.table())[key] = value
     return text[: len(text) - len(body)] + tomlkit.dumps(document)
 
 
 class _Rewriting:
     """One order on its way into the file, as the steps at the top of this module say."""
 
-    def __init__(self, path: Path, order: Rewrite, run_id: str) -> None:
+    def __init__(
+        self, path: Path, order: Rewrite, run_id: str, allowed: Container[str] = frozenset(TUNABLES)
+    ) -> None:
         self._path = path
+        self._allowed = allowed
         self._order = order
         self._file = _resolve(path)
         self._folder = _backup_folder(self._file)
@@ -195,7 +210,7 @@ class _Rewriting:
     def _attempt(self) -> RewriteReceipt:
         while True:
             before = _read(self._file)
-            plan = _plan(self._path, before, self._order.changes)
+            plan = _plan(self._path, before, self._order.changes, self._allowed)
             self._withdraw()
             if plan.text == before:
                 return _receipt(plan.settings, stale=plan.stale)

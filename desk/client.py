@@ -36,6 +36,8 @@ from messages import (
     ReloadReceipt,
     ReloadSettings,
     Request,
+    SaveImage,
+    SnapshotReceipt,
     SubmitTask,
     TaskReceipt,
     TaskView,
@@ -128,6 +130,13 @@ class Desk:
 
     async def reload(self) -> ReloadReceipt:
         return await self._tell_image("reload_settings", ReloadSettings(), ReloadReceipt)
+
+    async def save(self, request: SaveImage) -> SnapshotReceipt:
+        return await self._tell_image("save_image", request, SnapshotReceipt)
+
+    @property
+    def temporal(self) -> Client:
+        return self._client
 
     async def pause(self, request: Reason) -> ImageStatus:
         return await self._tell_image("pause", request, ImageStatus)
