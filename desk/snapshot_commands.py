@@ -64,8 +64,9 @@ async def restore(
     if plan.changes and not yes:
         rendering.err.print(_differences(plan))
         confirm(f"Rewrite settings.toml to the snapshot's values and restore {plan.image_id}?", "restore")
+    restoring.hand_over_memories(_remember)
     restoring.rewrite_settings()
-    done = await restoring.start(_remember)
+    done = await restoring.start()
     present(done, as_json, lambda: _restoration(done))
 
 

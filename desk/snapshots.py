@@ -157,9 +157,12 @@ class Restoring:
         if receipt.settings != self.state.settings:
             raise Problem(f"{self._settings} was edited meanwhile. Restore again")
 
-    async def start(self, remember: Remember) -> Restoration:
-        """Bring the image to life. The memories go first: what starts then has them."""
+    def hand_over_memories(self, remember: Remember) -> None:
+        """Before anything else is changed: what starts then has them, and a store may refuse them."""
         remember(self._snapshot.envelope.memory)
+
+    async def start(self) -> Restoration:
+        """Bring the image to life."""
         header = self._snapshot.header
         if self.state.open_loops:
             # Their proposals are gone; the logs they were to judge are judged anew.

@@ -1,6 +1,7 @@
 """Writes the snapshot that every later version has to load: `python -m tests.record_snapshot`.
 
-The same bytes each time, as long as the format and dill's pickles stay; see tests/activities/test_snapshots.py.
+The same bytes each time, as long as the format and dill's pickles stay; see
+tests/activities/test_snapshots.py.
 """
 
 from datetime import UTC, datetime
