@@ -29,6 +29,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
+from uuid import uuid4
 
 import tomlkit
 from temporalio import activity
@@ -108,6 +109,15 @@ class SettingsFiles:
 def load_settings(path: Path) -> Settings:
     """The settings that a file holds. Raises InvalidSettings or SettingsUnreadable."""
     return _parse(path, _read(path))
+
+
+def set_values(path: Path, changes: list[Change], order: str) -> RewriteReceipt:
+    """Change any keys of the file for a person who asked for it: with a backup, comments kept.
+
+    `order` names it in the backup. Raises InvalidSettings, SettingsUnreadable or OSError.
+    """
+    asked = Rewrite(loop_id=order, changes=changes, by_person=True)
+    return _Rewriting(path, asked, run_id=uuid4().hex).carry_out()
 
 
 def check_writable(path: Path) -> None:

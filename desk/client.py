@@ -38,6 +38,8 @@ from messages import (
     ReloadSettings,
     Request,
     RevertSettings,
+    SaveImage,
+    SnapshotReceipt,
     SubmitTask,
     TaskReceipt,
     TaskView,
@@ -140,6 +142,13 @@ class Desk:
 
     async def revert(self, request: RevertSettings) -> ReloadReceipt:
         return await self._tell_image("revert_settings", request, ReloadReceipt)
+
+    async def save(self, request: SaveImage) -> SnapshotReceipt:
+        return await self._tell_image("save_image", request, SnapshotReceipt)
+
+    @property
+    def temporal(self) -> Client:
+        return self._client
 
     async def pause(self, request: Reason) -> ImageStatus:
         return await self._tell_image("pause", request, ImageStatus)

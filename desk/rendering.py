@@ -104,6 +104,9 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
+        "last snapshot": words(
+            f"generation {image.saved_generation}, {moment(image.saved_at)}" if image.saved_at else "none yet"
+        ),
         "alive since": words(f"{moment(image.started_at)}, now in run {image.runs}"),
     }
     # Never broken into lines, so that it can be clicked and copied whole.
@@ -112,8 +115,10 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
     parts: list[RenderableType] = [_fields(rows), link]
     if image.settings_problem:
         parts.append(words(f"settings.toml was refused: {image.settings_problem}", "red"))
+    if image.snapshot_problem:
+        parts.append(words(f"The last snapshot failed: {image.snapshot_problem}", "red"))
     if image.set_aside:
-        aside = _table("when", "message", "why", "what", title="Set aside: messages that did not validate")
+        aside = new_table("when", "message", "why", "what", title="Set aside: messages that did not validate")
         for item in image.set_aside:
             aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
         parts.append(aside)
@@ -127,7 +132,7 @@ def _motivation(image: ImageStatus) -> dict[str, Text]:
 
 
 def tasks(views: list[TaskView]) -> RenderableType:
-    table = _table("task", "phase", "outcome", "given at", "question")
+    table = new_table("task", "phase", "outcome", "given at", "question")
     for view in views:
         question = words(view.task)
         if view.reason:
@@ -145,7 +150,7 @@ def tasks(views: list[TaskView]) -> RenderableType:
 
 
 def logs(window: list[PerformanceLog]) -> RenderableType:
-    table = _table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "finished at")
+    table = new_table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "finished at")
     for log in window:
         final = log.final_dissonance
         table.add_row(
@@ -247,7 +252,7 @@ def memories(items: list[Recollection], means: str) -> RenderableType:
 
 
 def result(of: DialogueResult) -> RenderableType:
-    turns = _table("turn", "dissonance")
+    turns = new_table("turn", "dissonance")
     for number, said in enumerate(of.dissonance, 1):
         turns.add_row(str(number), dissonance(said))
     facts = {
@@ -380,7 +385,7 @@ def _styled(word: str) -> Text:
     return words(word, {**PHASE_STYLES, **STATE_STYLES}.get(word.split(" ", maxsplit=1)[0], ""))
 
 
-def _table(*columns: str, title: str | None = None) -> Table:
+def new_table(*columns: str, title: str | None = None) -> Table:
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
@@ -388,7 +393,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
 
 
 def _fields(rows: Mapping[str, Text]) -> Table:
-    table = _table("", "")
+    table = new_table("", "")
     table.show_header = False
     for name, value in rows.items():
         table.add_row(words(name, "dim"), value)

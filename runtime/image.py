@@ -20,3 +20,15 @@ async def start_image(
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"The living image {settings.system.image_id}",
     )
+
+
+async def restore_image(client: Client, state: ImageState) -> WorkflowHandle[LivingImage, ImageState]:
+    """Start an image from a state. Raises WorkflowAlreadyStartedError where one of its name lives."""
+    return await client.start_workflow(
+        LivingImage.run,
+        ImageStart(settings=state.settings, state=state),
+        id=state.image_id,
+        task_queue=state.settings.system.task_queue,
+        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+        static_summary=f"The living image {state.image_id}",
+    )

@@ -22,6 +22,7 @@ CLOCK_MOVED = {
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_OPTIONS_UPDATED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_TIME_SKIPPING_TRANSITIONED,
 }
+IDLE_AFTER = timedelta(seconds=61)
 CHECK_EVERY, APPROVAL_TIMEOUT = timedelta(minutes=15), timedelta(days=7)
 
 
@@ -62,12 +63,29 @@ def pending_timers(history: list[HistoryEvent]) -> set[str]:
     return started - fired - cancelled
 
 
-async def test_an_image_with_nothing_to_do_sets_no_timer_and_an_idle_month_adds_no_event(
+async def saved(world: World) -> None:
+    """Wait until the image has saved itself since it was last active."""
+
+    async def nothing_to_save() -> bool:
+        return (await world.state()).next_save() is None and bool((await world.status()).saved_at)
+
+    await until(nothing_to_save)
+
+
+async def asleep(clock: WorkflowEnvironment, world: World) -> list[HistoryEvent]:
+    """The image's events once it was idle for so long that it has saved itself."""
+    assert len(pending_timers(await settled(world))) == 1
+    await clock.fast_forward(world.image, IDLE_AFTER)
+    await saved(world)
+    return await settled(world)
+
+
+async def test_an_image_with_nothing_to_do_saves_itself_and_an_idle_month_adds_no_event_after_that(
     clock: WorkflowEnvironment, world: World
 ) -> None:
     for number in range(3):
         await world.ask(f"Question {number}?")
-    before = await settled(world)
+    before = await asleep(clock, world)
     assert pending_timers(before) == set()
     assert await clock.fast_forward(world.image, timedelta(days=30))
     assert await settled(world) == before
@@ -80,14 +98,18 @@ async def test_an_image_that_has_looked_at_its_logs_is_idle_again(
 ) -> None:
     waiting = await world.pending_proposal()
     await world.loop(waiting.loop_id).execute_update("decide", {"verdict": "reject", "approver": "Ada"})
-    before = await settled(world)
+    before = await asleep(clock, world)
     assert pending_timers(before) == set()
     assert await clock.fast_forward(world.image, timedelta(days=30))
     assert await settled(world) == before
 
 
 async def test_while_a_proposal_waits_its_deadline_is_the_only_timer(world: World) -> None:
+    # The server moves the clock of no image whose children run, so this one saves itself soon.
+    world.edit({"motivator.idle_after": "200ms"})
+    await world.update("reload_settings", None, dict)
     waiting = await world.pending_proposal()
+    await saved(world)
     assert pending_timers(await settled(world, children=1)) == set()
     assert len(pending_timers(await events(world.loop(waiting.loop_id)))) == 1
 

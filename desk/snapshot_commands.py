@@ -1,0 +1,138 @@
+"""The commands for snapshots: list them, save one now, bring an image back from one."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+
+from desk import rendering
+from desk.app import Image, Json, SettingsFile, Yes, command, present, request, say
+from desk.client import Desk, image_named_in
+from desk.deciding import confirm
+from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
+from messages import SaveImage
+from runtime.connection import connect
+from runtime.problems import Problem
+
+_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+
+
+@command
+async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+    """The snapshots of the image on this machine, newest first, each checked."""
+    found = find_snapshots(settings, image or image_named_in(settings))
+    present(found, as_json, lambda: _table(found))
+
+
+@command
+async def snapshot(
+    path: Annotated[
+        str, typer.Option(metavar="PLACE", help="A folder or fsspec URL, instead of [system] image_path.")
+    ] = "",
+    as_json: Json = False,
+    image: Image = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Save a snapshot of the image now."""
+    desk = await Desk.open(image, settings)
+    receipt = await desk.save(request(SaveImage, path=path))
+    sentence = f"Generation {receipt.generation} is in {receipt.path}: {_size(receipt.bytes)}."
+    present(receipt, as_json, say(sentence))
+
+
+@command
+async def restore(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A snapshot: a path or an fsspec URL.")],
+    *,
+    name: Annotated[
+        str | None,
+        typer.Option("--as", metavar="NAME", help="Another name; --settings has to name that image."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all of it and change nothing.")] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+    settings: SettingsFile = None,
+) -> None:
+    """Bring an image back from a snapshot, where none of its name is alive."""
+    restoring = Restoring(await connect(), file, settings, name)
+    plan = await restoring.prepare()
+    if dry_run:
+        present(plan, as_json, lambda: _restoration(plan))
+        return
+    if plan.changes and not yes:
+        rendering.err.print(_differences(plan))
+        confirm(f"Rewrite settings.toml to the snapshot's values and restore {plan.image_id}?", "restore")
+    restoring.hand_over_memories(_remember)
+    restoring.rewrite_settings()
+    done = await restoring.start()
+    present(done, as_json, lambda: _restoration(done))
+
+
+def _remember(memories: list[dict[str, Any]]) -> None:
+    """Hand the memories of a snapshot to the memory store."""
+    if memories:
+        raise Problem(
+            f"The snapshot holds {len(memories)} memories, and this version has nowhere to put them. "
+            "Restore it with the version that wrote it, or a newer one"
+        )
+
+
+def _table(found: list[SnapshotView]) -> RenderableType:
+    if not found:
+        return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
+    table = rendering.new_table("generation", "age", "size", "verifies", "file")
+    for view in found:
+        table.add_row(
+            str(view.generation),
+            _age(view.written_at),
+            _size(view.bytes),
+            rendering.words(view.problem or "yes", "red" if view.problem else "green"),
+            rendering.words(Path(view.path).name),
+        )
+    return table
+
+
+def _restoration(plan: Restoration) -> RenderableType:
+    what = "was restored" if plan.started else "can be restored"
+    lines = [
+        f"The living image {plan.image_id!r} {what} from generation {plan.generation}, "
+        f"written {rendering.moment(plan.written_at)}.",
+        f"Settings revision {plan.revision}, {plan.amendments} entries of the ledger, "
+        f"{plan.logs} logs, {plan.finished} finished tasks, {plan.memories} memories.",
+    ]
+    if plan.queued_again:
+        tasks = ", ".join(plan.queued_again)
+        lines.append(f"Queued again, because they were not finished: {tasks}.")
+    for old, new in plan.renamed.items():
+        lines.append(f"Task {old} is known to this server already; it is queued as {new}.")
+    if plan.dropped_loops:
+        loops = ", ".join(plan.dropped_loops)
+        lines.append(f"Proposals that were open are gone, and their logs are judged anew: {loops}.")
+    parts: list[RenderableType] = [rendering.words(line) for line in lines]
+    if plan.changes and plan.started:
+        parts.append(rendering.words("settings.toml was rewritten, the old text is in settings.backups:"))
+        parts.append(rendering.changes(plan.changes))
+    elif plan.changes:
+        parts.append(_differences(plan))
+    return Group(*parts)
+
+
+def _differences(plan: Restoration) -> RenderableType:
+    return Group(
+        rendering.words("settings.toml differs from the snapshot; restoring rewrites it:", "yellow"),
+        rendering.changes(plan.changes),
+    )
+
+
+def _age(written_at: datetime | None) -> str:
+    if written_at is None:
+        return ""
+    seconds = max(0, int((datetime.now(UTC) - written_at).total_seconds()))
+    step, unit = next((pair for pair in _UNITS if seconds >= pair[0]), _UNITS[-1])
+    return f"{seconds // step}{unit}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

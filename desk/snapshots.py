@@ -1,0 +1,254 @@
+"""Snapshots as a person handles them: which there are, and an image brought back from one."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ValidationError
+from temporalio.client import Client
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.settings import (
+    SettingsNotWritable,
+    SettingsUnreadable,
+    check_writable,
+    load_settings,
+    set_values,
+)
+from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
+from activities.snapshot_places import NoPlace, Place, open_url, read_file
+from configuration import InvalidSettings, Settings, Value
+from desk.problems import Refused
+from messages import Change, Keeping
+from runtime.image import restore_image
+from runtime.places import SETTINGS
+from runtime.problems import Problem
+from workflows.image_state import ImageState, QueuedTask, RunningTask
+
+Remember = Callable[[list[dict[str, Any]]], None]
+"""Takes the memories of a snapshot back into the memory store."""
+
+
+class SnapshotView(BaseModel):
+    """One file. `problem`: why it cannot be used, or nothing; `written_at` None: it does not say."""
+
+    path: str
+    generation: int
+    bytes: int
+    written_at: datetime | None = None
+    sha256: str = ""
+    problem: str = ""
+
+
+class Restoration(BaseModel):
+    """What a snapshot comes to on this server. `changes`: what settings.toml has to become."""
+
+    image_id: str
+    path: str
+    sha256: str
+    generation: int
+    written_at: datetime
+    revision: int
+    finished: int
+    amendments: int
+    logs: int
+    memories: int
+    queued_again: list[str]
+    renamed: dict[str, str] = {}
+    dropped_loops: list[str] = []
+    changes: list[Change] = []
+    started: bool = False
+
+
+def read_settings(settings: Path | None) -> tuple[Path, Settings]:
+    path = settings or SETTINGS
+    try:
+        return path.absolute(), load_settings(path)
+    except (InvalidSettings, SettingsUnreadable) as error:
+        raise Problem(str(error)) from None
+
+
+def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
+    """The snapshots of an image where settings.toml keeps them, newest first, each read and checked."""
+    path, values = read_settings(settings)
+    where, key = values.system.image_path, signing_key()
+    try:
+        place = Place(where, path.parent, image_id)
+        return [_view(place, found.path, found.generation, key) for found in place.all()]
+    except Exception as error:  # every file system has errors of its own
+        raise Problem(
+            f"The snapshots in {where} cannot be listed: {error}. See [system] image_path"
+        ) from None
+
+
+def _view(place: Place, path: str, generation: int, key: bytes) -> SnapshotView:
+    try:
+        checked = place.check(path, key)
+    except (BadSnapshot, OSError) as error:
+        size = int(place.fs.size(path) or 0)
+        return SnapshotView(path=path, generation=generation, bytes=size, problem=str(error))
+    return SnapshotView(**checked.receipt.model_dump(), written_at=checked.header.written_at)
+
+
+def open_snapshot(file: str) -> Snapshot:
+    """A snapshot given as a path or URL, all of it checked."""
+    try:
+        fs, path = open_url(file, Path.cwd())
+        return read(read_file(fs, path), signing_key())
+    except BadSnapshot as error:
+        raise Refused(f"{file} is refused: {error}") from None
+    except (NoPlace, FileNotFoundError, IsADirectoryError) as error:
+        raise Problem(f"{file} cannot be read: {error}. See: python starter.py snapshots") from None
+    except Exception as error:  # every file system has errors of its own
+        raise Problem(f"{file} cannot be read: {error}. See whether it is within reach") from None
+
+
+class Restoring:
+    """A snapshot on its way to becoming an image on `client`'s server, with a settings file for it."""
+
+    def __init__(self, client: Client, file: str, settings: Path | None, name: str | None) -> None:
+        self._client = client
+        self._snapshot = open_snapshot(file)
+        self._settings, self._on_file = read_settings(settings)
+        header = self._snapshot.header
+        self.state = _state(file, self._snapshot)
+        _check_name(self._settings, self._on_file, header.image_id, name)
+        self._move_in()
+        self.plan = Restoration(
+            image_id=self.state.image_id,
+            path=file,
+            sha256=self._snapshot.sha256,
+            generation=header.generation,
+            written_at=header.written_at,
+            revision=self.state.revision,
+            finished=self.state.finished_count,
+            amendments=len(self.state.amendments),
+            logs=len(self.state.window),
+            memories=len(self._snapshot.envelope.memory),
+            queued_again=[],
+            dropped_loops=self.state.open_loops,
+            changes=self._changes(),
+        )
+
+    async def prepare(self) -> Restoration:
+        """Find out what restoring comes to; changes nothing. Raises Refused where the image lives."""
+        await self._refuse_if_alive()
+        await self._queue_again()
+        return self.plan
+
+    def rewrite_settings(self) -> None:
+        """Give settings.toml the snapshot's values, with a backup. Raises Problem."""
+        if not self.plan.changes:
+            return
+        try:
+            check_writable(self._settings)
+            order = f"restore of {self.plan.image_id} generation {self.plan.generation}"
+            receipt = set_values(self._settings, self.plan.changes, order)
+        except (InvalidSettings, SettingsUnreadable, SettingsNotWritable) as error:
+            raise Problem(str(error)) from None
+        except OSError as error:
+            raise Problem(
+                f"{self._settings} cannot be rewritten: {error}. Free the disk, try again"
+            ) from None
+        if receipt.settings != self.state.settings:
+            raise Problem(f"{self._settings} was edited meanwhile. Restore again")
+
+    def hand_over_memories(self, remember: Remember) -> None:
+        """Before anything else is changed: what starts then has them, and a store may refuse them."""
+        remember(self._snapshot.envelope.memory)
+
+    async def start(self) -> Restoration:
+        """Bring the image to life."""
+        header = self._snapshot.header
+        if self.state.open_loops:
+            # Their proposals are gone; the logs they were to judge are judged anew.
+            self.state.open_loops, self.state.logs_since_look = [], len(self.state.window)
+        self.state.phase = "paused" if self.state.phase == "paused" else "active"
+        self.state.keeping = Keeping(
+            active_at=datetime.now(UTC), saved_at=header.written_at, generation=header.generation
+        )
+        try:
+            await restore_image(self._client, self.state)
+        except WorkflowAlreadyStartedError:
+            raise _alive(self.state.image_id) from None
+        return self.plan.model_copy(update={"started": True})
+
+    def _move_in(self) -> None:
+        """Who the image is and which queue it lives on are matters of this machine's file."""
+        system = self._on_file.system
+        here: dict[str, Value] = {"system.image_id": system.image_id, "system.task_queue": system.task_queue}
+        self.state.settings = self.state.settings.with_changes(here)
+        old, self.state.image_id = self.state.image_id, system.image_id
+        if old != system.image_id:
+            self.state.answered = {}
+
+    def _changes(self) -> list[Change]:
+        here, wanted = self._on_file.flat(), self.state.settings.flat()
+        return [Change(key=key, old=here[key], new=wanted[key]) for key in wanted if here[key] != wanted[key]]
+
+    async def _refuse_if_alive(self) -> None:
+        try:
+            described = await self._client.get_workflow_handle(self.state.image_id).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise Problem(f"The Temporal server does not answer: {error.message}") from None
+            return
+        if described.close_time is None:
+            raise _alive(self.state.image_id)
+
+    async def _queue_again(self) -> None:
+        """What was under way begins anew; under another name where the server knows the old one."""
+        unfinished: list[RunningTask | QueuedTask] = [*self.state.running, *self.state.queue]
+        self.state.running, self.state.queue = [], []
+        names = await asyncio.gather(*(self._free_name(task.task_id) for task in unfinished))
+        for task, name in zip(unfinished, names, strict=True):
+            self.state.queue.append(QueuedTask(**{**task.model_dump(), "task_id": name}))
+        self.plan.queued_again = names
+        self.plan.renamed = {
+            task.task_id: name for task, name in zip(unfinished, names, strict=True) if name != task.task_id
+        }
+
+    async def _free_name(self, task_id: str) -> str:
+        name = task_id
+        while await self._is_known(name):
+            name = f"{task_id[:50]}-{uuid4().hex[:8]}"
+        return name
+
+    async def _is_known(self, task_id: str) -> bool:
+        try:
+            await self._client.get_workflow_handle(self.state.task_workflow_id(task_id)).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return False
+            raise Problem(f"The Temporal server does not answer: {error.message}") from None
+        return True
+
+
+def _state(file: str, snapshot: Snapshot) -> ImageState:
+    try:
+        return ImageState.model_validate(snapshot.envelope.state)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise Refused(f"{file} is refused: its state has {where}: {fault['msg']}; use another one") from None
+
+
+def _check_name(path: Path, on_file: Settings, image_id: str, name: str | None) -> None:
+    if on_file.system.image_id == (name or image_id):
+        return
+    wanted = f"--as {name} needs" if name else f"A snapshot of {image_id!r} needs"
+    raise Problem(
+        f"{wanted} a settings file that names that image, and {path} names {on_file.system.image_id!r}. "
+        "Name another file with --settings, change its [system] image_id, or choose the name with --as"
+    )
+
+
+def _alive(image_id: str) -> Refused:
+    return Refused(
+        f"{image_id} is alive, and a snapshot never takes the place of a living image. "
+        "End it first (python starter.py retire), or restore under another name: --as NAME"
+    )

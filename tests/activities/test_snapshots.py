@@ -1,0 +1,224 @@
+"""A snapshot that is not exactly what was written is refused, and none can make its reader do anything."""
+
+import os
+import pickle
+import random
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from activities import plain_pickle, snapshots
+from activities.snapshot_format import BadSnapshot, pack, read
+from activities.snapshot_places import Place
+from activities.snapshots import Content, save, write_file
+from messages import SnapshotOrder
+from tests.record_snapshot import RECORDED, recorded_state
+from workflows.image_state import ImageState
+
+GOOD = RECORDED.read_bytes()
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+STATE: dict[str, Any] = {"image_id": "one", "text": "été"}
+PROTO = b"\x80\x04"
+
+
+def a_file(generation: int = 1, key: bytes = b"") -> bytes:
+    payload = plain_pickle.dump({"format": 1, "state": STATE, "memory": []})
+    return b"".join(pack(payload, "one", generation, NOW, key))
+
+
+def an_order(keep: int = 10) -> SnapshotOrder:
+    return SnapshotOrder(image_id="one", place="kept", keep=keep, generation=1)
+
+
+# --- what was written ---
+
+
+def test_the_recorded_snapshot_is_loaded_by_this_version() -> None:
+    snapshot = read(GOOD, b"")
+    assert (snapshot.header.generation, snapshot.header.signed) == (7, False)
+    state = ImageState.model_validate(snapshot.envelope.state)
+    assert [log.task_id for log in state.window] == ["task-0", "task-1", "task-2"]
+    (memory,) = snapshot.envelope.memory
+    assert (memory["raw"], memory["n"], memory["vector"]) == (b"\x00\xff", 2**70, [0.25, -1.5])
+
+
+def test_any_flipped_byte_and_any_truncation_is_refused() -> None:
+    chance = random.Random(1)
+    for _ in range(1000):
+        place, change = chance.randrange(len(GOOD)), chance.randrange(1, 256)
+        flipped = GOOD[:place] + bytes([GOOD[place] ^ change]) + GOOD[place + 1 :]
+        with pytest.raises(BadSnapshot):
+            read(flipped, b"")
+        with pytest.raises(BadSnapshot):
+            read(GOOD[:place], b"")
+    for more in (b"\x00", GOOD):
+        with pytest.raises(BadSnapshot, match="something was added"):
+            read(GOOD + more, b"")
+
+
+def test_a_signed_file_needs_its_key_and_stripping_the_signature_does_not_help() -> None:
+    signed, unsigned = a_file(key=b"secret"), a_file()
+    assert read(signed, b"secret").envelope.state == STATE
+    with pytest.raises(BadSnapshot, match="it is signed; set LIVING_IMAGE_KEY"):
+        read(signed, b"")
+    with pytest.raises(BadSnapshot, match="another key"):
+        read(signed, b"other")
+    with pytest.raises(BadSnapshot, match="it is not signed, and LIVING_IMAGE_KEY is set"):
+        read(unsigned, b"secret")
+    with pytest.raises(BadSnapshot):
+        read(signed[:-32], b"secret")
+    with pytest.raises(BadSnapshot):
+        read(signed[:-1] + bytes([signed[-1] ^ 1]), b"secret")
+
+
+# --- crafted payloads ---
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch it-ran",)
+
+
+CRAFTED = {
+    "code": pickle.dumps(Runs(), protocol=4),
+    "code of protocol 0": b"cos\nsystem\n(S'touch it-ran'\ntR.",
+    "import": PROTO + b"cos\nsystem\n.",
+    "import from the stack": PROTO + b"\x8c\x02os\x8c\x06system\x93.",
+    "persistent id": PROTO + b"Pid\n.",
+    "memo of two billion": PROTO + b"Nr\xff\xff\xff\x7f.",
+    "back reference": PROTO + b"]\x94h\x00a.",
+    "bytes beyond the end": PROTO + b"B\xff\xff\xff\xff.",
+    "bytes of eight-byte length": PROTO + b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.",
+    "bytearray": PROTO + b"\x96\xff\xff\xff\xff\xff\xff\xff\x7f.",
+    "a number beyond the end": PROTO + b"\x8b\xff\xff\xff\x7f.",
+    "a frame beyond the end": PROTO + b"\x95\xff\xff\xff\xff\xff\xff\xff\x7fN.",
+    "nested": PROTO + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "ten million dicts": PROTO + b"](" + b"}" * 10_000_000 + b"e.",
+    "keys that are no text": PROTO + b"}(K\x01K\x02u.",
+    "nothing": b"",
+    "no end": PROTO + b"N",
+    "two values": PROTO + b"NN.",
+    "an empty stack": PROTO + b".",
+    "a mark too few": PROTO + b"}u.",
+    "an extension": PROTO + b"\x82\x01.",
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_pickle_is_refused_and_nothing_of_it_is_run(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadSnapshot, match="not plain data"):
+        read(b"".join(pack(CRAFTED[name], "one", 1, NOW, b"")), b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [[], {"format": 2, "state": {}, "memory": []}, {"format": 1}])
+def test_a_payload_of_another_shape_is_refused(value: object) -> None:
+    with pytest.raises(BadSnapshot, match="not that of a snapshot"):
+        read(b"".join(pack(plain_pickle.dump(value), "one", 1, NOW, b"")), b"")
+
+
+@pytest.mark.parametrize("value", [{"when": NOW}, {1: 2}, {"pair": (1, 2)}, {"names": {"a"}}, Runs()])
+def test_what_could_not_be_loaded_is_not_written(value: object) -> None:
+    with pytest.raises(plain_pickle.NotPlain):
+        plain_pickle.dump(value)
+
+
+# --- places ---
+
+
+def kept(folder: Path) -> list[str]:
+    return sorted(path.name for path in (folder / "kept").iterdir())
+
+
+def test_the_newest_are_kept_and_a_bad_one_never_counts_as_good(tmp_path: Path) -> None:
+    place = Place("kept", tmp_path, "one")
+    place.make()
+    for generation in range(1, 6):
+        (tmp_path / "kept" / f"one.{generation:08d}.image").write_bytes(a_file(generation))
+    for generation in (4, 5):
+        (tmp_path / "kept" / f"one.{generation:08d}.image").write_bytes(b"broken")
+    (tmp_path / "kept" / "another.00000001.image").write_bytes(b"not ours")
+    place.prune(1, b"")
+    assert kept(tmp_path) == [
+        "another.00000001.image",
+        *(f"one.{generation:08d}.image" for generation in (3, 4, 5)),
+    ]
+    good = place.newest_good(b"")
+    assert good is not None
+    assert good.header.generation == 3
+
+
+async def test_a_disk_that_is_full_leaves_the_last_good_one_and_no_rubbish(tmp_path: Path) -> None:
+    await save(an_order(), STATE, tmp_path)
+    before = kept(tmp_path)
+    with pytest.raises(OSError, match="File too large"):
+        await save(an_order(), {**STATE, "more": "x" * 100_000}, tmp_path, memories=on_a_full_disk)
+    assert kept(tmp_path) == before
+
+
+def on_a_full_disk() -> list[dict[str, Any]]:
+    """Called in the process that writes: from now on a file of it may have 10 kB."""
+    import resource
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    return []
+
+
+# --- kills ---
+
+
+def kill_at(step: int, folder: str) -> None:
+    """Write a snapshot and put it into its place, killed before the given step; prints if it was not."""
+    seen = 0
+    place = Place("kept", Path(folder), "one")
+
+    def watch(event: str, _: object) -> None:
+        nonlocal seen
+        if event == "open" or event.startswith("os."):
+            seen += 1
+            if seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    # All that has to be imported is imported by now.
+    plain_pickle.dump({})
+    sys.addaudithook(watch)
+    with place.temporary() as file:
+        content = Content("one", 2, {**STATE, "new": True}, snapshots.no_memories, "")
+        write_file(file, content, b"")
+        place.put(file, 2)
+
+
+def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Path) -> None:
+    met = set()
+    for step in range(1, 40):
+        folder = tmp_path / str(step)
+        place = Place("kept", folder, "one")
+        place.make()
+        (folder / "kept" / "one.00000001.image").write_bytes(a_file())
+        program = f"from tests.activities.test_snapshots import kill_at; kill_at({step}, {str(folder)!r})"
+        root = Path(__file__).parents[2]
+        ended = subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode
+        good = place.newest_good(b"")
+        assert good is not None
+        assert len(place.all()) == good.header.generation
+        met.add((good.header.generation, bool(list((folder / "kept").glob(".*.tmp")))))
+        place.clear()
+        assert all(name.startswith("one.") for name in kept(folder))
+        if ended == 0:
+            break
+        assert ended == -signal.SIGKILL
+    # Nothing yet; a whole or half temporary file; replaced.
+    assert met == {(1, False), (1, True), (2, False)}
+
+
+def test_the_recording_is_what_this_version_writes() -> None:
+    assert read(GOOD, b"").envelope.state.keys() <= recorded_state().keys()

@@ -1,0 +1,193 @@
+"""An image brought back from a snapshot on an empty server, and every reason to refuse one."""
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
+
+from messages import SnapshotReceipt
+from tests.desk.command_line import Starter
+from tests.fake_ollama import FakeOllama
+from tests.workflows.servers import server_with_movable_clocks
+from tests.world import World, until
+
+BOOKKEEPING = {"active_at", "saved_at", "saved_generation", "snapshot_problem", "next_look_at"}
+
+
+@pytest.fixture(scope="module")
+async def empty() -> AsyncIterator[WorkflowEnvironment]:
+    """Another server, which has never heard of the image."""
+    async with await server_with_movable_clocks() as environment:
+        yield environment
+
+
+class Elsewhere(World):
+    """The same image's file and workers, on another server."""
+
+    def __init__(self, world: World, client: Client, ollama: FakeOllama) -> None:
+        super().__init__(client, ollama, world.file.parent)
+        self.file.write_bytes(self.text)
+        self.name = world.name
+
+    text: bytes
+
+
+def elsewhere(world: World, client: Client, ollama: FakeOllama) -> Elsewhere:
+    Elsewhere.text = world.file.read_bytes()
+    return Elsewhere(world, client, ollama)
+
+
+@pytest.fixture
+async def other(
+    world: World, empty: WorkflowEnvironment, ollama: FakeOllama
+) -> AsyncIterator[tuple[World, Starter]]:
+    there = elsewhere(world, empty.client, ollama)
+    starter = Starter(world.file.parent, empty.client.service_client.config.target_host)
+    await there.start_workers()
+    yield there, starter
+    starter.stop_all()
+    await there.stop_workers()
+
+
+def damage(path: str) -> None:
+    Path(path).write_bytes(Path(path).read_bytes()[:-40])
+
+
+async def save(world: World) -> str:
+    return (await world.update("save_image", None, SnapshotReceipt)).path
+
+
+async def test_an_image_is_the_same_on_an_empty_server(world: World, other: tuple[World, Starter]) -> None:
+    there, starter = other
+    await world.ask("Is it so?", task_id="first")
+    view = await world.pending_proposal()
+    await world.loop(view.loop_id).execute_update("decide", {"verdict": "approve", "approver": "Ada"})
+    await until(lambda: _no_loops(world))
+    path = await save(world)
+    text = world.file.read_text()
+    ran = await starter("restore", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "was restored from generation 1" in ran.out
+    before, after = await world.state(), await there.state()
+    assert after.model_dump(exclude={"keeping"}) == before.model_dump(exclude={"keeping"})
+    statuses = [(await image.status()).model_dump(exclude=BOOKKEEPING) for image in (world, there)]
+    assert statuses[0] == statuses[1]
+    assert [entry.state for entry in after.amendments] == ["approved"]
+    assert world.file.read_text() == text
+    assert (await there.ask("And now?", task_id="second")).synthesis
+    assert (await there.update("save_image", None, SnapshotReceipt)).generation == 2
+
+
+async def _no_loops(world: World) -> bool:
+    return not (await world.status()).waiting_loops
+
+
+async def test_what_was_under_way_is_queued_again_word_for_word(
+    world: World, other: tuple[World, Starter]
+) -> None:
+    there, starter = other
+    world.ollama.answering.clear()
+    long = "Why is it so, and " * 30 + "not otherwise?"
+    for number, task in enumerate((long, "two", "three")):
+        await world.submit(task, task_id=f"task-{number}")
+    await world.ollama.until(lambda: len(world.ollama.calls) == 2)
+    path = await save(world)
+    world.ollama.answering.set()
+    ran = await starter("restore", path, "--json")
+    assert ran.json["queued_again"] == ["task-0", "task-1", "task-2"]
+    for number in range(3):
+        await until(partial(_finished, there, f"task-{number}"))
+    transcript = there.client.get_workflow_handle(f"{there.name}/task/task-0")
+    assert (await transcript.query("transcript"))["task"] == long
+
+
+async def _finished(world: World, task_id: str) -> bool:
+    return any(task.task_id == task_id for task in (await world.state()).finished)
+
+
+async def test_a_living_image_is_never_replaced(world: World, starter: Starter) -> None:
+    path = await save(world)
+    ran = await starter("restore", path)
+    assert ran.code == 1
+    assert ran.sentence.startswith(f"{world.name} is alive, and a snapshot never takes the place")
+
+
+async def test_on_the_same_server_an_old_dialogue_is_no_obstacle(world: World, starter: Starter) -> None:
+    world.ollama.answering.clear()
+    await world.submit("Half done?", task_id="half")
+    await world.ollama.until(lambda: len(world.ollama.calls) == 1)
+    path = await save(world)
+    await world.image.terminate()
+    world.ollama.answering.set()
+    ran = await starter("restore", path, "--json")
+    (name,) = ran.json["queued_again"]
+    assert ran.json["renamed"] == {"half": name}
+    await until(lambda: _finished(world, name))
+
+
+async def test_settings_that_differ_are_rewritten_only_when_asked(
+    world: World, other: tuple[World, Starter]
+) -> None:
+    there, starter = other
+    path = await save(world)
+    there.edit({"autopoiesis.max_turns": 7, "motivator.idle_after": "5m"})
+    edited = there.file.read_text()
+    dry = await starter("restore", path, "--dry-run")
+    assert dry.code == 0
+    assert "autopoiesis.max_turns: 7 → 2" in dry.out
+    refused = await starter("restore", path)
+    assert refused.code == 2
+    assert "autopoiesis.max_turns: 7 → 2" in refused.err
+    assert "Add --yes to restore without being asked" in refused.err
+    assert there.file.read_text() == edited
+    done = await starter("restore", path, "--yes")
+    assert (done.code, "settings.toml was rewritten" in done.out) == (0, True)
+    state = await there.state()
+    assert there.on_file() == state.settings
+    assert "# Turns of thesis and antithesis" in there.file.read_text()
+    (backup,) = (there.file.parent / "settings.backups").iterdir()
+    assert backup.read_text() == edited
+    await there.update("reload_settings", None, dict)
+    assert (await there.state()).revision == state.revision
+
+
+async def test_another_name_needs_a_file_that_names_it(world: World, other: tuple[World, Starter]) -> None:
+    there, starter = other
+    path, name = await save(world), f"{world.name}-b"
+    refused = await starter("restore", path, "--as", name)
+    assert refused.code == 2
+    assert refused.sentence.startswith(f"--as {name} needs a settings file that names that image")
+    there.edit({"system.image_id": name})
+    assert (await starter("restore", path, "--as", name)).code == 0
+    assert (await there.client.get_workflow_handle(name).query("status"))["image_id"] == name
+
+
+async def test_a_damaged_file_is_refused_and_nothing_is_started(
+    world: World, other: tuple[World, Starter]
+) -> None:
+    _, starter = other
+    path = await save(world)
+    damage(path)
+    ran = await starter("restore", path)
+    assert ran.code == 1
+    assert "it is cut off" in ran.sentence
+    assert (await starter("status")).code == 2
+    missing = await starter("restore", "nowhere.image")
+    assert (missing.code, "nowhere.image cannot be read" in missing.sentence) == (2, True)
+
+
+async def test_snapshots_are_listed_with_what_is_wrong_with_them(world: World, starter: Starter) -> None:
+    assert "No snapshots yet" in (await starter("snapshots")).out
+    first = (await starter("snapshot", "--json")).json["path"]
+    await world.record_logs(1)
+    told = await starter("snapshot")
+    assert told.out.startswith("Generation 2 is in ")
+    damage(first)
+    newest, oldest = (await starter("snapshots", "--json")).json
+    assert (newest["generation"], newest["problem"]) == (2, "")
+    assert (oldest["generation"], "it is cut off" in oldest["problem"]) == (1, True)
+    assert "yes" in (await starter("snapshots")).out
+    assert "last snapshot" in (await starter("status")).out

@@ -1,0 +1,85 @@
+"""SIGKILL of a worker while it saves an image, and while an image is brought back: both come to their end."""
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from temporalio.client import Client
+
+from activities.snapshot_format import read
+from messages import SnapshotReceipt
+from tests.desk.command_line import Starter
+from tests.fake_ollama import FakeOllama
+from tests.processes import kill
+from tests.test_kill import Killed
+from tests.world import until
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep every writer of snapshots waiting, as another one at work would."""
+    folder.mkdir()
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+async def test_a_worker_killed_while_it_saves_leaves_the_saving_to_the_next_one(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    world = Killed(client, ollama, tmp_path)
+    world.edit({"motivator.idle_after": "200ms"})
+    await world.start()
+
+    async def saving() -> bool:
+        pending = (await world.image.describe()).raw_description.pending_activities
+        return any(each.activity_type.name == "write_snapshot" and each.attempt for each in pending)
+
+    with held(tmp_path / "snapshots"), world.process() as process:
+        await until(saving)
+        await until(lambda: _answers(world))
+        kill(process)
+    with world.process():
+
+        async def saved() -> bool:
+            return (await world.status()).saved_generation > 0
+
+        await until(saved)
+        for path in (tmp_path / "snapshots").iterdir():
+            assert read(path.read_bytes(), b"").header.image_id == world.name
+
+
+async def _answers(world: Killed) -> bool:
+    return bool((await world.status()).image_id)
+
+
+async def test_an_image_restored_while_its_worker_is_killed_goes_on_with_the_next(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    world = Killed(client, ollama, tmp_path)
+    await world.start()
+    ollama.answering.clear()
+    starter = Starter(tmp_path, client.service_client.config.target_host)
+    with world.process() as process:
+        await world.submit("Half done?", task_id="half")
+        await ollama.until(lambda: len(ollama.calls) == 1)
+        path = (await world.update("save_image", None, SnapshotReceipt)).path
+        await world.image.terminate()
+        restoring = asyncio.create_task(starter("restore", path, "--json"))
+        kill(process)
+        ran = await restoring
+        assert ran.code == 0, ran.err
+    ollama.answering.set()
+    with world.process():
+        (name,) = ran.json["queued_again"]
+
+        async def finished() -> bool:
+            return name in {task.task_id for task in (await world.state()).finished}
+
+        await until(finished)
