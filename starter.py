@@ -5,8 +5,12 @@ import signal
 # Until the command runs, Ctrl-C ends this without a word; Python would print a traceback of its imports.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
-import desk.snapshot_commands  # noqa: E402, F401 (adds its commands)
-from desk.app import main  # noqa: E402
+# ruff: noqa: E402, F401 (after that, and each module adds its commands)
+import desk.doctor_command
+import desk.history_commands
+import desk.memory_commands
+import desk.snapshot_commands
+from desk.app import main
 
 if __name__ == "__main__":
     main()

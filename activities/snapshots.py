@@ -7,7 +7,7 @@ Where nothing has changed since the last good one, that one is the answer.
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,14 +28,15 @@ HEARTBEAT_SECONDS = 1.0
 # A worker that was just restarted may have a long history to read before it answers.
 ANSWER_WITHIN = timedelta(seconds=15)
 
-Memories = Callable[[], Iterable[dict[str, Any]]]
-"""What the image remembers beside its state, as plain dicts.
+
+Memories = Callable[[str], Iterable[dict[str, Any]]]
+"""What an image remembers beside its state, as plain dicts, by its name.
 
 It is pickled to, and called in, the process that writes: a module's function or a `functools.partial` of it.
 """
 
 
-def no_memories() -> Iterable[dict[str, Any]]:
+def no_memories(image_id: str) -> Iterable[dict[str, Any]]:
     return ()
 
 
@@ -50,12 +51,22 @@ class Content(NamedTuple):
 
 
 class Snapshots:
-    """The activity of one machine. `base` is the folder that a relative `image_path` is relative to."""
+    """The activity of one machine. `base` is the folder that a relative `image_path` is relative to.
 
-    def __init__(self, client: Client, base: Path, memories: Memories = no_memories) -> None:
+    `memories` go into snapshots, once `catch_up` has brought them up to date.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        base: Path,
+        memories: Memories = no_memories,
+        catch_up: Callable[[str], Awaitable[object]] | None = None,
+    ) -> None:
         self._client = client
         self._base = base
         self._memories = memories
+        self._catch_up = catch_up
         self._one_at_a_time = asyncio.Lock()
 
     @activity.defn
@@ -67,6 +78,8 @@ class Snapshots:
         """
         async with heartbeats(), self._one_at_a_time:
             state = await self._ask_for_state(order.image_id)
+            if self._catch_up is not None:
+                await self._catch_up(order.image_id)
             try:
                 return await save(order, state, self._base, self._memories)
             except Exception as error:  # every file system has errors of its own
@@ -154,7 +167,7 @@ def write_file(file: Path, content: Content, key: bytes) -> bool:
 
     Runs in a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
     """
-    envelope = {"format": 1, "state": content.state, "memory": list(content.memories())}
+    envelope = {"format": 1, "state": content.state, "memory": list(content.memories(content.image_id))}
     payload = plain_pickle.dump(envelope)
     if hashlib.sha256(payload).hexdigest() == content.known:
         return False

@@ -20,15 +20,13 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
 from configuration import Duration
-from desk import remembering, rendering
+from desk import rendering
 from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
-from desk.doctor import examine, repair
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
-from messages import Decision, Reason, RevertSettings, SubmitTask
+from messages import Decision, Reason, SubmitTask
 from runtime.logs import configure_logs
-from runtime.places import SETTINGS, STATE_DIR
 from runtime.problems import Problem, leave
 
 P = ParamSpec("P")
@@ -41,8 +39,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-memory = typer.Typer(epilog=EXIT_CODES, no_args_is_help=True)
-app.add_typer(memory, name="memory", help="What the image remembers of earlier tasks, on this machine.")
 
 
 def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
@@ -210,38 +206,6 @@ async def amendments(as_json: Json = False, image: Image = None, settings: Setti
 
 
 @command
-async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """Every amendment with who, when and why, and how arguments went before and after it."""
-    entries = await (await Desk.open(image, settings)).history()
-    present(entries, as_json, lambda: rendering.history(entries))
-
-
-@command
-async def revert(
-    revision: Annotated[int, typer.Argument(metavar="REVISION", help="Which earlier one; see `history`.")],
-    *,
-    yes: Yes = False,
-    by: By = "",
-    comment: Comment = "",
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
-    order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
-    desk = await Desk.open(image, settings)
-    if not yes:
-        now = await desk.status()
-        question = f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?"
-        confirm(question, "revert")
-    receipt = await desk.revert(order)
-    sentence = (
-        f"settings.toml holds revision {revision} again, as revision {receipt.revision} ({receipt.digest})."
-    )
-    present(receipt, as_json, say(sentence))
-
-
-@command
 async def proposals(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """What waits for a person's decision."""
     pending = await (await Desk.open(image, settings)).pending()
@@ -377,57 +341,6 @@ async def retire(
             await desk.until_ended()
             now = await desk.status()
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running."))
-
-
-@command
-async def doctor(
-    fix: Annotated[
-        bool,
-        typer.Option(
-            "--fix", help="Mend what is safe to mend: search attributes, retention, missing models."
-        ),
-    ] = False,
-    as_json: Json = False,
-    settings: SettingsFile = None,
-) -> None:
-    """See whether all that the image needs is there; 0: all well, 1: warnings, 2: something is broken."""
-    path = settings or SETTINGS
-    with rendering.err.status("looking"):
-        report = await examine(path, STATE_DIR)
-    if fix:
-        with rendering.progress() as tell:
-            repairs = await repair(report, tell)
-        if repairs:
-            with rendering.err.status("looking again"):
-                report = await examine(path, STATE_DIR)
-        report.repairs = repairs
-    present(report, as_json, lambda: rendering.checkup(report))
-    raise typer.Exit(report.exit_code)
-
-
-@functools.partial(command, group=memory)
-async def search(
-    text: Annotated[str, typer.Argument(help="What to look for.")],
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-    state_dir: StateDir = STATE_DIR,
-) -> None:
-    """What BABS would recall for a text."""
-    found = await remembering.search(await Desk.open(image, settings), settings, state_dir, text)
-    present(found, as_json, lambda: rendering.memories(found.items, found.means))
-
-
-@functools.partial(command, group=memory)
-async def rebuild(
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-    state_dir: StateDir = STATE_DIR,
-) -> None:
-    """Make the memory anew from what the server still holds."""
-    done = await remembering.rebuild(await Desk.open(image, settings), state_dir)
-    present(done, as_json, say(f"{done.image_id} remembers {done.remembered} tasks on this machine."))
 
 
 def main() -> None:

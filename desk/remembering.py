@@ -63,6 +63,13 @@ async def rebuild(
     return Rebuilt(image_id=desk.image_id, remembered=remembered)
 
 
+def remember(state_dir: Path, entries: list[dict[str, Any]]) -> None:
+    """Take entries from elsewhere into the store of this machine. Raises Problem."""
+    store = MemoryStore(memory_file(state_dir))
+    with _file_in_plain_words(store.path):
+        store.add(entries)
+
+
 def _embedding(settings: Path | None) -> tuple[str, str]:
     """The host and the model for embeddings; without a settings file those of a machine that has none."""
     path = settings or SETTINGS

@@ -1,20 +1,22 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
+import functools
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Group, RenderableType
 
 from desk import rendering
-from desk.app import Image, Json, SettingsFile, Yes, command, present, request, say
+from desk.app import Image, Json, SettingsFile, StateDir, Yes, command, present, request, say
 from desk.client import Desk, image_named_in
 from desk.deciding import confirm
+from desk.remembering import remember
 from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
 from messages import SaveImage
 from runtime.connection import connect
-from runtime.problems import Problem
+from runtime.places import STATE_DIR
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -54,6 +56,7 @@ async def restore(
     yes: Yes = False,
     as_json: Json = False,
     settings: SettingsFile = None,
+    state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""
     restoring = Restoring(await connect(), file, settings, name)
@@ -64,19 +67,10 @@ async def restore(
     if plan.changes and not yes:
         rendering.err.print(_differences(plan))
         confirm(f"Rewrite settings.toml to the snapshot's values and restore {plan.image_id}?", "restore")
-    restoring.hand_over_memories(_remember)
+    restoring.hand_over_memories(functools.partial(remember, state_dir))
     restoring.rewrite_settings()
     done = await restoring.start()
     present(done, as_json, lambda: _restoration(done))
-
-
-def _remember(memories: list[dict[str, Any]]) -> None:
-    """Hand the memories of a snapshot to the memory store."""
-    if memories:
-        raise Problem(
-            f"The snapshot holds {len(memories)} memories, and this version has nowhere to put them. "
-            "Restore it with the version that wrote it, or a newer one"
-        )
 
 
 def _table(found: list[SnapshotView]) -> RenderableType:

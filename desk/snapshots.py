@@ -85,6 +85,20 @@ def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
         ) from None
 
 
+def verify_snapshots(settings: Settings, path: Path) -> list[tuple[str, str]]:
+    """The snapshots that a settings file at `path` leads to, by name, each with what is wrong with it."""
+    place = Place(settings.system.image_path, path.absolute().parent, settings.system.image_id)
+    key = signing_key()
+    views = [_view(place, found.path, found.generation, key) for found in place.all()]
+    return [(Path(view.path).name, view.problem) for view in views]
+
+
+def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
+    """What the newest good snapshot of an image remembers; nothing where there is none. Raises Problem."""
+    good = next((view for view in find_snapshots(settings, image_id) if not view.problem), None)
+    return [] if good is None else open_snapshot(good.path).envelope.memory
+
+
 def _view(place: Place, path: str, generation: int, key: bytes) -> SnapshotView:
     try:
         checked = place.check(path, key)
@@ -159,7 +173,7 @@ class Restoring:
 
     def hand_over_memories(self, remember: Remember) -> None:
         """Before anything else is changed: what starts then has them, and a store may refuse them."""
-        remember(self._snapshot.envelope.memory)
+        remember([entry | {"image_id": self.state.image_id} for entry in self._snapshot.envelope.memory])
 
     async def start(self) -> Restoration:
         """Bring the image to life."""

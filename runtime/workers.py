@@ -4,17 +4,20 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from activities.memory.histories import Histories
 from activities.memory.recall import Memory
+from activities.memory.store import MemoryStore, entries_of
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
 from activities.settings import SettingsFiles
-from activities.snapshots import Memories, Snapshots, no_memories
+from activities.snapshots import Snapshots
 from activities.supervision import Children
 from runtime.places import STATE_DIR, memory_file
 from runtime.version import NAME, VERSION
@@ -65,10 +68,16 @@ def compute_worker(
     )
 
 
-def files_worker(client: Client, task_queue: str, settings: Path, memories: Memories = no_memories) -> Worker:
-    """What touches the files of this machine, on `<task_queue>-files`; `memories` go into snapshots."""
+def files_worker(client: Client, task_queue: str, settings: Path, memory: Path) -> Worker:
+    """What touches the files of this machine, on `<task_queue>-files`; its memory goes into snapshots."""
     files = SettingsFiles(settings)
-    snapshots = Snapshots(client, settings.absolute().parent, memories)
+    snapshots = Snapshots(
+        client,
+        settings.absolute().parent,
+        partial(entries_of, memory),
+        # All of it, not what a recall has time for: on another server the histories will be gone.
+        partial(Histories(client).catch_up, MemoryStore(memory), listed=None, read=None),
+    )
     return Worker(
         client,
         task_queue=f"{task_queue}-files",
@@ -96,14 +105,17 @@ async def running_workers(
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
     """The workers of one process, drained on exit: compute if it has a backend, files if it has a file."""
+    memory = memory_file(state_dir)
     async with AsyncExitStack() as stack:
         if settings is not None:
-            await stack.enter_async_context(files_worker(client, task_queue, settings))
+            await stack.enter_async_context(
+                files_worker(client, task_queue, settings, memory_file(state_dir))
+            )
         if backend is not None:
             personas = Personas(backend)
-            memory = Memory(client, backend, memory_file(state_dir))
+            remembering = Memory(client, backend, memory)
             stack.push_async_callback(personas.close)
             await stack.enter_async_context(
-                compute_worker(client, task_queue, personas, memory, max_cached_workflows)
+                compute_worker(client, task_queue, personas, remembering, max_cached_workflows)
             )
         yield

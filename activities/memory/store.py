@@ -101,12 +101,15 @@ class MemoryStore:
         kept = [Entry.model_validate(entry) for entry in entries]
         return self._do(lambda db: sum(_add(db, entry) for entry in kept))
 
-    def entries(self) -> Iterator[dict[str, Any]]:
-        """Every entry as a plain dict of texts; `finished_at` in ISO format, UTC."""
+    def entries(self, image_id: str) -> Iterator[dict[str, Any]]:
+        """Every entry of an image as a plain dict of texts; `finished_at` in ISO format, UTC."""
         last = 0
         columns = ("image_id", "task_id", "task", "synthesis", "finished_at")
-        query = f"SELECT id, {', '.join(columns)} FROM memories WHERE id > ? ORDER BY id LIMIT {PAGE}"
-        while rows := self._do(lambda db, last=last: db.execute(query, (last,)).fetchall()):  # type: ignore[misc]
+        query = (
+            f"SELECT id, {', '.join(columns)} FROM memories WHERE image_id = ? AND id > ? "
+            f"ORDER BY id LIMIT {PAGE}"
+        )
+        while rows := self._do(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
             last = rows[-1][0]
             yield from (dict(zip(columns, values, strict=True)) for _, *values in rows)
 
@@ -296,3 +299,8 @@ def _by_words(
         shared = sum(weight for word, weight in weights.items() if number in held[word])
         found.append(Found(task_id, task, synthesis, shared / sum(weights.values())))
     return sorted(found, key=lambda memory: -memory.score)
+
+
+def entries_of(path: Path, image_id: str) -> list[dict[str, Any]]:
+    """What a store holds of an image, for another process."""
+    return list(MemoryStore(path).entries(image_id))

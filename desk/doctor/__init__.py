@@ -11,11 +11,11 @@ from temporalio.service import RPCError
 from desk.doctor import file_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
+from desk.snapshots import verify_snapshots
 from messages import excerpt
 from runtime.problems import Problem
 
-# The checks by name, in the order in which they are told. What verifies snapshots is registered here:
-#   "snapshots": file_checks.snapshots_verify(verify_snapshots),
+# The checks by name, in the order in which they are told.
 CHECKS: Mapping[str, Check] = MappingProxyType(
     {
         "server": namespace_checks.server,
@@ -28,6 +28,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "writable": file_checks.settings_writable,
         "models": model_checks.persona_models,
         "embedding model": model_checks.embedding_model,
+        "snapshots": file_checks.snapshots_verify(verify_snapshots),
         "disk": file_checks.disk_space,
     }
 )

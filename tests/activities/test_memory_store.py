@@ -40,7 +40,7 @@ def test_entries_come_out_as_they_went_in_once_each(store: MemoryStore) -> None:
     entries = [entry(f"task-{number}") for number in range(250)]
     assert store.add(entries) == 250
     assert store.add(entries) == 0
-    assert list(store.entries()) == entries
+    assert list(store.entries("image")) == entries
     assert len(by_words(store, "trees", most=1000)) == 50
 
 
@@ -51,7 +51,7 @@ def test_of_two_entries_for_one_task_the_later_stays_in_whatever_order(tmp_path:
         store = MemoryStore(tmp_path / f"{number}.db")
         store.add(order[:1])
         store.add(order[1:])
-        kept.append(list(store.entries()))
+        kept.append(list(store.entries("image")))
         assert by_words(store, "shade roofs") == []
     assert kept[0] == kept[1]
     assert [each["task"] for each in kept[0]] == ["Which trees?"]
@@ -59,7 +59,7 @@ def test_of_two_entries_for_one_task_the_later_stays_in_whatever_order(tmp_path:
 
 def test_a_synthesis_is_cut_at_its_bound_between_characters(store: MemoryStore) -> None:
     store.add([entry(synthesis="é" * SYNTHESIS_BYTES)])
-    (kept,) = store.entries()
+    (kept,) = store.entries("image")
     assert kept["synthesis"] == "é" * (SYNTHESIS_BYTES // 2)
 
 
@@ -69,7 +69,7 @@ def test_what_is_no_entry_is_refused_and_nothing_of_its_batch_is_kept(
 ) -> None:
     with pytest.raises(ValidationError):
         store.add([entry(), entry("other", **wrong)])
-    assert list(store.entries()) == []
+    assert list(store.entries("image")) == []
 
 
 def test_images_do_not_see_each_others_memories_and_forget_alone(store: MemoryStore) -> None:
@@ -77,7 +77,7 @@ def test_images_do_not_see_each_others_memories_and_forget_alone(store: MemorySt
     store.set_vectors("m", {number: [1.0, 0.0] for number in store.without_vector("image", "m", 2)})
     store.forget("image")
     assert by_words(store, "trees") == []
-    assert [each["image_id"] for each in store.entries()] == ["other"]
+    assert [each["image_id"] for each in store.entries("other")] == ["other"]
     assert store.without_vector("other", "m", 2)
 
 
@@ -164,7 +164,7 @@ def test_a_deleted_file_is_made_anew_under_a_store_in_use(store: MemoryStore) ->
     store.add([entry()])
     for file in store.path.parent.iterdir():
         file.unlink()
-    assert list(store.entries()) == []
+    assert list(store.entries("image")) == []
     assert store.add([entry()]) == 1
 
 
@@ -221,4 +221,4 @@ def test_processes_write_at_once_from_the_first_moment_and_lose_nothing(store: M
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     wanted = {f"{name}-{number}" for name in ("a", "b", "c", "both") for number in range(60)}
     assert set(store.task_ids("image")) == wanted
-    assert len(list(store.entries())) == len(wanted)
+    assert len(list(store.entries("image"))) == len(wanted)

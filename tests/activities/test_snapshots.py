@@ -162,14 +162,23 @@ async def test_a_disk_that_is_full_leaves_the_last_good_one_and_no_rubbish(tmp_p
     with pytest.raises(OSError, match="File too large"):
         await save(an_order(), {**STATE, "more": "x" * 100_000}, tmp_path, memories=on_a_full_disk)
     assert kept(tmp_path) == before
+    # The process that writes is used again: the disk has room now.
+    assert (await save(an_order(), {**STATE, "more": "x"}, tmp_path, memories=on_a_roomy_disk)).bytes
 
 
-def on_a_full_disk() -> list[dict[str, Any]]:
+def on_a_full_disk(image_id: str) -> list[dict[str, Any]]:
     """Called in the process that writes: from now on a file of it may have 10 kB."""
     import resource
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, resource.RLIM_INFINITY))
+    return []
+
+
+def on_a_roomy_disk(image_id: str) -> list[dict[str, Any]]:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     return []
 
 

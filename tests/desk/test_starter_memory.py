@@ -49,11 +49,11 @@ async def test_a_store_that_was_deleted_is_rebuilt(world: World, starter: Starte
         await world.ask(f"{TREES} {number}", task_id=f"task-{number}")
     await remembered(starter, 3)
     file = memory_file(world.state_dir)
-    before = sorted(map(str, MemoryStore(file).entries()))
+    before = sorted(map(str, MemoryStore(file).entries(world.name)))
     file.unlink()
     ran = await starter("memory", "rebuild")
     assert (ran.code, ran.out) == (0, f"{world.name} remembers 3 tasks on this machine.\n")
-    assert sorted(map(str, MemoryStore(file).entries())) == before
+    assert sorted(map(str, MemoryStore(file).entries(world.name))) == before
 
 
 async def test_a_rebuilt_store_holds_what_was_kept_elsewhere_too(world: World, starter: Starter) -> None:
@@ -63,7 +63,7 @@ async def test_a_rebuilt_store_holds_what_was_kept_elsewhere_too(world: World, s
     kept["finished_at"] = "2020-01-01T12:00:00.000000+00:00"
     done = await rebuild(Desk(world.client, world.name), world.state_dir, kept=lambda: [kept])
     assert done.remembered == 2
-    assert kept in MemoryStore(memory_file(world.state_dir)).entries()
+    assert kept in MemoryStore(memory_file(world.state_dir)).entries(world.name)
 
 
 async def test_ask_shows_what_was_recalled_plain_and_while_it_follows(world: World, starter: Starter) -> None:

@@ -155,7 +155,7 @@ async def test_two_stores_that_are_filled_apart_agree(argued: World, tmp_path: P
     assert await histories.catch_up(other, argued.name, read=1) == 0
 
     def sorted_entries(store: MemoryStore) -> list[dict[str, str]]:
-        return sorted(store.entries(), key=lambda entry: entry["task_id"])
+        return sorted(store.entries(argued.name), key=lambda entry: entry["task_id"])
 
     assert sorted_entries(one) == sorted_entries(other)
     assert [entry["task_id"] for entry in sorted_entries(one)] == ["task-0", "task-1", "task-2"]
@@ -168,7 +168,7 @@ async def test_a_look_begins_where_the_last_one_ended_and_overlaps_it(argued: Wo
     await histories.catch_up(store, argued.name)
     source = f"{argued.client.service_client.config.target_host} {argued.client.namespace}"
     until = store.looked_until(source, argued.name)
-    latest = max(entry["finished_at"] for entry in store.entries())
+    latest = max(entry["finished_at"] for entry in store.entries(argued.name))
     assert datetime.fromisoformat(until) + OVERLAP == datetime.fromisoformat(latest)
     store.forget(argued.name)
     store.set_looked_until(source, argued.name, until)

@@ -1,0 +1,55 @@
+"""The commands for looking back: every amendment with its figures, and the way to an earlier revision."""
+
+from typing import Annotated
+
+import typer
+
+from desk import rendering
+from desk.app import (
+    By,
+    Comment,
+    Image,
+    Json,
+    SettingsFile,
+    Yes,
+    command,
+    login_name,
+    present,
+    request,
+    say,
+)
+from desk.client import Desk
+from desk.deciding import confirm
+from messages import RevertSettings
+
+
+@command
+async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+    """Every amendment with who, when and why, and how arguments went before and after it."""
+    entries = await (await Desk.open(image, settings)).history()
+    present(entries, as_json, lambda: rendering.history(entries))
+
+
+@command
+async def revert(
+    revision: Annotated[int, typer.Argument(metavar="REVISION", help="Which earlier one; see `history`.")],
+    *,
+    yes: Yes = False,
+    by: By = "",
+    comment: Comment = "",
+    as_json: Json = False,
+    image: Image = None,
+    settings: SettingsFile = None,
+) -> None:
+    """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
+    order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
+    desk = await Desk.open(image, settings)
+    if not yes:
+        now = await desk.status()
+        question = f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?"
+        confirm(question, "revert")
+    receipt = await desk.revert(order)
+    sentence = (
+        f"settings.toml holds revision {revision} again, as revision {receipt.revision} ({receipt.digest})."
+    )
+    present(receipt, as_json, say(sentence))
