@@ -16,7 +16,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
-from messages import ReloadReceipt
+from messages import ReloadReceipt, SnapshotReceipt
 from runtime.dev_server import RETENTION
 from runtime.namespace import ensure_search_attributes, present_search_attributes, retention
 from runtime.version import NAME, VERSION
@@ -248,6 +248,23 @@ async def test_no_ollama_is_broken_unless_an_embedded_model_answers(
     assert embedded.json["not_checked"] == {"no Ollama": ["embedding model"]}
 
 
+async def test_a_damaged_snapshot_is_broken_and_a_sound_one_is_not(world: World, starter: Starter) -> None:
+    receipt = await world.update("save_image", None, SnapshotReceipt)
+    sound = await starter("doctor", "--json")
+    assert found(sound, "snapshots")["figure"] == "1 verified"
+    snapshot = Path(receipt.path)
+    damage(snapshot)
+    damaged = await starter("doctor", "--json")
+    assert damaged.code == 2
+    finding = found(damaged, f"snapshot {snapshot.name}")
+    assert (finding["state"], finding["figure"] != "") == ("broken", True)
+    assert "Delete it, or put back an undamaged copy" in finding["advice"]
+
+
+def damage(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
 async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, starter: Starter) -> None:
     world.edit({"autopoiesis.max_turns": 99})
     bad = await starter("doctor", "--json")
@@ -257,7 +274,7 @@ async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, s
     assert "[autopoiesis] max_turns = 99: must be less than" in found(bad, "settings")["figure"]
     assert found(bad, "settings")["advice"].startswith("Correct it")
     assert found(bad, "server")["state"] == "ok"
-    unseen = ["task queues", "versions", "clock", "models", "embedding model"]
+    unseen = ["task queues", "versions", "clock", "models", "embedding model", "snapshots"]
     assert bad.json["not_checked"] == {"no valid settings": unseen}
     assert "settings.toml cannot be read (No such file or directory)" in found(missing, "settings")["figure"]
     assert found(missing, "settings")["advice"].startswith("Put the file there")
