@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from messages import Dissonance
+from messages.tasks import Dissonance
 
 Label = Literal["same", "partly_different", "unrelated", "opposite"]
 

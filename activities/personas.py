@@ -20,19 +20,9 @@ from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
 from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
 from activities.prompts import PROMPTS, BrokenPrompts, Prompts
-from messages import (
-    Goal,
-    Imagined,
-    Imagining,
-    Judgement,
-    PersonaCall,
-    Plan,
-    Scores,
-    Scoring,
-    Speech,
-    Usage,
-    excerpt,
-)
+from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
+from messages.common import excerpt
+from messages.goals import Goal, Imagined, Imagining, Scores, Scoring
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 """Where the ollama client looks too when nobody says otherwise; named here for error messages."""

@@ -36,7 +36,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from configuration import TUNABLES, InvalidSettings, Settings, Value
-from messages import Change, Rewrite, RewritePreview, RewriteReceipt, SettingsFile
+from messages.files import Rewrite, RewritePreview, RewriteReceipt, SettingsFile
+from messages.loops import Change
 
 BACKUPS_KEPT = 50
 """Each is a few kilobytes; fifty approved changes are months of an image's life."""

@@ -20,7 +20,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, check
-from messages import SnapshotReceipt
+from messages.files import SnapshotReceipt
 
 LOOK_EVERY_SECONDS = 0.1
 

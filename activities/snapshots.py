@@ -22,7 +22,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities import plain_pickle
 from activities.snapshot_format import pack, signing_key
 from activities.snapshot_places import Place
-from messages import SnapshotOrder, SnapshotReceipt, Transcript
+from messages.files import SnapshotOrder, SnapshotReceipt
+from messages.tasks import Transcript
 
 HEARTBEAT_SECONDS = 1.0
 # A worker that was just restarted may have a long history to read before it answers.

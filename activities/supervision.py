@@ -4,7 +4,7 @@ from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from messages import ClosedChild
+from messages.image import ClosedChild
 
 
 class Children:

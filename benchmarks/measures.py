@@ -13,7 +13,8 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 
 from benchmarks.bare import TASK_QUEUE, BareTask
-from messages import LoopConcluded, TaskReceipt
+from messages.loops import LoopConcluded
+from messages.tasks import TaskReceipt
 from tests.world import Image, until
 from workflows.dialogue import Dialogue
 

@@ -25,7 +25,7 @@ from desk.client import Desk
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
-from messages import Decision, Reason, SubmitTask
+from messages.requests import Decision, Reason, SubmitTask
 from runtime.logs import configure_logs
 from runtime.problems import Problem, leave
 

@@ -23,28 +23,11 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings
 from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
-from messages import (
-    Amendment,
-    Decision,
-    DialogueResult,
-    HistoryEntry,
-    ImageStatus,
-    LoopConcluded,
-    LoopReceipt,
-    PerformanceLog,
-    ProposalView,
-    Reason,
-    ReloadReceipt,
-    ReloadSettings,
-    Request,
-    RevertSettings,
-    SaveImage,
-    SnapshotReceipt,
-    SubmitTask,
-    TaskReceipt,
-    TaskView,
-    Transcript,
-)
+from messages.files import SnapshotReceipt
+from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
+from messages.loops import LoopConcluded, LoopReceipt, ProposalView
+from messages.requests import Decision, Reason, ReloadSettings, Request, RevertSettings, SaveImage, SubmitTask
+from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
 from runtime.connection import connect, inbox_url
 from runtime.dev_server import known_web_ui
 from runtime.image import start_image

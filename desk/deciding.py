@@ -11,7 +11,8 @@ from configuration import Value
 from desk import rendering
 from desk.client import Desk
 from desk.problems import Interrupted, Refused
-from messages import Decision, LoopConcluded, ProposalView
+from messages.loops import LoopConcluded, ProposalView
+from messages.requests import Decision
 from runtime.problems import Problem
 
 

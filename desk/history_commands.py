@@ -20,7 +20,7 @@ from desk.app import (
 )
 from desk.client import Desk
 from desk.deciding import confirm
-from messages import RevertSettings
+from messages.requests import RevertSettings
 
 
 @command

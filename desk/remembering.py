@@ -17,7 +17,7 @@ from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings, ModelSettings
 from desk.client import Desk
 from desk.problems import Addressee, Unknown, in_plain_words
-from messages import Recalled, RecallRequest
+from messages.memory import Recalled, RecallRequest
 from runtime.places import SETTINGS, memory_file
 from runtime.problems import Problem
 

@@ -20,22 +20,11 @@ from rich.text import Text
 from configuration import Value
 from desk.doctor import Repair, Report
 from desk.doctor.finding import Tell
-from messages import (
-    Amendment,
-    Change,
-    DialogueResult,
-    Dissonance,
-    HistoryEntry,
-    ImageStatus,
-    LoopConcluded,
-    Means,
-    PerformanceLog,
-    ProposalView,
-    Recollection,
-    TaskView,
-    Turn,
-    as_json,
-)
+from messages.common import as_json
+from messages.image import Amendment, HistoryEntry, ImageStatus, Means
+from messages.loops import Change, LoopConcluded, ProposalView
+from messages.memory import Recollection
+from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
 from workflows.details import visible
 
 out = Console(highlight=False)

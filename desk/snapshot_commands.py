@@ -14,7 +14,7 @@ from desk.client import Desk, image_named_in
 from desk.deciding import confirm
 from desk.remembering import remember
 from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
-from messages import SaveImage
+from messages.requests import SaveImage
 from runtime.connection import connect
 from runtime.places import STATE_DIR
 

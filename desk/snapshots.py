@@ -23,7 +23,8 @@ from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
 from activities.snapshot_places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
 from desk.problems import Refused
-from messages import Change, Keeping
+from messages.image import Keeping
+from messages.loops import Change
 from runtime.image import restore_image
 from runtime.places import SETTINGS
 from runtime.problems import Problem

@@ -11,7 +11,8 @@ from rich.status import Status
 from desk import rendering
 from desk.client import Desk, no_task
 from desk.problems import Interrupted, Refused, Unknown
-from messages import DialogueResult, ProposalView, Transcript
+from messages.loops import ProposalView
+from messages.tasks import DialogueResult, Transcript
 from runtime.problems import Problem
 
 # A persona speaks for seconds to minutes; looking more often would only load the worker.

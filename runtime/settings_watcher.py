@@ -8,7 +8,8 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 from watchfiles import Change, awatch
 
-from messages import ReloadReceipt, ReloadSettings
+from messages.image import ReloadReceipt
+from messages.requests import ReloadSettings
 
 log = logging.getLogger(__name__)
 

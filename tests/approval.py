@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from messages import LoopConcluded, ProposalView
+from messages.loops import LoopConcluded, ProposalView
 from tests.world import Image, until
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError
 
 from configuration import Value
-from messages import ImageStatus, ReloadReceipt
+from messages.image import ImageStatus, ReloadReceipt
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks
 from tests.world import World, until

@@ -13,7 +13,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from configuration import Value
-from messages import DialogueResult, TaskReceipt
+from messages.tasks import DialogueResult, TaskReceipt
 from runtime.connection import target
 from tests.approval import assert_changed_once, sending_approval
 from tests.cluster import SERVICES, BuiltImage, build

@@ -10,7 +10,7 @@ from pathlib import Path
 from temporalio.client import Client
 
 from activities.snapshot_format import read
-from messages import SnapshotReceipt
+from messages.files import SnapshotReceipt
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.processes import kill

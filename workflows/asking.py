@@ -7,7 +7,8 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from configuration import Settings
-    from messages import Persona, PersonaCall
+    from messages.calls import PersonaCall
+    from messages.common import Persona
 
 # A worker that was killed is noticed this long after its last heartbeat; persona calls send one each second.
 HEARTBEAT_TIMEOUT = timedelta(seconds=4)

@@ -14,17 +14,11 @@ from collections.abc import Iterable, Iterator, Sized
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-from messages import (
-    Amendment,
-    Change,
-    Dissonance,
-    Goal,
-    ProposalView,
-    SetAside,
-    TaskView,
-    Transcript,
-    excerpt,
-)
+from messages.common import excerpt
+from messages.goals import Goal
+from messages.image import Amendment, SetAside
+from messages.loops import Change, ProposalView
+from messages.tasks import Dissonance, TaskView, Transcript
 from workflows.image_state import ImageState
 
 WORKFLOWS = "/namespaces/{namespace}/workflows"

@@ -10,23 +10,17 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from activities.memory.recall import Memory
     from activities.personas import Personas
-    from messages import (
+    from messages.calls import Judgement, Plan, Speech, Usage
+    from messages.common import Outcome, Persona, excerpt
+    from messages.memory import Recalled, RecallRequest
+    from messages.tasks import (
         DialogueResult,
         DialogueStart,
         Dissonance,
-        Judgement,
-        Outcome,
         PerformanceLog,
-        Persona,
-        Plan,
-        Recalled,
-        RecallRequest,
-        Speech,
         TaskCompleted,
         Transcript,
         Turn,
-        Usage,
-        excerpt,
     )
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import dialogue_details

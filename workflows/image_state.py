@@ -10,18 +10,12 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from configuration import Settings, Value
-from messages import (
-    ImageStatus,
-    InquiryConcluded,
-    Keeping,
-    LoopConcluded,
-    PerformanceLog,
-    Phase,
-    SetAside,
-    SettingsFile,
-    TaskView,
-    excerpt,
-)
+from messages.common import Phase, excerpt
+from messages.files import SettingsFile
+from messages.goals import InquiryConcluded
+from messages.image import ImageStatus, Keeping, SetAside
+from messages.loops import LoopConcluded
+from messages.tasks import PerformanceLog, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation

@@ -8,16 +8,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.personas import Personas
-    from messages import (
-        Goal,
-        Imagined,
-        Imagining,
-        InquiryConcluded,
-        InquiryStart,
-        Persona,
-        Scores,
-        Scoring,
-    )
+    from messages.common import Persona
+    from messages.goals import Goal, Imagined, Imagining, InquiryConcluded, InquiryStart, Scores, Scoring
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import inquiry_details
     from workflows.messaging import failure_text, take

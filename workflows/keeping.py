@@ -15,7 +15,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.snapshots import Snapshots
-    from messages import SnapshotOrder, SnapshotReceipt, excerpt
+    from messages.common import excerpt
+    from messages.files import SnapshotOrder, SnapshotReceipt
     from workflows.image_state import ImageState
     from workflows.messaging import failure_text, refuse
 

@@ -6,18 +6,11 @@ from itertools import pairwise
 from pydantic import BaseModel
 
 from configuration import TUNABLES, Settings, Value
-from messages import (
-    Amendment,
-    Change,
-    HistoryEntry,
-    LoopConcluded,
-    Means,
-    PerformanceLog,
-    SettingsFile,
-    SettingsView,
-    Tally,
-    excerpt,
-)
+from messages.common import excerpt
+from messages.files import SettingsFile
+from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
+from messages.loops import Change, LoopConcluded
+from messages.tasks import PerformanceLog
 from workflows.bounded import keep_newest
 
 AMENDMENT_BYTES = 40 * 1024

@@ -13,29 +13,13 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from messages import (
-        Amendment,
-        Approver,
-        HistoryEntry,
-        ImageStatus,
-        InquiryConcluded,
-        LogReceipt,
-        LoopConcluded,
-        LoopReceipt,
-        PerformanceLog,
-        Phase,
-        Reason,
-        ReloadReceipt,
-        ReloadSettings,
-        RevertSettings,
-        SaveImage,
-        SettingsView,
-        SnapshotReceipt,
-        SubmitTask,
-        TaskCompleted,
-        TaskReceipt,
-        TaskView,
-    )
+    from messages.common import Phase
+    from messages.files import SnapshotReceipt
+    from messages.goals import InquiryConcluded
+    from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt, SettingsView
+    from messages.loops import LoopConcluded, LoopReceipt
+    from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
+    from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
     from workflows.details import image_details
     from workflows.image_state import ImageStart, ImageState, QueuedTask
     from workflows.keeping import Keeper

@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from pydantic import BaseModel
 
 from configuration import MotivatorSettings
-from messages import PerformanceLog, excerpt
+from messages.common import excerpt
+from messages.tasks import PerformanceLog
 
 DAY = timedelta(days=1)
 MOST_STARTED = 100

@@ -14,20 +14,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.optimizer import propose_amendment
     from activities.settings import SettingsFiles
     from configuration import InvalidSettings
-    from messages import (
-        Approver,
-        Change,
-        Decision,
-        LoopConcluded,
-        LoopStart,
-        LoopState,
-        OptimizerRequest,
-        Proposal,
-        ProposalView,
-        Rewrite,
-        RewritePreview,
-        RewriteReceipt,
-    )
+    from messages.common import LoopState
+    from messages.files import Rewrite, RewritePreview, RewriteReceipt
+    from messages.loops import Change, LoopConcluded, LoopStart, OptimizerRequest, Proposal, ProposalView
+    from messages.requests import Approver, Decision
     from workflows.details import loop_details
     from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
 

@@ -25,20 +25,13 @@ with workflow.unsafe.imports_passed_through():
     from activities.settings import SettingsFiles
     from activities.supervision import Children
     from configuration import InvalidSettings
-    from messages import (
-        Change,
-        ClosedChild,
-        DialogueStart,
-        InquiryConcluded,
-        InquiryStart,
-        LoopConcluded,
-        LoopStart,
-        RevertSettings,
-        Rewrite,
-        RewriteReceipt,
-        SettingsFile,
-        excerpt,
-    )
+    from messages.common import excerpt
+    from messages.files import Rewrite, RewriteReceipt, SettingsFile
+    from messages.goals import InquiryConcluded, InquiryStart
+    from messages.image import ClosedChild
+    from messages.loops import Change, LoopConcluded, LoopStart
+    from messages.requests import RevertSettings
+    from messages.tasks import DialogueStart
     from workflows.details import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask

@@ -14,7 +14,7 @@ from ollama import AsyncClient, ResponseError
 
 from activities.memory.store import MemoryStore, Vector
 from activities.personas import CONNECT_SECONDS, NO_PROXY
-from messages import excerpt
+from messages.common import excerpt
 
 EMBED_SECONDS = 20.0
 """For one request, and for all that a recall embeds anew: many times what a model for embeddings takes."""

@@ -15,7 +15,8 @@ from activities.memory.embedding import EMBED_SECONDS, Embedder, NoEmbeddings
 from activities.memory.histories import Histories
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.personas import ModelBackend
-from messages import Recalled, RecallRequest, Recollection, excerpt
+from messages.common import excerpt
+from messages.memory import Recalled, RecallRequest, Recollection
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ none. `turn_budget.py` is the one behind it now.
 from temporalio import activity
 
 from activities.optimizer.turn_budget import propose
-from messages import OptimizerAnswer, OptimizerRequest
+from messages.loops import OptimizerAnswer, OptimizerRequest
 
 
 @activity.defn

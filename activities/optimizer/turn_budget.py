@@ -8,7 +8,8 @@ cannot lower the figure for dissonance by ending arguments sooner.
 from statistics import fmean
 
 from configuration import TUNABLES
-from messages import Change, OptimizerAnswer, OptimizerRequest, PerformanceLog, Proposal
+from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
+from messages.tasks import PerformanceLog
 
 KEY = "autopoiesis.max_turns"
 SOURCE = "rule: turn budget"

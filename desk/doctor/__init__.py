@@ -12,7 +12,7 @@ from desk.doctor import file_checks, model_checks, namespace_checks, worker_chec
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
 from desk.snapshots import verify_snapshots
-from messages import excerpt
+from messages.common import excerpt
 from runtime.problems import Problem
 
 # The checks by name, in the order in which they are told.

@@ -10,7 +10,7 @@ from activities.personas import CONNECT_SECONDS, NO_PROXY
 from configuration import ModelSettings
 from desk.client import Desk
 from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell
-from messages import excerpt
+from messages.common import excerpt
 from runtime.model_backend import is_pulled, ollama_host, pulled_models
 from runtime.problems import Problem
 

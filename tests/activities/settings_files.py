@@ -19,7 +19,8 @@ from typing import Any
 from temporalio.testing import ActivityEnvironment
 
 from activities.settings import SettingsFiles, check_writable
-from messages import Change, Rewrite, RewriteReceipt
+from messages.files import Rewrite, RewriteReceipt
+from messages.loops import Change
 
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 REWRITTEN = SHIPPED.replace("max_turns = 4", "max_turns = 3")

@@ -6,7 +6,7 @@ import pytest
 
 from activities.goals import NEAR, WORTH, is_near
 from activities.personas import ModelBackend, Personas
-from messages import Imagined, Imagining, Scores, Scoring
+from messages.goals import Imagined, Imagining, Scores, Scoring
 from tests.activities.test_personas import Attempt, a_call, failure_of
 from tests.fake_ollama import FakeOllama
 

@@ -7,7 +7,9 @@ import pytest
 from activities.optimizer.turn_budget import KEY, propose
 from activities.settings import load_settings
 from configuration import TUNABLES, Settings
-from messages import OptimizerRequest, Outcome, PerformanceLog, Proposal
+from messages.common import Outcome
+from messages.loops import OptimizerRequest, Proposal
+from messages.tasks import PerformanceLog
 from tests.world import SETTINGS
 
 End = tuple[Outcome, int, float | None]

@@ -19,7 +19,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.dissonance import DISSONANCE
 from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
 from activities.personas import ModelBackend, Personas
-from messages import Judgement, PersonaCall, Plan, Speech
+from messages.calls import Judgement, PersonaCall, Plan, Speech
 from runtime.model_backend import pulled_models
 from tests.fake_ollama import Asks, FakeOllama, FaultKind
 

@@ -14,7 +14,7 @@ from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend
-from messages import Recalled, RecallRequest
+from messages.memory import Recalled, RecallRequest
 from tests.fake_ollama import FakeOllama
 
 TASKS = {

@@ -17,7 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.settings import BACKUPS_KEPT, SettingsFiles, load_settings
 from configuration import InvalidSettings
-from messages import Change, Rewrite, RewriteReceipt
+from messages.files import Rewrite, RewriteReceipt
+from messages.loops import Change
 from tests.activities.settings_files import LOOP, SHIPPED, THRESHOLD, TURNS, edit, everything, rewrite, turns
 
 

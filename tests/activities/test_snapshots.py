@@ -16,7 +16,7 @@ from activities import plain_pickle, snapshots
 from activities.snapshot_format import BadSnapshot, pack, read
 from activities.snapshot_places import Place
 from activities.snapshots import Content, save, write_file
-from messages import SnapshotOrder
+from messages.files import SnapshotOrder
 from tests.record_snapshot import RECORDED, recorded_state
 from workflows.image_state import ImageState
 

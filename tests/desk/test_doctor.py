@@ -16,7 +16,8 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
-from messages import ReloadReceipt, SnapshotReceipt
+from messages.files import SnapshotReceipt
+from messages.image import ReloadReceipt
 from runtime.dev_server import RETENTION
 from runtime.namespace import ensure_search_attributes, present_search_attributes, retention
 from runtime.version import NAME, VERSION

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from messages import SnapshotReceipt
+from messages.files import SnapshotReceipt
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks

@@ -5,15 +5,9 @@ import pty
 import signal
 from asyncio.subprocess import Process
 
-from messages import (
-    DialogueResult,
-    ImageStatus,
-    LoopConcluded,
-    PerformanceLog,
-    ProposalView,
-    TaskReceipt,
-    TaskView,
-)
+from messages.image import ImageStatus
+from messages.loops import LoopConcluded, ProposalView
+from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView
 from tests.desk.command_line import Starter
 from tests.world import World, until
 

@@ -9,7 +9,8 @@ from temporalio.client import Client
 
 from desk.client import Desk, image_named_in
 from desk.deciding import find_proposal, read_changes
-from messages import LoopStart, PerformanceLog
+from messages.loops import LoopStart
+from messages.tasks import PerformanceLog
 from runtime.problems import Problem
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama

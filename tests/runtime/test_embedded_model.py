@@ -22,7 +22,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend
-from messages import RecallRequest
+from messages.memory import RecallRequest
 
 ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"

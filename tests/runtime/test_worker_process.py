@@ -13,7 +13,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from messages import DialogueResult, ImageStatus, TaskReceipt
+from messages.image import ImageStatus
+from messages.tasks import DialogueResult, TaskReceipt
 from runtime.connection import connect, target
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess, dev_ports, free_port, lives

@@ -8,7 +8,7 @@ from playwright.async_api import expect
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
-from messages import ProposalView
+from messages.loops import ProposalView
 from tests.web_ui.hostile import HOSTILE
 from tests.web_ui.person import Person
 from tests.world import World, until

@@ -5,7 +5,7 @@ from typing import Any
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from messages import DialogueResult
+    from messages.tasks import DialogueResult
     from workflows.dialogue import Dialogue
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import tomlkit
 
 from configuration import Settings
-from messages import PerformanceLog
+from messages.tasks import PerformanceLog
 from tests.world import SETTINGS
 from workflows.image_state import ImageState
 

@@ -19,7 +19,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
-from messages import ProposalView
+from messages.loops import ProposalView
 from tests.conftest import TEMPORAL
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
 from tests.world import World, exists, until

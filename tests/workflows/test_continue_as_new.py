@@ -13,7 +13,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from messages import ImageStatus, LogReceipt, TaskReceipt
+from messages.image import ImageStatus
+from messages.tasks import LogReceipt, TaskReceipt
 from tests.fake_ollama import FakeOllama, Script
 from tests.workflows.servers import server_with_movable_clocks
 from tests.world import Result, World, until

@@ -8,19 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from messages import (
-    Amendment,
-    Change,
-    Decision,
-    Dissonance,
-    LoopState,
-    ProposalView,
-    Recollection,
-    SetAside,
-    TaskView,
-    Transcript,
-    Turn,
-)
+from messages.common import LoopState
+from messages.image import Amendment, SetAside
+from messages.loops import Change, ProposalView
+from messages.memory import Recollection
+from messages.requests import Decision
+from messages.tasks import Dissonance, TaskView, Transcript, Turn
 from tests.web_ui.hostile import HOSTILE
 from tests.workflows.image_states import NOW, SHIPPED, a_state
 from workflows.details import SUMMARY_BYTES, dialogue_details, image_details, loop_details, summary

@@ -6,7 +6,7 @@ import pytest
 from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from messages import DialogueResult, Transcript
+from messages.tasks import DialogueResult, Transcript
 from tests.world import World, exists, until
 from workflows.dialogue import Dialogue
 

@@ -12,7 +12,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from messages import ImageStatus
+from messages.image import ImageStatus
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks
 from tests.world import World, until

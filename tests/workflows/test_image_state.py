@@ -8,16 +8,11 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from messages import (
-    TASK_BYTES,
-    Change,
-    LoopConcluded,
-    LoopState,
-    PerformanceLog,
-    SettingsFile,
-    SubmitTask,
-    TaskCompleted,
-)
+from messages.common import TASK_BYTES, LoopState
+from messages.files import SettingsFile
+from messages.loops import Change, LoopConcluded
+from messages.requests import SubmitTask
+from messages.tasks import PerformanceLog, TaskCompleted
 from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
 from workflows.bounded import keep_newest
 from workflows.image_state import QUEUE_BYTES, ImageState, QueuedTask

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
-from messages import InquiryConcluded, TaskView
+from messages.goals import InquiryConcluded
+from messages.tasks import TaskView
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until
 

@@ -8,7 +8,8 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
 from activities.snapshot_format import Snapshot, read
-from messages import ImageStatus, SnapshotReceipt
+from messages.files import SnapshotReceipt
+from messages.image import ImageStatus
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until
 

@@ -6,7 +6,10 @@ import pytest
 from pydantic import ValidationError
 
 from configuration import Value
-from messages import Change, LoopConcluded, LoopState, Means, SettingsFile
+from messages.common import LoopState
+from messages.files import SettingsFile
+from messages.image import Means
+from messages.loops import Change, LoopConcluded
 from tests.workflows.image_states import NOW, SHIPPED, TEMPERATURE, THRESHOLD, TURNS, a_log, a_state
 from workflows.image_state import ImageState
 

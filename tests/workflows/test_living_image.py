@@ -7,7 +7,8 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from messages import ImageStatus, LogReceipt, ReloadReceipt
+from messages.image import ImageStatus, ReloadReceipt
+from messages.tasks import LogReceipt
 from runtime.image import start_image
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until

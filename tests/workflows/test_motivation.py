@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from configuration import MotivatorSettings
-from messages import Goal, InquiryConcluded
+from messages.goals import Goal, InquiryConcluded
 from tests.workflows.image_states import NOW, SHIPPED, a_log, a_state
 from workflows.image_state import MOTIVATOR, ImageState, QueuedTask
 from workflows.motivation import DAY, Motivation

@@ -9,7 +9,8 @@ import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
 from temporalio.exceptions import ApplicationError
 
-from messages import Amendment, LoopConcluded, ProposalView
+from messages.image import Amendment
+from messages.loops import LoopConcluded, ProposalView
 from tests.conftest import TEMPORAL
 from tests.world import World, until
 from workflows.philosophical_loop import PhilosophicalLoop

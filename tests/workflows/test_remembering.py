@@ -14,7 +14,7 @@ from activities.memory.histories import OVERLAP, Histories
 from activities.memory.store import MemoryStore
 from activities.optimizer import propose_amendment
 from activities.personas import ModelBackend, Personas
-from messages import DialogueResult
+from messages.tasks import DialogueResult
 from runtime.places import memory_file
 from runtime.workers import WORKFLOWS, running_workers
 from tests.fake_ollama import FakeOllama

@@ -3,7 +3,7 @@
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from messages import HistoryEntry, ReloadReceipt
+from messages.image import HistoryEntry, ReloadReceipt
 from tests.world import World
 
 TURNS, WINDOW = "autopoiesis.max_turns", "cadence.window"

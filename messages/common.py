@@ -1,0 +1,58 @@
+"""Types, bounds and small helpers that several messages share."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, StringConstraints
+
+TASK_BYTES = 8_192
+"""The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
+
+
+LOG_BYTES = 640
+"""The largest performance log, in bytes of JSON: the window of logs is carried across continue-as-new."""
+
+
+CONCLUSION_BYTES = 4_096
+"""The largest conclusion, as the ledger keeps it, in bytes of JSON; those of our own loops take 3,500."""
+
+
+Person = Annotated[str, StringConstraints(max_length=80, strip_whitespace=True)]
+
+
+Comment = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True)]
+
+
+# A control character takes six bytes in JSON: with forty of them a task could not be logged any more.
+Kind = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\P{Cc}+$")]
+
+
+# Four names of models, each at most 120 characters, and a few words.
+ModelNames = Annotated[str, StringConstraints(max_length=600)]
+
+
+Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+
+Persona = Literal["ALFRED", "BABS", "BRICK", "ROBIN"]
+
+
+Outcome = Literal["converged", "max_turns", "failed"]
+
+
+LoopState = Literal["approved", "rejected", "expired", "stale", "no_proposal", "failed"]
+
+
+Phase = Literal["active", "paused", "retiring", "retired"]
+
+
+def excerpt(text: str, limit: int = 120) -> str:
+    """The first characters of a text, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def as_json(value: Any) -> Any:
+    """A model, or a list of models, as plain JSON values."""
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value

@@ -1,0 +1,61 @@
+"""The settings file and snapshots: orders to the activities of one machine, and their receipts."""
+
+from pydantic import BaseModel
+
+from configuration import Settings
+from messages.loops import Change
+
+
+class SettingsFile(BaseModel):
+    """settings.toml as it stands. `last_loop`: the loop whose rewrite the file still holds, or empty."""
+
+    settings: Settings
+    digest: str
+    owner: str
+    last_loop: str = ""
+
+
+class Rewrite(BaseModel):
+    """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest).
+
+    An order that a person gave (`by_person`) may change any key, a loop's only the tunable ones.
+    """
+
+    loop_id: str
+    changes: list[Change]
+    by_person: bool = False
+
+
+class RewriteReceipt(BaseModel):
+    """`stale` names the keys that a person changed meanwhile; then nothing was written."""
+
+    settings: Settings
+    digest: str
+    written: bool
+    stale: list[str] = []
+    backup: str = ""
+
+
+class RewritePreview(BaseModel):
+    """A unified diff of the file against what it would become, or the keys that are stale already."""
+
+    diff: str
+    stale: list[str] = []
+
+
+class SnapshotOrder(BaseModel):
+    """`place`: a folder, relative to that of settings.toml, or an fsspec URL. `generation`: the next one."""
+
+    image_id: str
+    place: str
+    keep: int
+    generation: int
+
+
+class SnapshotReceipt(BaseModel):
+    """A snapshot that was read back and holds. `bytes`: its size; `sha256` names its content."""
+
+    path: str
+    bytes: int
+    sha256: str
+    generation: int

@@ -1,0 +1,70 @@
+"""What people send, by hand or through the command line.
+
+Unknown fields are refused, so that a typing error is seen.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+
+from configuration import Name, Value
+from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person
+
+
+class Request(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class SubmitTask(Request):
+    task: str = ""
+    task_id: Name | None = None
+    task_type: Kind = "question"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if len(self.task.encode()) > TASK_BYTES:
+            raise ValueError(f"task is longer than {TASK_BYTES} bytes; shorten it or split it")
+        return self
+
+
+class Reason(Request):
+    """The argument of `reflect`, `pause`, `resume` and `retire`."""
+
+    reason: Comment = ""
+
+
+class ReloadSettings(Request):
+    """`model_backend` is how a worker that has just started says which model it will ask."""
+
+    model_backend: ModelNames = ""
+
+
+class SaveImage(Request):
+    """`path`: a folder or fsspec URL instead of `[system] image_path`."""
+
+    path: Annotated[str, StringConstraints(max_length=300, strip_whitespace=True)] = ""
+
+
+class Decision(Request):
+    """A person's verdict on a proposal. `changes` are the person's own values for its keys."""
+
+    verdict: Literal["approve", "reject"] | None = None
+    approver: Person = ""
+    comment: Comment = ""
+    proposal_digest: str | None = None
+    changes: dict[str, Value] = {}
+
+
+class RevertSettings(Request):
+    """Back to the settings of an earlier revision, as a person's order."""
+
+    revision: int = 0
+    approver: Person = ""
+    comment: Comment = ""
+
+
+class Approver(Request):
+    """The argument of the signals `approve` and `reject`."""
+
+    approver: Person = ""
+    comment: Comment = ""

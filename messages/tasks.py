@@ -1,0 +1,135 @@
+"""Tasks, the dialogues that argue them out, and their performance logs."""
+
+from datetime import datetime
+from typing import Annotated, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from configuration import Name, Settings, Value
+from messages.common import LOG_BYTES, Kind, ModelNames, Outcome, Unit
+from messages.memory import Recollection
+
+
+class TaskReceipt(BaseModel):
+    """`position` 0: running or finished; n: the n-th in the queue."""
+
+    task_id: str
+    workflow_id: str
+    position: int
+
+
+class TaskView(BaseModel):
+    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history."""
+
+    task_id: str
+    task: str
+    task_type: str = "question"
+    phase: Literal["queued", "running", "finished"]
+    outcome: Outcome | None = None
+    failure: str = ""
+    origin: str = "person"
+    reason: str = ""
+    submitted_at: datetime
+    finished_at: datetime | None = None
+
+
+class DialogueStart(BaseModel):
+    """A task and the settings it is pinned to."""
+
+    image_id: str
+    task_id: str
+    task: str
+    task_type: str
+    origin: str
+    settings: Settings
+    settings_digest: str
+    revision: int
+
+
+class Dissonance(BaseModel):
+    """How far thesis and antithesis are apart. `value` None: the model gave none, `missing` says why."""
+
+    label: str | None = None
+    value: Unit | None = None
+    missing: str = ""
+
+
+class Turn(BaseModel):
+    turn: int
+    thesis: str
+    antithesis: str
+    dissonance: Dissonance
+
+
+class Transcript(BaseModel):
+    """What was said so far. `speaking` names the persona at work; `failure` says why the dialogue failed.
+
+    `recalled` is what BABS was handed of earlier tasks, `recalled_by` by which means it was found.
+    """
+
+    task_id: str
+    task: str
+    plan: str = ""
+    recalled: list[Recollection] = []
+    recalled_by: str = ""
+    research: str = ""
+    turns: list[Turn] = []
+    synthesis: str = ""
+    speaking: str = ""
+    failure: str = ""
+    model_backend: str = ""
+
+
+class PerformanceLog(BaseModel):
+    """What one argument came to. `final_dissonance` None: no turn was measured; never a made-up figure."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    task_id: Name
+    task_type: Kind = "question"
+    final_dissonance: Unit | None
+    turn_count: int = Field(ge=0, le=1000)
+    outcome: Outcome
+    settings_digest: Annotated[str, StringConstraints(max_length=64)] = ""
+    active_heuristics: dict[str, Value] = {}
+    tokens_in: int = Field(default=0, ge=0)
+    tokens_out: int = Field(default=0, ge=0)
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    origin: Kind = "external"
+    finished_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Self:
+        if self.outcome == "converged" and self.final_dissonance is None:
+            raise ValueError("a converged log needs its final_dissonance")
+        if len(self.model_dump_json().encode()) > LOG_BYTES:
+            raise ValueError(f"a log is at most {LOG_BYTES} bytes of JSON")
+        return self
+
+
+class LogReceipt(BaseModel):
+    """`accepted` is true for a log sent twice as well; `window` counts the logs now held."""
+
+    accepted: bool
+    window: int
+
+
+class DialogueResult(BaseModel):
+    task_id: str
+    outcome: Outcome
+    synthesis: str
+    dissonance: list[Dissonance]
+    log: PerformanceLog
+    model_backend: str
+    revision: int
+    recalled: list[Recollection] = []
+    recalled_by: str = ""
+
+
+class TaskCompleted(BaseModel):
+    """The dialogue's last word to its image. `failure` is `Type: message` when the task failed."""
+
+    task_id: str
+    log: PerformanceLog
+    model_backend: ModelNames = ""
+    failure: str = ""
