@@ -180,3 +180,17 @@ async def test_a_task_lives_through_a_killed_worker_and_a_killed_server_at_once(
         result = await world.result(receipt)
         assert result.synthesis
         assert (await client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id).describe()).status
+
+
+async def test_a_worker_killed_while_the_personas_look_for_a_goal_leaves_one_goal(killed: Killed) -> None:
+    world = killed
+    world.edit({"motivator.goals": True, "motivator.idle_after": "200ms", "motivator.goals_per_day": 1})
+    with world.process() as process:
+        await world.update("reload_settings", None, dict)
+        await world.ollama.until(lambda: sum(call.asks == "goals" for call in world.ollama.calls) >= 2)
+        kill(process)
+    with world.process():
+        state = await until(lambda: _finished(world))
+        assert [(task.task_id, task.origin) for task in state.finished] == [("goal-1", "motivator")]
+        assert len(state.motivation.started) == 1
+        assert state.motivation.last.startswith("goal-1")

@@ -9,11 +9,13 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from messages.files import SnapshotReceipt
+from runtime.places import memory_file
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks
 from tests.world import World, until
 
+TREES = "Should a town plant trees along its streets?"
 BOOKKEEPING = {"active_at", "saved_at", "saved_generation", "snapshot_problem", "next_look_at"}
 
 
@@ -56,19 +58,29 @@ def damage(path: str) -> None:
     Path(path).write_bytes(Path(path).read_bytes()[:-40])
 
 
+def forget(memory: Path) -> None:
+    """Delete the memory of this machine, of which another machine would have nothing either."""
+    for file in memory.parent.glob(f"{memory.name}*"):
+        file.unlink()
+
+
 async def save(world: World) -> str:
     return (await world.update("save_image", None, SnapshotReceipt)).path
 
 
-async def test_an_image_is_the_same_on_an_empty_server(world: World, other: tuple[World, Starter]) -> None:
-    there, starter = other
-    await world.ask("Is it so?", task_id="first")
+async def test_an_image_is_the_same_on_an_empty_server(
+    world: World, starter: Starter, other: tuple[World, Starter]
+) -> None:
+    there, starter_there = other
+    await world.ask(TREES, task_id="first")
+    recalled = await until(lambda: _recalled(starter))
     view = await world.pending_proposal()
     await world.loop(view.loop_id).execute_update("decide", {"verdict": "approve", "approver": "Ada"})
     await until(lambda: _no_loops(world))
     path = await save(world)
     text = world.file.read_text()
-    ran = await starter("restore", path)
+    forget(memory_file(world.state_dir))
+    ran = await starter_there("restore", path)
     assert (ran.code, ran.err) == (0, "")
     assert "was restored from generation 1" in ran.out
     before, after = await world.state(), await there.state()
@@ -76,9 +88,14 @@ async def test_an_image_is_the_same_on_an_empty_server(world: World, other: tupl
     statuses = [(await image.status()).model_dump(exclude=BOOKKEEPING) for image in (world, there)]
     assert statuses[0] == statuses[1]
     assert [entry.state for entry in after.amendments] == ["approved"]
+    assert await _recalled(starter_there) == recalled
     assert world.file.read_text() == text
     assert (await there.ask("And now?", task_id="second")).synthesis
     assert (await there.update("save_image", None, SnapshotReceipt)).generation == 2
+
+
+async def _recalled(starter: Starter) -> object:
+    return (await starter("memory", "search", TREES, "--json")).json["items"]
 
 
 async def _no_loops(world: World) -> bool:
