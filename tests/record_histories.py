@@ -19,6 +19,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowFailureError
 
 from configuration import Value
+from messages.files import SnapshotReceipt
 from messages.image import ImageStatus, ReloadReceipt
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks
@@ -188,11 +189,34 @@ async def record_remembering(image: Recorder) -> None:
     await image.argue("remembering-trees-by-words", [PARTLY], research=True)
 
 
+async def record_dreaming(image: Recorder) -> None:
+    """An image sets itself a goal, saves itself when idle and when asked, and goes back to old settings."""
+
+    async def dreamt_and_saved() -> bool:
+        state = await image.state()
+        return state.finished_count == 1 and state.keeping.saved_at is not None
+
+    await until(dreamt_and_saved)
+    await image.save("inquiry-a-goal", f"{image.name}/inquiry/1")
+    image.edit({"autopoiesis.max_turns": 3, "motivator.goals": False})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.update("revert_settings", {"revision": 1, "approver": "Ada"}, ReloadReceipt)
+    await image.update("save_image", None, SnapshotReceipt)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-dreaming")
+
+
 # Of each scene: events after which the image continues as new, what happens, and settings of its own.
 SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
+    "dreaming": (
+        4096,
+        record_dreaming,
+        {"motivator.goals": True, "motivator.idle_after": "1s", "motivator.goals_per_day": 1},
+    ),
 }
 
 

@@ -21,7 +21,7 @@ def recorded(title: str) -> WorkflowHistory:
     return WorkflowHistory.from_json(started["workflowId"], history)
 
 
-def test_all_three_workflows_are_recorded_in_every_way_they_go() -> None:
+def test_every_workflow_is_recorded_in_every_way_they_go() -> None:
     assert {
         "dialogue-converged-with-research",
         "dialogue-max-turns",
@@ -40,6 +40,8 @@ def test_all_three_workflows_are_recorded_in_every_way_they_go() -> None:
         "loop-stale",
         "loop-no-proposal",
         "loop-failed",
+        "inquiry-a-goal",
+        "living-image-dreaming-run-1",
     } <= set(RECORDED)
 
 
@@ -126,6 +128,19 @@ async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: l
 async def test_a_dialogue_of_before_there_was_a_memory_recalls_nothing() -> None:
     deeds = await replay(recorded("dialogue-converged-with-research"), list(WORKFLOWS))
     assert "recall" not in [deed[0] for deed in deeds["activities"]]
+
+
+async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_settings() -> None:
+    (((end,),),) = (await replay(recorded("living-image-dreaming-run-1"), list(WORKFLOWS)))["ends"]
+    assert [(task["task_id"], task["origin"]) for task in end["finished"]] == [("goal-1", "motivator")]
+    assert [entry["source"] for entry in end["amendments"]] == ["person", "revert to revision 1"]
+    assert end["settings"]["autopoiesis"]["max_turns"] == 2
+    assert end["keeping"]["generation"] >= 2
+
+
+async def test_a_replayed_inquiry_takes_the_best_goal() -> None:
+    (((end,),),) = (await replay(recorded("inquiry-a-goal"), list(WORKFLOWS)))["ends"]
+    assert end["best"]["score"] == max(goal["score"] for goal in end["goals"])
 
 
 # --- and if somebody breaks a workflow? ---
