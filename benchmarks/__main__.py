@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measures import Bench, Row, measure_all
+from benchmarks.snapshots import large_snapshot
 from runtime.connection import connect
 from runtime.dev_server import DevServer
 from runtime.namespace import ensure_search_attributes
@@ -72,6 +73,8 @@ async def run(rounds: int) -> list[Row]:
         with tempfile.TemporaryDirectory() as folder:
             async with bench(Path(folder), delay_ms, rounds) as one:
                 rows += await measure_all(one)
+                if delay_ms == 0:
+                    rows += await large_snapshot(one)
     return rows
 
 

@@ -59,7 +59,10 @@ async def test_every_activity_timer_and_child_says_what_it_is_for(world: World) 
         return (await world.status()).revision == 2
 
     await until(concluded)
-    # The image has just looked, so these wait for the next look.
+    # The image has just looked, so these wait for the next look; it would save itself long before.
+    assert '"Until the image saves itself"' in (await summaries(world.image))["TIMER_STARTED"]
+    world.edit({"motivator.idle_after": "7d"})
+    await world.update("reload_settings", None, dict)
     await world.record_logs(4)
 
     async def waiting() -> bool:
