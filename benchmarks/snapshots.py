@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import anyio.to_process
-import dill
 
 from activities.memory.store import MemoryStore, entries_of
 from benchmarks.measures import Bench, Row, seconds
@@ -85,6 +84,8 @@ async def _update(bench: Bench) -> None:
 
 def _dump_plainly(memory: Path, image_id: str, file: Path) -> float:
     """The baseline, in a process of its own as well: read the memories, dill.dump, fsync. Seconds."""
+    import dill  # noqa: PLC0415 (it needs a __main__, which a process of anyio's gets only after its imports)
+
     start = time.perf_counter()
     with file.open("wb") as target:
         dill.dump(entries_of(memory, image_id), target)
