@@ -35,6 +35,7 @@ import tomlkit
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.disk import sync_folder
 from configuration import TUNABLES, InvalidSettings, Settings, Value
 from messages.files import Rewrite, RewritePreview, RewriteReceipt, SettingsFile
 from messages.loops import Change
@@ -216,7 +217,7 @@ class _Rewriting:
             # A person may have saved an edit meanwhile. Nothing may come between this look and the replace.
             if self._file.read_bytes() == before.encode():
                 self._temporary.replace(self._file)
-                _sync(self._file.parent)
+                sync_folder(self._file.parent)
                 self._prune()
                 return _receipt(plan.settings, backup=backup)
 
@@ -226,13 +227,13 @@ class _Rewriting:
         like = self._file.stat()
         _write(self._temporary, plan.text, like)
         # On the disk before its backup is: after a power cut, too, a backup alone means "replaced".
-        _sync(self._file.parent)
+        sync_folder(self._file.parent)
         number = max((backup.number for backup in _backups(self._file)), default=0) + 1
         loop = quote(self._order.loop_id, safe="")
         backup = self._folder / f"{number:04d}.{loop}.{self._key}.{plan.settings.digest()}.toml"
         _write(self._part, before, like)
         self._part.replace(backup)
-        _sync(self._folder)
+        sync_folder(self._folder)
         return backup
 
     def _withdraw(self) -> None:
@@ -241,7 +242,7 @@ class _Rewriting:
         # The backup goes first: alone it would say that the file has been replaced.
         if backup := self._backup():
             backup.unlink()
-            _sync(self._folder)
+            sync_folder(self._folder)
         self._part.unlink(missing_ok=True)
         self._temporary.unlink()
 
@@ -320,14 +321,6 @@ def _write(path: Path, text: str, like: os.stat_result) -> None:
         file.write(text.encode())
         file.flush()
         os.fsync(handle)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

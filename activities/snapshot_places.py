@@ -19,6 +19,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from activities.disk import sync_folder
 from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, check
 from messages.files import SnapshotReceipt
 
@@ -95,7 +96,7 @@ class Place:
             self.fs.put_file(str(file), path)
         else:
             file.replace(path)
-            sync(self.folder)
+            sync_folder(self.folder)
         return path
 
     def all(self) -> list[Found]:
@@ -177,11 +178,3 @@ def read_file(fs: Any, path: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise BadSnapshot(f"it is larger than {MOST_BYTES >> 20} MiB")
     return data
-
-
-def sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

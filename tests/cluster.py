@@ -66,15 +66,17 @@ class BuiltImage:
 
     def _here(self, command: list[str], folder: Path, variables: Mapping[str, str]) -> list[str]:
         words = [interpolated(word, variables) for word in command]
-        words = [
-            word.replace("/settings", str(folder), 1) if word.startswith("/") else word for word in words
-        ]
-        words = [
-            word.replace("/app", str(self.app), 1) if word.startswith("/app") else word for word in words
-        ]
+        words = [self._place(word, folder) for word in words]
         program = shutil.which(words[0], path=str(self.root / "venv" / "bin"))
         assert program, f"the image has no {words[0]}"
         return [program, *words[1:]]
+
+    def _place(self, word: str, folder: Path) -> str:
+        """Where a path of the container is here; any other word as it is."""
+        for inside, here in (("/settings", folder), ("/app", self.app), ("/tmp", self.root / "tmp")):
+            if word == inside or word.startswith(f"{inside}/"):
+                return word.replace(inside, str(here), 1)
+        return word
 
     def worker(self, service: str, own: Path, folder: Path, variables: Mapping[str, str]) -> WorkerProcess:
         """A container of a service: its output goes to the folder `own`, its /settings is `folder`."""
