@@ -1,13 +1,19 @@
 """Fills the memory from the server: dialogues that completed since the store last looked."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowExecution, WorkflowFailureError
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.store import MemoryStore
@@ -19,6 +25,8 @@ MOST_LISTED = 1_000
 MOST_READ = 50
 """The histories that one recall reads, each two calls of the server. The next recall reads on."""
 AT_ONCE = 10
+ENDS_WITHIN_SECONDS = 5.0
+"""For a dialogue that has told the image its end, and now only has to complete."""
 
 
 class _Asked(BaseModel):
@@ -47,15 +55,22 @@ class Histories:
         image_id: str,
         listed: int | None = MOST_LISTED,
         read: int | None = MOST_READ,
+        ended: Iterable[str] = (),
     ) -> int:
         """Remember what completed since the last look; return how many tasks are new to the store.
 
-        What does not fit into `listed` and `read` (None: all) is left for the next time. Raises RPCError, and
-        what MemoryStore raises; what was read before stays remembered.
+        What does not fit into `listed` and `read` (None: all) is left for the next time. `ended`: tasks that
+        are known to have ended, even if the server does not list them yet. Raises RPCError, and what
+        MemoryStore raises; what was read before stays remembered.
         """
         until = await asyncio.to_thread(store.looked_until, self._source, image_id)
         held = await asyncio.to_thread(store.task_ids, image_id)
         closed = [each async for each in self._closed(image_id, until, listed)]
+        names = {each.id for each in closed}
+        for task_id in ended:
+            workflow_id = f"{image_id}/task/{task_id}"
+            if task_id not in held and workflow_id not in names:
+                closed += await self._not_listed(workflow_id)
         unread = [each for each in closed if _is_new(each, held)]
         now = unread[:read]
         new = 0
@@ -81,6 +96,21 @@ class Histories:
             query += f" AND CloseTime >= '{until}'"
         async for execution in self._client.list_workflows(query, limit=most):
             yield execution
+
+    async def _not_listed(self, workflow_id: str) -> list[WorkflowExecution]:
+        """A dialogue that has completed, or is about to; none where it did not."""
+        dialogue: WorkflowHandle[Any, Any] = self._client.get_workflow_handle(workflow_id)
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_SECONDS):
+                await dialogue.result()
+            execution = await dialogue.describe()
+        except (WorkflowFailureError, TimeoutError):
+            return []
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return []
+            raise
+        return [execution] if execution.status is WorkflowExecutionStatus.COMPLETED else []
 
     async def _entry(self, image_id: str, execution: WorkflowExecution) -> dict[str, Any] | None:
         """What a dialogue was asked and came to; None when its history is gone or cannot be read."""

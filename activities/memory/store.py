@@ -105,8 +105,9 @@ class MemoryStore:
         """Every entry of an image as a plain dict of texts; `finished_at` in ISO format, UTC."""
         last = 0
         columns = ("image_id", "task_id", "task", "synthesis", "finished_at")
+        # The `+` lets SQLite walk in the order of ids; by the index of images it would sort for each page.
         query = (
-            f"SELECT id, {', '.join(columns)} FROM memories WHERE image_id = ? AND id > ? "
+            f"SELECT id, {', '.join(columns)} FROM memories WHERE +image_id = ? AND id > ? "
             f"ORDER BY id LIMIT {PAGE}"
         )
         while rows := self._do(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
