@@ -5,12 +5,11 @@ Nothing of a file is believed before its digests hold, and nothing in it is ever
 
 import hashlib
 import hmac
+import io
 import json
 import os
 import struct
-from datetime import datetime
-from importlib.metadata import version
-from typing import Any, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,6 +24,7 @@ MOST_BYTES = 1 << 30
 _MOST_HEADER_BYTES = 4096
 _START = struct.Struct(">12sHI")
 _DIGEST_BYTES = 32
+_PIECE_BYTES = 1 << 20
 
 
 class BadSnapshot(ValueError):
@@ -32,11 +32,16 @@ class BadSnapshot(ValueError):
 
 
 class Header(BaseModel):
-    """What a file says of itself. `payload_sha256` is equal for equal content."""
+    """What a file says of itself. `payload_sha256` is equal for equal content.
+
+    `started_at`: when the image came to life, which tells one life from another of the same name. Files of
+    early versions do not say.
+    """
 
     model_config = ConfigDict(extra="ignore")
 
     image_id: str
+    started_at: AwareDatetime | None = None
     generation: int = Field(ge=1)
     written_at: AwareDatetime
     payload_bytes: int = Field(ge=0, le=MOST_BYTES)
@@ -55,6 +60,14 @@ class Envelope(BaseModel):
     memory: list[dict[str, Any]]
 
 
+class Checked(NamedTuple):
+    """A file whose every byte is as it was written: what it says, its size and the SHA-256 of its content."""
+
+    header: Header
+    bytes: int
+    sha256: str
+
+
 class Snapshot(NamedTuple):
     header: Header
     sha256: str
@@ -66,24 +79,15 @@ def signing_key() -> bytes:
     return os.environ.get(KEY_VARIABLE, "").encode()
 
 
-def pack(payload: bytes, image_id: str, generation: int, written_at: datetime, key: bytes) -> list[bytes]:
+def pack(header: Header, payload: bytes, key: bytes) -> list[bytes]:
     """The parts of a file, in order. Raises BadSnapshot for one that would be too large."""
-    header = Header(
-        image_id=image_id,
-        generation=generation,
-        written_at=written_at,
-        payload_bytes=len(payload),
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
-        library=f"dill {version('dill')}",
-        signed=bool(key),
-    )
     text = header.model_dump_json().encode()
     parts = [_START.pack(MAGIC, FORMAT, len(text)), text, payload]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
     parts.append(digest.digest())
-    if key:
+    if header.signed:
         signature = hmac.new(key, digestmod="sha256")
         for part in parts:
             signature.update(part)
@@ -93,29 +97,43 @@ def pack(payload: bytes, image_id: str, generation: int, written_at: datetime, k
     return parts
 
 
-def check(data: bytes, key: bytes) -> tuple[Header, str, memoryview]:
-    """The header, the SHA-256 and the payload of a file whose every byte is as it was written.
+def check(file: BinaryIO, key: bytes) -> Checked:
+    """What a file says of itself, once every byte of it is known to be as it was written.
 
-    Raises BadSnapshot.
+    Reads it piece by piece. Raises BadSnapshot, and what the file raises.
     """
-    header, start = _read_header(data)
-    end = start + header.payload_bytes
-    size = end + _DIGEST_BYTES * (2 if header.signed else 1)
-    if len(data) != size:
-        raise BadSnapshot(f"it has {len(data)} bytes instead of {size}: it is cut off or something was added")
-    view = memoryview(data)
-    digest = hashlib.sha256(view[:end]).digest()
-    if not hmac.compare_digest(digest, data[end : end + _DIGEST_BYTES]):
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start, text = _read_header(file, size)
+    header = _parse_header(text)
+    left = header.payload_bytes
+    wanted = len(start) + len(text) + left + _DIGEST_BYTES * (2 if header.signed else 1)
+    if size != wanted:
+        raise BadSnapshot(f"it has {size} bytes instead of {wanted}: it is cut off or something was added")
+    _check_key(header, key)
+    digest, signature = hashlib.sha256(), hmac.new(key, digestmod="sha256")
+    piece = start + text
+    while piece:
+        digest.update(piece)
+        if header.signed:
+            signature.update(piece)
+        piece = file.read(min(_PIECE_BYTES, left))
+        left -= len(piece)
+    told = file.read(_DIGEST_BYTES)
+    if not hmac.compare_digest(digest.digest(), told):
         raise BadSnapshot("its bytes do not have its SHA-256: it is damaged; use another snapshot")
-    _check_signature(view, header, key)
-    return header, digest.hex(), view[start:end]
+    signature.update(told)
+    if header.signed and not hmac.compare_digest(signature.digest(), file.read(_DIGEST_BYTES)):
+        raise BadSnapshot(f"it was signed with another key, or changed since; set {KEY_VARIABLE} to its key")
+    return Checked(header, size, digest.hexdigest())
 
 
 def read(data: bytes, key: bytes) -> Snapshot:
     """All of a file, checked. Raises BadSnapshot."""
-    header, digest, payload = check(data, key)
+    header, size, digest = check(io.BytesIO(data), key)
+    end = size - _DIGEST_BYTES * (2 if header.signed else 1)
     try:
-        envelope = Envelope.model_validate(plain_pickle.load(bytes(payload)))
+        envelope = Envelope.model_validate(plain_pickle.load(data[end - header.payload_bytes : end]))
     except plain_pickle.NotPlain as error:
         raise BadSnapshot(f"its payload is not plain data: {error}; do not use it") from None
     except ValidationError as error:
@@ -127,26 +145,31 @@ def read(data: bytes, key: bytes) -> Snapshot:
     return Snapshot(header, digest, envelope)
 
 
-def _read_header(data: bytes) -> tuple[Header, int]:
-    if len(data) > MOST_BYTES:
+def _read_header(file: BinaryIO, size: int) -> tuple[bytes, bytes]:
+    """The start of a file, and the text of its header."""
+    if size > MOST_BYTES:
         raise BadSnapshot(f"it is larger than {MOST_BYTES >> 20} MiB")
-    if len(data) < _START.size:
+    if size < _START.size:
         raise BadSnapshot("it is too short for a snapshot: it is cut off, or another kind of file")
-    magic, number, size = _START.unpack_from(data)
+    start = file.read(_START.size)
+    magic, number, length = _START.unpack(start)
     if magic != MAGIC:
         raise BadSnapshot("it does not begin like a snapshot: it is damaged, or another kind of file")
     if number != FORMAT:
         raise BadSnapshot(f"its format is {number} and this version reads format {FORMAT}; use a newer one")
-    if size > min(_MOST_HEADER_BYTES, len(data) - _START.size):
+    if length > min(_MOST_HEADER_BYTES, size - _START.size):
         raise BadSnapshot("its header is longer than it may be: it is cut off or damaged")
-    end = _START.size + size
+    return start, file.read(length)
+
+
+def _parse_header(text: bytes) -> Header:
     try:
-        return Header.model_validate(json.loads(data[_START.size : end])), end
+        return Header.model_validate(json.loads(text))
     except (ValueError, RecursionError):
         raise BadSnapshot("its header cannot be read: it is damaged; use another snapshot") from None
 
 
-def _check_signature(view: memoryview, header: Header, key: bytes) -> None:
+def _check_key(header: Header, key: bytes) -> None:
     if key and not header.signed:
         raise BadSnapshot(
             f"it is not signed, and {KEY_VARIABLE} is set: anybody may have written it; "
@@ -154,9 +177,3 @@ def _check_signature(view: memoryview, header: Header, key: bytes) -> None:
         )
     if header.signed and not key:
         raise BadSnapshot(f"it is signed; set {KEY_VARIABLE} to the key that it was signed with")
-    if header.signed:
-        signature = hmac.new(key, view[:-_DIGEST_BYTES], "sha256").digest()
-        if not hmac.compare_digest(signature, bytes(view[-_DIGEST_BYTES:])):
-            raise BadSnapshot(
-                f"it was signed with another key, or changed since; set {KEY_VARIABLE} to its key"
-            )

@@ -9,8 +9,10 @@ import fcntl
 import os
 import re
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -39,7 +41,9 @@ class Found(NamedTuple):
     path: str
 
 
-class Checked(NamedTuple):
+class Kept(NamedTuple):
+    """A good snapshot in its place."""
+
     header: Header
     receipt: SnapshotReceipt
 
@@ -111,41 +115,47 @@ class Place:
                 found.append(Found(int(name["generation"]), str(path)))
         return sorted(found, reverse=True)
 
-    def check(self, path: str, key: bytes) -> Checked:
+    def check(self, path: str, key: bytes) -> Kept:
         """What a snapshot says of itself, once every byte of it is known to be good. Raises BadSnapshot."""
-        data = read_file(self.fs, path)
-        header, digest, _ = check(data, key)
+        with self.fs.open(path, "rb") as file:
+            header, size, sha256 = check(file, key)
         if header.image_id != self._image_id:
             raise BadSnapshot(f"it is a snapshot of {header.image_id!r}")
-        return Checked(
+        return Kept(
             header,
-            SnapshotReceipt(
-                path=self.fs.unstrip_protocol(path) if self.folder is None else path,
-                bytes=len(data),
-                sha256=digest,
-                generation=header.generation,
-            ),
+            SnapshotReceipt(path=self.address(path), bytes=size, sha256=sha256, generation=header.generation),
         )
 
-    def newest_good(self, key: bytes) -> Checked | None:
+    def address(self, path: str) -> str:
+        """A path of this place as anybody can use it."""
+        return str(self.fs.unstrip_protocol(path)) if self.folder is None else path
+
+    def newest_good(self, key: bytes) -> Kept | None:
         return next(self._good(key), None)
 
     def prune(self, keep: int, key: bytes) -> None:
-        """Remove what is older than the `keep` newest good ones; bad ones do not count."""
+        """Remove what is older than the `keep` newest good ones; bad ones do not count.
+
+        Of each earlier life of an image of this name (see `Header.started_at`) the last good one stays.
+        """
         found = self.all()
         if len(found) <= keep:
             return
-        good = 0
-        for number, snapshot in enumerate(found):
-            if good == keep:
-                for old in found[number:]:
-                    self.fs.rm_file(old.path)
-                return
-            with suppress(BadSnapshot, OSError):
-                self.check(snapshot.path, key)
-                good += 1
+        lives: Counter[datetime | None] = Counter()
+        present: datetime | None = None
+        for snapshot in found:
+            try:
+                life = self.check(snapshot.path, key).header.started_at
+            except (BadSnapshot, OSError):
+                wanted = lives[present] < keep
+            else:
+                present = present if lives else life
+                wanted = lives[life] < (keep if life == present else 1)
+                lives[life] += 1
+            if not wanted:
+                self.fs.rm_file(snapshot.path)
 
-    def _good(self, key: bytes) -> Iterator[Checked]:
+    def _good(self, key: bytes) -> Iterator[Kept]:
         for snapshot in self.all():
             with suppress(BadSnapshot, OSError):
                 yield self.check(snapshot.path, key)

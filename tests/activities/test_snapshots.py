@@ -3,32 +3,36 @@
 import os
 import pickle
 import random
+import shutil
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from activities import plain_pickle, snapshots
-from activities.snapshot_format import BadSnapshot, pack, read
+from activities.snapshot_format import BadSnapshot, read
 from activities.snapshot_places import Place
 from activities.snapshots import Content, save, write_file
 from messages.files import SnapshotOrder
-from tests.record_snapshot import RECORDED, recorded_state
+from tests.record_snapshot import RECORDED, in_a_file, recorded_state
 from workflows.image_state import ImageState
 
 GOOD = RECORDED.read_bytes()
+ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-STATE: dict[str, Any] = {"image_id": "one", "text": "été"}
+STATE: dict[str, Any] = {"image_id": "one", "started_at": NOW.isoformat(), "text": "été"}
 PROTO = b"\x80\x04"
+KEY = b"secret"
+MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
 
 
-def a_file(generation: int = 1, key: bytes = b"") -> bytes:
+def a_file(generation: int = 1, key: bytes = b"", started_at: datetime | None = NOW) -> bytes:
     payload = plain_pickle.dump({"format": 1, "state": STATE, "memory": []})
-    return b"".join(pack(payload, "one", generation, NOW, key))
+    return in_a_file(payload, generation=generation, key=key, started_at=started_at)
 
 
 def an_order(keep: int = 10) -> SnapshotOrder:
@@ -47,33 +51,33 @@ def test_the_recorded_snapshot_is_loaded_by_this_version() -> None:
     assert (memory["raw"], memory["n"], memory["vector"]) == (b"\x00\xff", 2**70, [0.25, -1.5])
 
 
-def test_any_flipped_byte_and_any_truncation_is_refused() -> None:
+@pytest.mark.parametrize(("good", "key"), [(GOOD, b""), (a_file(key=KEY), KEY)], ids=["plain", "signed"])
+def test_any_flipped_byte_and_any_truncation_is_refused(good: bytes, key: bytes) -> None:
+    assert read(good, key).header.signed == bool(key)
     chance = random.Random(1)
     for _ in range(1000):
-        place, change = chance.randrange(len(GOOD)), chance.randrange(1, 256)
-        flipped = GOOD[:place] + bytes([GOOD[place] ^ change]) + GOOD[place + 1 :]
+        place, change = chance.randrange(len(good)), chance.randrange(1, 256)
+        flipped = good[:place] + bytes([good[place] ^ change]) + good[place + 1 :]
         with pytest.raises(BadSnapshot):
-            read(flipped, b"")
+            read(flipped, key)
         with pytest.raises(BadSnapshot):
-            read(GOOD[:place], b"")
-    for more in (b"\x00", GOOD):
+            read(good[:place], key)
+    for more in (b"\x00", good):
         with pytest.raises(BadSnapshot, match="something was added"):
-            read(GOOD + more, b"")
+            read(good + more, key)
 
 
 def test_a_signed_file_needs_its_key_and_stripping_the_signature_does_not_help() -> None:
-    signed, unsigned = a_file(key=b"secret"), a_file()
-    assert read(signed, b"secret").envelope.state == STATE
+    signed, unsigned = a_file(key=KEY), a_file()
+    assert read(signed, KEY).envelope.state == STATE
     with pytest.raises(BadSnapshot, match="it is signed; set LIVING_IMAGE_KEY"):
         read(signed, b"")
     with pytest.raises(BadSnapshot, match="another key"):
         read(signed, b"other")
     with pytest.raises(BadSnapshot, match="it is not signed, and LIVING_IMAGE_KEY is set"):
-        read(unsigned, b"secret")
+        read(unsigned, KEY)
     with pytest.raises(BadSnapshot):
-        read(signed[:-32], b"secret")
-    with pytest.raises(BadSnapshot):
-        read(signed[:-1] + bytes([signed[-1] ^ 1]), b"secret")
+        read(signed[:-32], KEY)
 
 
 # --- crafted payloads ---
@@ -115,14 +119,14 @@ def test_a_crafted_pickle_is_refused_and_nothing_of_it_is_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadSnapshot, match="not plain data"):
-        read(b"".join(pack(CRAFTED[name], "one", 1, NOW, b"")), b"")
+        read(in_a_file(CRAFTED[name]), b"")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [[], {"format": 2, "state": {}, "memory": []}, {"format": 1}])
 def test_a_payload_of_another_shape_is_refused(value: object) -> None:
     with pytest.raises(BadSnapshot, match="not that of a snapshot"):
-        read(b"".join(pack(plain_pickle.dump(value), "one", 1, NOW, b"")), b"")
+        read(in_a_file(plain_pickle.dump(value)), b"")
 
 
 @pytest.mark.parametrize("value", [{"when": NOW}, {1: 2}, {"pair": (1, 2)}, {"names": {"a"}}, Runs()])
@@ -156,17 +160,44 @@ def test_the_newest_are_kept_and_a_bad_one_never_counts_as_good(tmp_path: Path) 
     assert good.header.generation == 3
 
 
-async def test_a_disk_that_is_full_leaves_the_last_good_one_and_no_rubbish(tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", [NOW - timedelta(days=1), None], ids=["earlier", "of an early version"])
+def test_the_last_good_one_of_an_earlier_life_stays(tmp_path: Path, earlier: datetime | None) -> None:
+    place = Place("kept", tmp_path, "one")
+    place.make()
+    for generation in range(1, 8):
+        file = a_file(generation, started_at=earlier if generation < 4 else NOW)
+        (tmp_path / "kept" / f"one.{generation:08d}.image").write_bytes(file)
+    (tmp_path / "kept" / "one.00000003.image").write_bytes(b"broken")
+    place.prune(2, b"")
+    assert [found.generation for found in place.all()] == [7, 6, 2]
+
+
+@pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
+def test_a_full_disk_is_told_and_leaves_the_last_good_one_and_no_rubbish(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    script = 'mount -t tmpfs -o size=64k none "$1/kept" && exec "$2" -m "$3" "$1"'
+    program = "tests.activities.small_disk"
+    under = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), sys.executable, program]
+    done = subprocess.run(under, cwd=ROOT, capture_output=True, text=True, check=False)
+    told, left, then = done.stdout.splitlines()
+    assert (told, left, then) == (
+        "[Errno 28] No space left on device",
+        f"['{'i' * 64}.00000001.image']",
+        "2",
+    )
+
+
+async def test_a_file_that_may_not_grow_leaves_the_last_good_one_and_no_rubbish(tmp_path: Path) -> None:
     await save(an_order(), STATE, tmp_path)
     before = kept(tmp_path)
     with pytest.raises(OSError, match="File too large"):
-        await save(an_order(), {**STATE, "more": "x" * 100_000}, tmp_path, memories=on_a_full_disk)
+        await save(an_order(), {**STATE, "more": "x" * 100_000}, tmp_path, memories=where_files_may_not_grow)
     assert kept(tmp_path) == before
     # The process that writes is used again: the disk has room now.
-    assert (await save(an_order(), {**STATE, "more": "x"}, tmp_path, memories=on_a_roomy_disk)).bytes
+    assert (await save(an_order(), {**STATE, "more": "x"}, tmp_path, memories=where_they_may)).bytes
 
 
-def on_a_full_disk(image_id: str) -> list[dict[str, Any]]:
+def where_files_may_not_grow(image_id: str) -> list[dict[str, Any]]:
     """Called in the process that writes: from now on a file of it may have 10 kB."""
     import resource
 
@@ -175,7 +206,7 @@ def on_a_full_disk(image_id: str) -> list[dict[str, Any]]:
     return []
 
 
-def on_a_roomy_disk(image_id: str) -> list[dict[str, Any]]:
+def where_they_may(image_id: str) -> list[dict[str, Any]]:
     import resource
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
@@ -214,8 +245,7 @@ def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Pat
         place.make()
         (folder / "kept" / "one.00000001.image").write_bytes(a_file())
         program = f"from tests.activities.test_snapshots import kill_at; kill_at({step}, {str(folder)!r})"
-        root = Path(__file__).parents[2]
-        ended = subprocess.run([sys.executable, "-c", program], cwd=root, check=False).returncode
+        ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode
         good = place.newest_good(b"")
         assert good is not None
         assert len(place.all()) == good.header.generation
