@@ -21,7 +21,7 @@ from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target
 from runtime.dev_server import known_web_ui, run_dev_server
 from runtime.embedded_model.weights import WeightsUnavailable
-from runtime.image import start_image
+from runtime.image import older_self, start_image
 from runtime.logs import configure_logs
 from runtime.model_backend import Choice, choose, run_model
 from runtime.namespace import ensure_search_attributes
@@ -123,10 +123,11 @@ async def _wake_and_watch(
     settings, models = plan.settings, _models(plan.settings)
     answers = backend.describe(*models) if backend else ""
     if plan.options.dev and settings is not None:
-        await start_image(client, settings, answers)
+        image = await start_image(client, settings, answers)
+        file = plan.options.settings
         embedded = backend is not None and backend.kind == "embedded"
-        image_id = settings.system.image_id
-        show_image(Awake(client, image_id, plan.options.settings, web_ui, answers, embedded))
+        older = await older_self(image, settings, file.absolute().parent)
+        show_image(Awake(client, settings.system.image_id, file, web_ui, answers, embedded, older))
     else:
         show_worker(client, plan.task_queue, plan.options.role)
     if plan.files is not None and settings is not None:

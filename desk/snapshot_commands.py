@@ -64,10 +64,11 @@ async def restore(
     if dry_run:
         present(plan, as_json, lambda: _restoration(plan))
         return
-    if plan.changes and not yes:
-        rendering.err.print(_differences(plan))
-        confirm(f"Rewrite settings.toml to the snapshot's values and restore {plan.image_id}?", "restore")
+    if (plan.changes or plan.replaces_newborn) and not yes:
+        rendering.err.print(_consequences(plan))
+        confirm(f"Restore {plan.image_id}?", "restore")
     restoring.hand_over_memories(functools.partial(remember, state_dir))
+    await restoring.make_room()
     restoring.rewrite_settings()
     done = await restoring.start()
     present(done, as_json, lambda: _restoration(done))
@@ -105,19 +106,24 @@ def _restoration(plan: Restoration) -> RenderableType:
         loops = ", ".join(plan.dropped_loops)
         lines.append(f"Proposals that were open are gone, and their logs are judged anew: {loops}.")
     parts: list[RenderableType] = [rendering.words(line) for line in lines]
-    if plan.changes and plan.started:
+    if not plan.started:
+        parts.append(_consequences(plan))
+    elif plan.changes:
         parts.append(rendering.words("settings.toml was rewritten, the old text is in settings.backups:"))
         parts.append(rendering.changes(plan.changes))
-    elif plan.changes:
-        parts.append(_differences(plan))
     return Group(*parts)
 
 
-def _differences(plan: Restoration) -> RenderableType:
-    return Group(
-        rendering.words("settings.toml differs from the snapshot; restoring rewrites it:", "yellow"),
-        rendering.changes(plan.changes),
-    )
+def _consequences(plan: Restoration) -> RenderableType:
+    """What restoring changes that is there already."""
+    parts: list[RenderableType] = []
+    if plan.replaces_newborn:
+        newborn = f"A new {plan.image_id} lives here; nothing has happened in it, and restoring ends it."
+        parts.append(rendering.words(newborn, "yellow"))
+    if plan.changes:
+        differs = "settings.toml differs from the snapshot; restoring rewrites it:"
+        parts += [rendering.words(differs, "yellow"), rendering.changes(plan.changes)]
+    return Group(*parts)
 
 
 def _age(written_at: datetime | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -22,6 +22,7 @@ from activities.settings import (
 from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
 from activities.snapshot_places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
+from desk.client import ANSWER_WITHIN
 from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
@@ -29,6 +30,7 @@ from runtime.image import restore_image
 from runtime.places import SETTINGS
 from runtime.problems import Problem
 from workflows.image_state import ImageState, QueuedTask, RunningTask
+from workflows.living_image import LivingImage
 
 Remember = Callable[[list[dict[str, Any]]], None]
 """Takes the memories of a snapshot back into the memory store."""
@@ -46,7 +48,10 @@ class SnapshotView(BaseModel):
 
 
 class Restoration(BaseModel):
-    """What a snapshot comes to on this server. `changes`: what settings.toml has to become."""
+    """What a snapshot comes to on this server. `changes`: what settings.toml has to become.
+
+    `replaces_newborn`: an image of that name lives, but nothing has happened in it yet.
+    """
 
     image_id: str
     path: str
@@ -62,6 +67,7 @@ class Restoration(BaseModel):
     renamed: dict[str, str] = {}
     dropped_loops: list[str] = []
     changes: list[Change] = []
+    replaces_newborn: bool = False
     started: bool = False
 
 
@@ -102,11 +108,11 @@ def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
 
 def _view(place: Place, path: str, generation: int, key: bytes) -> SnapshotView:
     try:
-        checked = place.check(path, key)
+        kept = place.check(path, key)
     except (BadSnapshot, OSError) as error:
         size = int(place.fs.size(path) or 0)
         return SnapshotView(path=path, generation=generation, bytes=size, problem=str(error))
-    return SnapshotView(**checked.receipt.model_dump(), written_at=checked.header.written_at)
+    return SnapshotView(**kept.receipt.model_dump(), written_at=kept.header.written_at)
 
 
 def open_snapshot(file: str) -> Snapshot:
@@ -151,9 +157,15 @@ class Restoring:
 
     async def prepare(self) -> Restoration:
         """Find out what restoring comes to; changes nothing. Raises Refused where the image lives."""
-        await self._refuse_if_alive()
+        self.plan.replaces_newborn = await self._newborn() is not None
         await self._queue_again()
         return self.plan
+
+    async def make_room(self) -> None:
+        """End an image of that name in which nothing has happened. Raises Refused where something has."""
+        newborn = await self._newborn()
+        if newborn is not None:
+            await newborn.terminate(f"Nothing had happened in it; {self.plan.path} is restored in its place")
 
     def rewrite_settings(self) -> None:
         """Give settings.toml the snapshot's values, with a backup. Raises Problem."""
@@ -205,15 +217,28 @@ class Restoring:
         here, wanted = self._on_file.flat(), self.state.settings.flat()
         return [Change(key=key, old=here[key], new=wanted[key]) for key in wanted if here[key] != wanted[key]]
 
-    async def _refuse_if_alive(self) -> None:
+    async def _newborn(self) -> WorkflowHandle[LivingImage, ImageState] | None:
+        """The image of that name if it lives and nothing has happened in it; None where there is none.
+
+        Raises Refused for any other that lives.
+        """
+        image = self._client.get_workflow_handle_for(LivingImage.run, self.state.image_id)
         try:
-            described = await self._client.get_workflow_handle(self.state.image_id).describe()
+            if (await image.describe()).close_time is not None:
+                return None
+            state = await image.query(LivingImage.state, rpc_timeout=ANSWER_WITHIN)
+        except WorkflowQueryFailedError:
+            raise _alive(self.state.image_id) from None
         except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            if error.status is RPCStatusCode.UNAVAILABLE:
                 raise Problem(f"The Temporal server does not answer: {error.message}") from None
-            return
-        if described.close_time is None:
+            # It lives, but no worker of it answers.
+            raise _alive(self.state.image_id) from None
+        if not state.is_newborn():
             raise _alive(self.state.image_id)
+        return image
 
     async def _queue_again(self) -> None:
         """What was under way begins anew; under another name where the server knows the old one."""

@@ -16,7 +16,10 @@ from runtime.places import PROJECT, SETTINGS
 
 @dataclass(frozen=True)
 class Awake:
-    """What there is to say of an image that has just been woken. `web_ui` and `model` may be unknown."""
+    """What there is to say of an image that has just been woken. `web_ui` and `model` may be unknown.
+
+    `older_self`: a snapshot of another image of its name, if this one is newborn.
+    """
 
     client: Client
     image_id: str
@@ -24,6 +27,7 @@ class Awake:
     web_ui: str | None
     model: str
     embedded: bool
+    older_self: str = ""
 
 
 def show_image(awake: Awake) -> None:
@@ -43,6 +47,14 @@ def show_image(awake: Awake) -> None:
     console.print("\nNext, in another terminal:\n")
     for command in _next_commands(address, awake.settings):
         console.print(f"  [cyan]{escape(command)}[/cyan]")
+    if awake.older_self:
+        console.print(
+            "\nIt is new here, but an image of its name was saved. To bring that one back instead:\n"
+        )
+        is_url = "://" in awake.older_self
+        file = shlex.quote(awake.older_self) if is_url else _typed(Path(awake.older_self))
+        restore = _starter_command(f"restore {file}", awake.settings)
+        console.print(f"  [cyan]{escape(restore)}[/cyan]")
     console.print("\nCtrl-C stops everything that was started here; the image goes on next time.\n")
 
 
@@ -57,16 +69,19 @@ def _console() -> Console:
 
 
 def _next_commands(address: str, settings: Path) -> list[str]:
-    starter = f"{_python()} {_typed(PROJECT / 'starter.py')}"
-    which = "" if settings == SETTINGS else f" --settings {_typed(settings)}"
     commands = [
-        f'{starter} ask "Should a town plant trees or build shade roofs?" --follow{which}',
-        f"{starter} status{which}",
-        f"{starter} proposals{which}",
+        _starter_command('ask "Should a town plant trees or build shade roofs?" --follow', settings),
+        _starter_command("status", settings),
+        _starter_command("proposals", settings),
     ]
     if address.replace("localhost", "127.0.0.1") != DEFAULT_ADDRESS:
         commands.insert(0, f"export TEMPORAL_ADDRESS={shlex.quote(address)}")
     return commands
+
+
+def _starter_command(arguments: str, settings: Path) -> str:
+    which = "" if settings == SETTINGS else f" --settings {_typed(settings)}"
+    return f"{_python()} {_typed(PROJECT / 'starter.py')} {arguments}{which}"
 
 
 def _python() -> str:

@@ -42,6 +42,7 @@ async def test_a_worker_killed_while_it_saves_leaves_the_saving_to_the_next_one(
         return any(each.activity_type.name == "write_snapshot" and each.attempt for each in pending)
 
     with held(tmp_path / "snapshots"), world.process() as process:
+        await world.record_logs(1)
         await until(saving)
         await until(lambda: _answers(world))
         kill(process)

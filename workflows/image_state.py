@@ -289,6 +289,13 @@ class ImageState(Ledger):
 
     # --- snapshots ---
 
+    def is_newborn(self) -> bool:
+        """Whether nothing has happened yet that anybody could miss."""
+        begun = self.finished_count or self.next_loop > 1 or self.motivation.next_number > 1
+        return not (
+            begun or self.queue or self.running or self.seen_logs or self.amendments or self.set_aside
+        )
+
     def next_save(self) -> datetime | None:
         """When the image will save itself; None while it is at work, or unchanged since it last tried."""
         keeping = self.keeping

@@ -42,7 +42,11 @@ class Keeper:
         """When the image will save itself by itself. None in a run that began before images did so."""
         if not workflow.patched("autosave") or self._one_at_a_time.locked() or self._autosave:
             return None
-        return self._state.next_save()
+        return None if self._has_nothing_to_keep() else self._state.next_save()
+
+    def _has_nothing_to_keep(self) -> bool:
+        """A newborn image must not push an older one of its name out of the folder."""
+        return self._state.is_newborn() and workflow.patched("newborn")
 
     def save_if_due(self) -> None:
         """Begin an autosave. It is not waited for: whatever comes meanwhile has its turn."""
@@ -58,7 +62,7 @@ class Keeper:
 
     async def save_a_last_time(self) -> None:
         """Nothing that goes wrong here keeps an image from retiring."""
-        if workflow.patched("autosave"):
+        if workflow.patched("autosave") and not self._has_nothing_to_keep():
             with contextlib.suppress(ApplicationError):
                 await self.save()
 

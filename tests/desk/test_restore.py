@@ -126,10 +126,29 @@ async def _finished(world: World, task_id: str) -> bool:
 
 
 async def test_a_living_image_is_never_replaced(world: World, starter: Starter) -> None:
+    await world.record_logs(1)
     path = await save(world)
-    ran = await starter("restore", path)
+    ran = await starter("restore", path, "--yes")
     assert ran.code == 1
     assert ran.sentence.startswith(f"{world.name} is alive, and a snapshot never takes the place")
+    await world.stop_workers()
+    ran = await starter("restore", path, "--yes")
+    assert ran.sentence.startswith(f"{world.name} is alive, and a snapshot never takes the place")
+
+
+async def test_an_image_in_which_nothing_has_happened_makes_room_when_a_person_says_so(
+    world: World, other: tuple[World, Starter]
+) -> None:
+    there, starter = other
+    await world.ask(TREES, task_id="first")
+    path = await save(world)
+    await there.start()
+    asked = await starter("restore", path)
+    assert asked.code == 2
+    assert f"A new {there.name} lives here; nothing has happened in it, and restoring ends it." in asked.err
+    assert (await there.state()).is_newborn()
+    assert (await starter("restore", path, "--yes")).code == 0
+    assert [task.task_id for task in (await there.state()).finished] == ["first"]
 
 
 async def test_on_the_same_server_an_old_dialogue_is_no_obstacle(world: World, starter: Starter) -> None:

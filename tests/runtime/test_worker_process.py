@@ -1,6 +1,7 @@
 """What a person sees and gets who starts, stops and maltreats `python worker.py`."""
 
 import os
+import shutil
 import signal
 import socket
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
 from runtime.connection import connect, target
+from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess, dev_ports, free_port, lives
 from tests.world import until
@@ -90,6 +92,33 @@ async def test_ctrl_c_stops_everything_and_the_next_start_goes_on_with_the_same_
         server = worker.server.pid
         assert await worker.stop(signal.SIGTERM) == 0
         assert not lives(server)
+
+
+async def test_a_lost_state_folder_is_no_lost_image_and_the_banner_says_how_to_bring_it_back(
+    tmp_path: Path, ollama: FakeOllama
+) -> None:
+    ports = dev_ports()
+    async with WorkerProcess(tmp_path, *ports, OLLAMA_HOST=ollama.url) as worker:
+        await worker.awake()
+        assert "restore" not in worker.out
+        assert await argue(await connect(worker.server.address), "Trees or roofs?") == "converged"
+        saved = await Starter(tmp_path, worker.server.address)("snapshot", "--json")
+        assert await worker.stop() == 0
+    shutil.rmtree(tmp_path / ".state")
+
+    async with WorkerProcess(tmp_path, *ports, OLLAMA_HOST=ollama.url) as worker:
+        await worker.awake()
+        client = await connect(worker.server.address)
+        assert (await status(client)).finished == 0
+        offered = next(line for line in worker.out.splitlines() if "starter.py restore" in line)
+        assert offered.endswith("restore snapshots/living-image.00000001.image")
+        starter = Starter(tmp_path, worker.server.address)
+        assert saved.json["path"] == str(tmp_path / offered.split()[-1])
+        assert (await starter("restore", offered.split()[-1], "--yes")).code == 0
+        assert (await status(client)).finished == 1
+        found = await starter("memory", "search", "trees or roofs", "--json")
+        assert [item["task"] for item in found.json["items"]] == ["Trees or roofs?"]
+        assert await argue(client, "And hedges?") == "converged"
 
 
 async def test_ctrl_c_in_the_middle_of_a_model_call_loses_nothing(tmp_path: Path, ollama: FakeOllama) -> None:

@@ -93,6 +93,15 @@ async def test_an_image_with_nothing_to_do_saves_itself_and_an_idle_month_adds_n
     assert (await world.status()).finished == 4
 
 
+async def test_an_image_in_which_nothing_has_happened_has_nothing_to_save_and_waits_for_nothing(
+    clock: WorkflowEnvironment, world: World
+) -> None:
+    before = await settled(world)
+    assert pending_timers(before) == set()
+    assert await clock.fast_forward(world.image, timedelta(days=30))
+    assert await settled(world) == before
+
+
 async def test_an_image_that_has_looked_at_its_logs_is_idle_again(
     clock: WorkflowEnvironment, world: World
 ) -> None:

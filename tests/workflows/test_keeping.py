@@ -1,6 +1,7 @@
 """An image saves itself: when asked, when idle and as its last act; and nothing that fails there stops it."""
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until
+from workflows import keeping
+from workflows.image_state import ImageState
 
 SOON = {"motivator.idle_after": "200ms"}
 
@@ -83,6 +86,35 @@ async def test_overlapping_saves_are_written_one_after_the_other(world: World) -
     assert len(snapshots(world)) == 1
 
 
+async def test_what_happens_while_it_is_saved_is_in_a_snapshot_whole_or_not_at_all(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with World(client, ollama, tmp_path, {"cadence.min_logs": 100}) as world:
+        logging = asyncio.create_task(world.record_logs(60))
+        saves = []
+        while not logging.done():
+            saves.append(loaded((await save(world)).path))
+        await logging
+        saves.append(loaded((await save(world)).path))
+    states = [ImageState.model_validate(snapshot.envelope.state) for snapshot in saves]
+    for state in states:
+        assert [log.task_id for log in state.window] == state.seen_logs
+        assert sum(tally.arguments for tally in state.tallies) == len(state.window) == state.logs_since_look
+    logs = [len(state.window) for state in states]
+    assert logs == sorted(logs)
+    assert logs[-1] == 60
+    assert len(set(logs)) > 2
+
+
+async def test_a_task_that_has_just_ended_is_in_the_memory_of_the_last_snapshot(world: World) -> None:
+    result = await world.ask("Is it so?", task_id="last")
+    await world.update("retire", None, ImageStatus)
+    await world.image.result()
+    (path,) = snapshots(world)
+    (memory,) = loaded(path).envelope.memory
+    assert (memory["task_id"], memory["synthesis"]) == ("last", result.synthesis)
+
+
 async def test_a_running_task_is_saved_with_every_word_of_it(world: World) -> None:
     world.ollama.answering.clear()
     words = "Why is it so, and " * 40 + "not otherwise?"
@@ -115,6 +147,7 @@ async def test_an_image_that_cannot_be_saved_lives_on_says_why_and_tries_after_t
 ) -> None:
     (idling.file.parent / "snapshots").write_text("in the way")
     async with idling:
+        await idling.record_logs(1)
 
         async def told() -> str:
             return (await idling.status()).snapshot_problem
@@ -125,6 +158,32 @@ async def test_an_image_that_cannot_be_saved_lives_on_says_why_and_tries_after_t
         (idling.file.parent / "snapshots").unlink()
         status = await saved(idling)
         assert (status.snapshot_problem, status.saved_generation) == ("", 1)
+
+
+async def test_without_a_files_worker_the_image_says_that_it_is_not_saved_and_is_saved_once_there_is_one(
+    idling: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "TAKEN_WITHIN", timedelta(seconds=1))
+    async with idling:
+        await idling.stop_files_worker()
+        await idling.record_logs(1)
+
+        async def told() -> str:
+            return (await idling.status()).snapshot_problem
+
+        assert "ScheduleToStart" in await until(told)
+        assert (await idling.ask("Still there?")).synthesis
+        await idling.start_files_worker()
+        await idling.record_logs(1)
+        assert (await saved(idling)).snapshot_problem == ""
+
+
+async def test_an_image_in_which_nothing_has_happened_leaves_older_snapshots_alone(idling: World) -> None:
+    async with idling:
+        assert (await idling.state()).is_newborn()
+        await idling.update("retire", None, ImageStatus)
+        await idling.image.result()
+    assert snapshots(idling) == []
 
 
 async def test_a_failing_save_is_refused_with_what_to_do(world: World) -> None:
@@ -148,6 +207,7 @@ async def test_retiring_saves_a_last_time_and_a_failing_snapshot_does_not_stop_i
 
 
 async def test_an_image_that_cannot_be_saved_retires_all_the_same(world: World) -> None:
+    await world.record_logs(1)
     (world.file.parent / "snapshots").write_text("in the way")
     await world.update("retire", None, ImageStatus)
     assert "no snapshot could be written" in (await world.image.result()).keeping.problem
