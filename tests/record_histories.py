@@ -207,11 +207,27 @@ async def record_dreaming(image: Recorder) -> None:
     await image.save_runs("living-image-dreaming")
 
 
+async def record_newborn(image: Recorder) -> None:
+    """An image in which nothing happens for longer than `idle_after`, then something."""
+    await asyncio.sleep(2.5)
+    await image.ask("What came first?")
+
+    async def saved() -> bool:
+        keeping = (await image.state()).keeping
+        return bool(keeping.saved_at and keeping.active_at and keeping.saved_at > keeping.active_at)
+
+    await until(saved)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-newborn")
+
+
 # Of each scene: events after which the image continues as new, what happens, and settings of its own.
 SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
+    "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (
         4096,
         record_dreaming,

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
 # Tried again: a file that is just being replaced. Not tried again: what a person must mend first.
 RETRY_FILES = RetryPolicy(
@@ -17,6 +17,9 @@ RETRY_FILES = RetryPolicy(
     maximum_interval=timedelta(seconds=30),
     non_retryable_error_types=["InvalidSettings", "SettingsNotWritable"],
 )
+
+# Only what touches files waits no longer than so long for a worker.
+NOT_TAKEN = (TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE)
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
@@ -48,6 +51,8 @@ def refuse(reason: str, kind: str = "Refused") -> NoReturn:
 def failure_text(error: ActivityError) -> str:
     """Why an activity failed, as `Type: message`."""
     cause = error.cause
+    if isinstance(cause, TimeoutError) and cause.type in NOT_TAKEN:
+        return "Timeout: no files worker has done it in time; run `python worker.py` where settings.toml is"
     if isinstance(cause, ApplicationError):
         return f"{cause.type}: {cause.message}"
     return f"{type(cause).__name__.removesuffix('Error')}: {cause}"

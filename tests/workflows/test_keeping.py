@@ -171,7 +171,7 @@ async def test_without_a_files_worker_the_image_says_that_it_is_not_saved_and_is
         async def told() -> str:
             return (await idling.status()).snapshot_problem
 
-        assert "ScheduleToStart" in await until(told)
+        assert (await until(told)).startswith("Timeout: no files worker has done it in time; run")
         assert (await idling.ask("Still there?")).synthesis
         await idling.start_files_worker()
         await idling.record_logs(1)

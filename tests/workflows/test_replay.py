@@ -42,6 +42,8 @@ def test_every_workflow_is_recorded_in_every_way_they_go() -> None:
         "loop-failed",
         "inquiry-a-goal",
         "living-image-dreaming-run-1",
+        "living-image-newborn-of-before-run-1",
+        "living-image-newborn-run-1",
     } <= set(RECORDED)
 
 
@@ -136,6 +138,14 @@ async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_s
     assert [entry["source"] for entry in end["amendments"]] == ["person", "revert to revision 1"]
     assert end["settings"]["autopoiesis"]["max_turns"] == 2
     assert end["keeping"]["generation"] >= 2
+
+
+@pytest.mark.parametrize(("title", "saves"), [("newborn-of-before", 2), ("newborn", 1)])
+async def test_an_image_saved_itself_as_a_newborn_only_before_it_knew_better(title: str, saves: int) -> None:
+    deeds = await replay(recorded(f"living-image-{title}-run-1"), list(WORKFLOWS))
+    written = [deed for deed in deeds["activities"] if deed[0] == "write_snapshot"]
+    # The last one is written when it retires.
+    assert len(written) - 1 == saves
 
 
 async def test_a_replayed_inquiry_takes_the_best_goal() -> None:
