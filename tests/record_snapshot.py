@@ -1,56 +1,37 @@
-"""Writes the snapshot that every later version has to load: `python -m tests.record_snapshot`.
+"""Writes a snapshot that every later version has to restore: `python -m tests.record_snapshot FILE`.
 
-The same bytes each time, as long as the format and dill's pickles stay; see
-tests/activities/test_snapshots.py.
+Those under tests/snapshots are kept as they are, whatever is recorded later.
 """
 
-import hashlib
-from datetime import UTC, datetime
+import asyncio
+import os
+import shutil
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from activities.plain_pickle import dump
-from activities.snapshot_format import Header, pack
-from tests.workflows.image_states import a_log, a_state
-
-RECORDED = Path(__file__).parent / "snapshots" / "format-1.image"
-WRITTEN_AT = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
-def recorded_state() -> dict[str, object]:
-    state = a_state()
-    for number in range(3):
-        state.record_log(a_log(f"task-{number}"))
-    state.put_aside("task_completed", "no task runs here", {"task": "été"}, WRITTEN_AT)
-    return state.model_dump(mode="json", exclude={"keeping"})
+from messages.files import SnapshotReceipt
+from messages.image import ImageStatus
+from tests.fake_ollama import FakeOllama
+from tests.record_histories import Recorder
+from tests.workflows.servers import server_with_movable_clocks
 
 
-def in_a_file(
-    payload: bytes,
-    image_id: str = "one",
-    generation: int = 1,
-    key: bytes = b"",
-    started_at: datetime | None = WRITTEN_AT,
-) -> bytes:
-    """A snapshot with this payload, whatever that is."""
-    header = Header(
-        image_id=image_id,
-        started_at=started_at,
-        generation=generation,
-        written_at=WRITTEN_AT,
-        payload_bytes=len(payload),
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
-        library="dill",
-        signed=bool(key),
-    )
-    return b"".join(pack(header, payload, key))
-
-
-def record() -> bytes:
-    memory = [{"task_id": "task-0", "text": "été", "vector": [0.25, -1.5], "raw": b"\x00\xff", "n": 2**70}]
-    payload = dump({"format": 1, "state": recorded_state(), "memory": memory})
-    return in_a_file(payload, "i" * 64, generation=7)
+async def record(file: Path) -> None:
+    """An image that has argued, remembered, been amended and left something undone."""
+    with TemporaryDirectory() as folder:
+        async with await server_with_movable_clocks() as server, FakeOllama() as ollama:
+            os.environ["OLLAMA_HOST"] = ollama.url
+            async with Recorder(server.client, ollama, Path(folder), "recorded", {}) as image:
+                await image.ask("Should a town plant trees or build shade roofs?", task_id="trees")
+                await image.record_logs(4)
+                await image.decide(await image.reflect(), "approve", comment="more room")
+                await image.quiet()
+                await image.update("pause", None, ImageStatus)
+                await image.submit("What waits?", task_id="waits")
+                receipt = await image.update("save_image", None, SnapshotReceipt)
+                await asyncio.to_thread(shutil.copy, receipt.path, file)
 
 
 if __name__ == "__main__":
-    RECORDED.parent.mkdir(exist_ok=True)
-    RECORDED.write_bytes(record())
+    asyncio.run(record(Path(sys.argv[1])))

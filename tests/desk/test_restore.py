@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client
@@ -16,6 +17,8 @@ from tests.workflows.servers import server_with_movable_clocks
 from tests.world import World, until
 
 TREES = "Should a town plant trees along its streets?"
+TREES_OR_ROOFS = "Should a town plant trees or build shade roofs?"
+RECORDED = Path(__file__).parents[1] / "snapshots" / "a-life.image"
 BOOKKEEPING = {"active_at", "saved_at", "saved_generation", "snapshot_problem", "next_look_at"}
 
 
@@ -94,7 +97,7 @@ async def test_an_image_is_the_same_on_an_empty_server(
     assert (await there.update("save_image", None, SnapshotReceipt)).generation == 2
 
 
-async def _recalled(starter: Starter) -> object:
+async def _recalled(starter: Starter) -> Any:
     return (await starter("memory", "search", TREES, "--json")).json["items"]
 
 
@@ -199,6 +202,28 @@ async def test_another_name_needs_a_file_that_names_it(world: World, other: tupl
     there.edit({"system.image_id": name})
     assert (await starter("restore", path, "--as", name)).code == 0
     assert (await there.client.get_workflow_handle(name).query("status"))["image_id"] == name
+
+
+async def test_an_image_that_an_earlier_version_saved_lives_on(
+    other: tuple[World, Starter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, starter = other
+    # No port of this machine is in the recorded settings.
+    monkeypatch.setenv("OLLAMA_HOST", there.ollama.url)
+    there.edit({"system.image_id": "recorded"})
+    ran = await starter("restore", str(RECORDED), "--yes", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["queued_again"], ran.json["memories"]) == (["waits"], 1)
+    there.name = "recorded"
+    status, state = await there.status(), await there.state()
+    assert (status.phase, status.revision, status.finished, status.queued) == ("paused", 2, 1, 1)
+    assert [(entry.state, entry.decided_by) for entry in state.amendments] == [("approved", "Ada")]
+    assert state.settings == there.on_file()
+    assert state.settings.autopoiesis.max_turns == 3
+    (item,) = await _recalled(starter)
+    assert (item["task_id"], item["task"]) == ("trees", TREES_OR_ROOFS)
+    await there.update("resume", None, dict)
+    await until(partial(_finished, there, "waits"))
 
 
 async def test_a_damaged_file_is_refused_and_nothing_is_started(
