@@ -33,6 +33,7 @@ from runtime.dev_server import known_web_ui
 from runtime.image import start_image
 from runtime.places import SETTINGS, STATE_DIR
 from runtime.problems import Problem
+from workflows.image_state import ImageState
 
 # Where there is no settings file at all, as on a machine that only talks to a server elsewhere.
 DEFAULT_IMAGE = "living-image"
@@ -114,6 +115,9 @@ class Desk:
     async def history(self) -> list[HistoryEntry]:
         return await self._ask_image("history", list[HistoryEntry])
 
+    async def state(self) -> ImageState:
+        return await self._ask_image("state", ImageState)
+
     async def submit(self, request: SubmitTask) -> TaskReceipt:
         return await self._tell_image("submit_task", request, TaskReceipt)
 
@@ -128,10 +132,6 @@ class Desk:
 
     async def save(self, request: SaveImage) -> SnapshotReceipt:
         return await self._tell_image("save_image", request, SnapshotReceipt)
-
-    @property
-    def temporal(self) -> Client:
-        return self._client
 
     async def pause(self, request: Reason) -> ImageStatus:
         return await self._tell_image("pause", request, ImageStatus)

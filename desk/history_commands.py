@@ -20,7 +20,9 @@ from desk.app import (
 )
 from desk.client import Desk
 from desk.deciding import confirm
+from desk.problems import Refused
 from messages.requests import RevertSettings
+from workflows.ledger import NoWayBack
 
 
 @command
@@ -45,9 +47,12 @@ async def revert(
     order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
     desk = await Desk.open(image, settings)
     if not yes:
-        now = await desk.status()
-        question = f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?"
-        confirm(question, "revert")
+        now = await desk.state()
+        try:
+            rendering.err.print(rendering.changes(now.changes_back_to(revision)))
+        except NoWayBack as error:
+            raise Refused(f"{now.image_id} refused: {error}") from None
+        confirm(f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?", "revert")
     receipt = await desk.revert(order)
     sentence = (
         f"settings.toml holds revision {revision} again, as revision {receipt.revision} ({receipt.digest})."

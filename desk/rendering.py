@@ -199,10 +199,10 @@ def _amendment(entry: Amendment) -> RenderableType:
         if part:
             head.append_text(words(f", {part}", "default"))
     remarks = [words(remark) for remark in (entry.comment, entry.reason) if remark]
-    return _entry(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
+    return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
 
 
-def _entry(head: Text, *lines: RenderableType) -> RenderableType:
+def paragraph(head: Text, *lines: RenderableType) -> RenderableType:
     """One of several things told in a few lines each, where columns would be too narrow."""
     return Group(head, *(Padding(line, (0, 0, 0, 2), expand=False) for line in lines))
 
@@ -227,13 +227,14 @@ def spoken(persona: str, text: str) -> RenderableType:
 def recalled(items: list[Recollection], means: str) -> RenderableType:
     """What BABS was handed of earlier tasks, and by which means it was found."""
     told: list[RenderableType] = [words(f"{item.score:.2f}  {item.task}") for item in items]
-    return Group(words(f"Recalled by {means}"), *(Padding(line, (0, 0, 0, 2), expand=False) for line in told))
+    head = f"Recalled by {means}" if items else f"Recalled nothing that bears on this task: by {means}"
+    return Group(words(head), *(Padding(line, (0, 0, 0, 2), expand=False) for line in told))
 
 
 def memories(items: list[Recollection], means: str) -> RenderableType:
     """What a search of the memory found, in full."""
     entries = [
-        _entry(words(f"{item.score:.2f}  {item.task_id}", "bold"), words(item.task), words(item.synthesis))
+        paragraph(words(f"{item.score:.2f}  {item.task_id}", "bold"), words(item.task), words(item.synthesis))
         for item in items
     ]
     found = f"{len(items)} found by {means}" if items else f"Nothing found by {means}"
@@ -270,7 +271,7 @@ def proposals(pending: list[ProposalView]) -> RenderableType:
     if not pending:
         return Text("No proposal waits for a person.")
     entries = [
-        _entry(
+        paragraph(
             words(f"{view.loop_id}  until {moment(view.expires_at)}, by {view.source}"),
             changes(view.changes),
         )
@@ -340,7 +341,7 @@ def checkup(report: Report) -> RenderableType:
     for finding in report.findings:
         head = _styled(finding.state.ljust(7))
         head.append_text(words(f"  {finding.check}: {finding.figure}", "default"))
-        lines.append(_entry(head, *([words(f"{finding.advice}.")] if finding.advice else [])))
+        lines.append(paragraph(head, *([words(f"{finding.advice}.")] if finding.advice else [])))
     for missing, names in report.not_checked.items():
         lines.append(words(f"not checked: {', '.join(names)} ({missing})", "dim"))
     return Group(*lines)

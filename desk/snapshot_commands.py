@@ -2,7 +2,6 @@
 
 import functools
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,7 +24,7 @@ _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The snapshots of the image on this machine, newest first, each checked."""
     found = find_snapshots(settings, image or image_named_in(settings))
-    present(found, as_json, lambda: _table(found))
+    present(found, as_json, lambda: _list(found))
 
 
 @command
@@ -74,19 +73,17 @@ async def restore(
     present(done, as_json, lambda: _restoration(done))
 
 
-def _table(found: list[SnapshotView]) -> RenderableType:
+def _list(found: list[SnapshotView]) -> RenderableType:
     if not found:
         return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
-    table = rendering.new_table("generation", "age", "size", "verifies", "file")
-    for view in found:
-        table.add_row(
-            str(view.generation),
-            _age(view.written_at),
-            _size(view.bytes),
-            rendering.words(view.problem or "yes", "red" if view.problem else "green"),
-            rendering.words(Path(view.path).name),
-        )
-    return table
+    return Group(*map(_kept, found))
+
+
+def _kept(view: SnapshotView) -> RenderableType:
+    facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
+    head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
+    verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
+    return rendering.paragraph(head.append_text(verdict), rendering.words(view.path))
 
 
 def _restoration(plan: Restoration) -> RenderableType:

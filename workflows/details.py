@@ -362,13 +362,14 @@ def dialogue_details(transcript: Transcript) -> str:
     return _page(f"Task {line(transcript.task_id)}", *parts)
 
 
-def inquiry_details(reason: str, goals: list[Goal]) -> str:
-    """What the personas would like to take on, and what the others think of it."""
+def inquiry_details(reason: str, goals: list[Goal], came_to: str = "") -> str:
+    """What the personas would like to take on, what the others think of it, and which of it was taken."""
     rows = [(line(goal.goal), line(goal.why), goal.persona, _value(goal.score)) for goal in goals]
     return _page(
         "The personas look for a goal",
         prose(f"Because {reason}."),
         _section("Goals", _table(rows, ("goal", "why", "of", "score"))) if rows else "",
+        _section("What came of it", prose(came_to)) if came_to else "",
     )
 
 

@@ -34,6 +34,7 @@ class Inquiry:
             if len(self._goals) > 1:
                 await self._score()
             conclusion = self._conclusion()
+            self._show(conclusion)
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
@@ -121,5 +122,11 @@ class Inquiry:
             # The image is gone (terminated, say): the result still stands in this workflow.
             workflow.logger.warning("The image %s took no goal: %s", self._start.image_id, error)
 
-    def _show(self) -> None:
-        workflow.set_current_details(inquiry_details(self._start.reason, self._goals))
+    def _show(self, conclusion: InquiryConcluded | None = None) -> None:
+        came_to = ""
+        if conclusion:
+            best = conclusion.best
+            came_to = (
+                f"{best.persona}'s goal was taken: {best.goal}" if best else f"No goal: {conclusion.reason}"
+            )
+        workflow.set_current_details(inquiry_details(self._start.reason, self._goals, came_to))

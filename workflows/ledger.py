@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from pydantic import BaseModel
 
-from configuration import TUNABLES, Settings, Value
+from configuration import TUNABLES, InvalidSettings, Settings, Value
 from messages.common import excerpt
 from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
@@ -17,6 +17,10 @@ AMENDMENT_BYTES = 40 * 1024
 TALLY_BYTES = 10 * 1024
 MOST_AMENDMENTS = 80
 MOST_TALLIES = 60
+
+
+class NoWayBack(ValueError):
+    """An earlier revision whose settings cannot hold again; the message says why."""
 
 
 class Ledger(BaseModel):
@@ -138,6 +142,23 @@ class Ledger(BaseModel):
                 undone |= {change.key: change.old for change in entry.changes}
                 reached -= 1
         return self.settings.with_changes(undone) if reached == revision else None
+
+    def changes_back_to(self, revision: int) -> list[Change]:
+        """What going back to the settings of an earlier revision changes. Raises NoWayBack."""
+        if not 1 <= revision < self.revision:
+            raise NoWayBack(
+                f"revision {revision} is not an earlier one; {self.image_id} is at {self.revision}"
+            )
+        try:
+            settings = self.settings_at(revision)
+        except InvalidSettings as error:
+            raise NoWayBack(f"revision {revision} cannot hold any more: {error}") from None
+        if settings is None:
+            raise NoWayBack(f"the ledger does not reach back to revision {revision}; see settings.backups/")
+        changes = changes_between(self.settings, settings)
+        if not changes:
+            raise NoWayBack(f"the settings are those of revision {revision} already")
+        return changes
 
     def history(self) -> list[HistoryEntry]:
         """Every amendment with how arguments went under the settings before and after it, oldest first."""

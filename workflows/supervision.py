@@ -24,7 +24,6 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.settings import SettingsFiles
     from activities.supervision import Children
-    from configuration import InvalidSettings
     from messages.common import excerpt
     from messages.files import Rewrite, RewriteReceipt, SettingsFile
     from messages.goals import InquiryConcluded, InquiryStart
@@ -36,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.inquiry import Inquiry
-    from workflows.ledger import changes_between
+    from workflows.ledger import NoWayBack
     from workflows.messaging import RETRY_FILES, failure_text, refuse
     from workflows.philosophical_loop import PhilosophicalLoop
 
@@ -212,19 +211,10 @@ class Supervisor:
 
     def changes_of_revert(self, revision: int) -> list[Change]:
         """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
-        state = self._state
-        if not 1 <= revision < state.revision:
-            refuse(f"revision {revision} is not an earlier one; {state.image_id} is at {state.revision}")
         try:
-            settings = state.settings_at(revision)
-        except InvalidSettings as error:
-            refuse(f"revision {revision} cannot hold any more: {error}")
-        if settings is None:
-            refuse(f"the ledger does not reach back to revision {revision}; see settings.backups/")
-        changes = changes_between(state.settings, settings)
-        if not changes:
-            refuse(f"the settings are those of revision {revision} already")
-        return changes
+            return self._state.changes_back_to(revision)
+        except NoWayBack as error:
+            refuse(str(error))
 
     async def revert(self, request: RevertSettings) -> bool:
         """Rewrite settings.toml to an earlier revision by a person's order, and adopt it as theirs."""

@@ -165,14 +165,18 @@ async def test_history_and_revert_lead_back_to_an_earlier_revision(world: World,
     assert "autopoiesis.max_turns: 2 → 3" in told.out
     assert "before: 1 argument (0 failed), mean dissonance 0.3, turns 1" in told.out
     assert "after:  no arguments on record" in told.out
+    asked = await starter("revert", "1")
+    assert (asked.code, "autopoiesis.max_turns: 3 → 2" in asked.err) == (2, True)
+    assert world.on_file().autopoiesis.max_turns == 3
     ran = await starter("revert", "1", "--yes", "--comment", "no gain")
     assert "settings.toml holds revision 1 again, as revision 3" in ran.out
     assert world.on_file().autopoiesis.max_turns == 2
     entries = (await starter("history", "--json")).json
     assert [entry["amendment"]["source"] for entry in entries] == ["person", "revert to revision 1"]
-    again = await starter("revert", "1", "--yes")
-    assert again.code == 1
-    assert "the settings are those of revision 1 already" in again.sentence
+    for options in (["--yes"], []):
+        again = await starter("revert", "1", *options)
+        assert again.code == 1
+        assert "the settings are those of revision 1 already" in again.sentence
 
 
 async def test_status_shows_a_refused_settings_file_and_what_was_set_aside(

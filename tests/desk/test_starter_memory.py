@@ -76,6 +76,8 @@ async def test_ask_shows_what_was_recalled_plain_and_while_it_follows(world: Wor
         assert ran.code == 0
         assert "Recalled by embeddings nomic-embed-text" in ran.out
         assert TREES in ran.out
+    other = await starter("ask", "Which recipe makes lentil soup?")
+    assert "Recalled nothing that bears on this task: by embeddings nomic-embed-text" in other.out
     result = await starter("ask", "Are trees good for a town?", "--json")
     assert DialogueResult.model_validate(result.json).recalled
 

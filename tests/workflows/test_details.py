@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from messages.common import LoopState
+from messages.goals import Goal
 from messages.image import Amendment, SetAside
 from messages.loops import Change, ProposalView
 from messages.memory import Recollection
@@ -16,7 +17,14 @@ from messages.requests import Decision
 from messages.tasks import Dissonance, TaskView, Transcript, Turn
 from tests.web_ui.hostile import HOSTILE
 from tests.workflows.image_states import NOW, SHIPPED, a_state
-from workflows.details import SUMMARY_BYTES, dialogue_details, image_details, loop_details, summary
+from workflows.details import (
+    SUMMARY_BYTES,
+    dialogue_details,
+    image_details,
+    inquiry_details,
+    loop_details,
+    summary,
+)
 from workflows.image_state import ImageState, RunningTask
 
 QUICK_BYTES = 20_000
@@ -177,6 +185,7 @@ def hostile_pages(text: str) -> list[str]:
         image_details(hostile_image(text, text)),
         image_details(hostile_image(text, "n" * 64)),
         dialogue_details(hostile_transcript(text)),
+        inquiry_details(text, [Goal(persona="ROBIN", goal=text, why=text, score=0.5)] * 8, text),
     ]
 
 
@@ -309,6 +318,14 @@ def test_the_dialogue_shows_what_was_recalled_and_by_which_means() -> None:
     assert "What BABS recalledWhy trees? 0.42By embeddings m." in text
     nothing = Transcript(task_id="x", task="Why?", recalled_by="shared words (no m)")
     assert "nothing that bears on this taskBy shared words (no m)." in Shown(dialogue_details(nothing)).text
+
+
+def test_an_inquiry_shows_every_goal_with_its_score_and_what_came_of_it() -> None:
+    goals = [Goal(persona="BABS", goal="Are trams slow?", why="Nobody asked.", score=0.65)]
+    text = Shown(inquiry_details("nothing happened", goals, "BABS's goal was taken: Are trams slow?")).text
+    for part in ("Because nothing happened.", "Are trams slow?", "Nobody asked.", "0.65", "goal was taken"):
+        assert part in text
+    assert "What came of it" not in Shown(inquiry_details("nothing happened", goals)).text
 
 
 def test_a_failed_dialogue_shows_why() -> None:
