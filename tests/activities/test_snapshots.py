@@ -1,11 +1,14 @@
 """A snapshot that is not exactly what was written is refused, and none can make its reader do anything."""
 
 import hashlib
+import hmac
+import json
 import os
 import pickle
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -71,6 +74,22 @@ def test_the_recorded_snapshot_is_loaded_by_this_version() -> None:
     assert [log.task_id for log in state.window] == ["task-0", "task-1", "task-2"]
     (memory,) = snapshot.envelope.memory
     assert (memory["raw"], memory["n"], memory["vector"]) == (b"\x00\xff", 2**70, [0.25, -1.5])
+
+
+def test_a_reader_written_from_the_page_reads_what_this_version_writes() -> None:
+    """docs/snapshots.md in twelve lines, with nothing of ours."""
+    data = a_file(7, KEY)
+    magic, number, length = struct.unpack_from(">12sHI", data)
+    header = json.loads(data[18 : 18 + length])
+    end = 18 + length + header["payload_bytes"]
+    payload, sha256, signature = data[18 + length : end], data[end : end + 32], data[end + 32 :]
+    assert (magic, number) == (b"LivingImage\n", 1)
+    assert (header["image_id"], header["generation"], header["signed"]) == ("one", 7, True)
+    assert datetime.fromisoformat(header["written_at"]) == datetime.fromisoformat(header["started_at"]) == NOW
+    assert hashlib.sha256(payload).hexdigest() == header["payload_sha256"]
+    assert hashlib.sha256(data[:end]).digest() == sha256
+    assert hmac.digest(KEY, data[: end + 32], "sha256") == signature
+    assert pickle.loads(payload) == {"format": 1, "state": STATE, "memory": []}
 
 
 @pytest.mark.parametrize(("good", "key"), [(GOOD, b""), (a_file(key=KEY), KEY)], ids=["plain", "signed"])
