@@ -48,9 +48,12 @@ class BuiltImage:
     def app(self) -> Path:
         return self.root / "app"
 
-    def environment(self, folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, service: str, folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
+        """What the compose file gives a service, with these values for the names of `variables`."""
         path = f"{self.root / 'venv' / 'bin'}:{os.environ['PATH']}"
-        return {**environment_of(folder, variables), "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+        given = SERVICES[service]["environment"].items()
+        described = {name: variables.get(name, interpolated(value, variables)) for name, value in given}
+        return {**environment_of(folder, described), "PATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
 
     def command(self, service: str, folder: Path, variables: Mapping[str, str]) -> list[str]:
         """The command line of a service whose /settings is `folder`."""
@@ -81,7 +84,7 @@ class BuiltImage:
     def worker(self, service: str, own: Path, folder: Path, variables: Mapping[str, str]) -> WorkerProcess:
         """A container of a service: its output goes to the folder `own`, its /settings is `folder`."""
         program = tuple(self.command(service, folder, variables))
-        environment = self.environment(own, variables)
+        environment = self.environment(service, own, variables)
         return WorkerProcess(own, program=program, cwd=self.app, **environment)  # type: ignore[arg-type]
 
 

@@ -1,6 +1,8 @@
 """A cluster under load: the workers of the compose file as processes, one image for all of them."""
 
 import asyncio
+import json
+import shutil
 import signal
 import subprocess
 from collections import Counter
@@ -12,6 +14,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
+from activities.snapshot_format import read
 from configuration import Value
 from messages.tasks import DialogueResult, TaskReceipt
 from runtime.connection import target
@@ -52,6 +55,7 @@ class Cluster(Image):
             "TEMPORAL_NAMESPACE": client.namespace,
             "OLLAMA_HOST": ollama.url,
             "LIVING_IMAGE_TASK_QUEUE": self.name,
+            "LIVING_IMAGE_KEY": "secret",
         }
 
     def service(self, service: str, name: str) -> WorkerProcess:
@@ -63,14 +67,14 @@ class Cluster(Image):
         """`docker compose run --rm desk ...`, without Docker."""
         assert SERVICES["desk"]["working_dir"] == "/settings"
         program = self._built.command("desk", self.settings_folder, self._variables)[:-1]
-        return await self._run([*program, *arguments], self.settings_folder)
+        return await self._run("desk", [*program, *arguments], self.settings_folder)
 
     async def health(self, service: str) -> subprocess.CompletedProcess[str]:
         command = self._built.healthcheck(service, self.settings_folder, self._variables)
-        return await self._run(command, self._built.app)
+        return await self._run(service, command, self._built.app)
 
-    async def _run(self, command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
-        environment = self._built.environment(self._folder, self._variables)
+    async def _run(self, service: str, command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+        environment = self._built.environment(service, self._folder, self._variables)
         return await asyncio.to_thread(
             subprocess.run, command, cwd=cwd, env=environment, capture_output=True, text=True, check=False
         )
@@ -184,6 +188,30 @@ async def test_a_compute_worker_killed_under_load_loses_nothing_and_nothing_is_d
         assert 1 <= len(asked) - len(set(asked)) <= again
         for worker in (files, other):
             assert "Traceback" not in worker.err
+
+
+async def test_the_desk_looks_the_cluster_over_saves_the_image_and_brings_it_back(cluster: Cluster) -> None:
+    async with cluster.service("files", "files"), cluster.service("compute", "compute"):
+        assert (await cluster.desk("start")).returncode == 0
+        asked = await cluster.desk("ask", "Should a town plant trees?", "--task-id", "trees")
+        assert asked.returncode == 0, asked.stderr
+        examined = json.loads((await cluster.desk("doctor", "--json")).stdout)
+        assert {
+            finding["check"]: finding for finding in examined["findings"] if finding["state"] == "broken"
+        } == {}
+        assert examined["not_checked"] == {}
+        path = json.loads((await cluster.desk("snapshot", "--json")).stdout)["path"]
+        assert read(await asyncio.to_thread(Path(path).read_bytes), b"secret").header.signed
+
+        await cluster.image.terminate()
+        cluster.edit({"autopoiesis.max_turns": 5})
+        shutil.rmtree(cluster.settings_folder / ".state")
+        restored = await cluster.desk("restore", path, "--yes")
+        assert restored.returncode == 0, restored.stderr
+        assert cluster.on_file() == (await cluster.state()).settings
+        assert (await cluster.status()).finished == 1
+        found = await cluster.desk("memory", "search", "trees", "--json")
+        assert [item["task_id"] for item in json.loads(found.stdout)["items"]] == ["trees"]
 
 
 async def test_sigterm_under_load_ends_with_the_running_calls_done_and_takes_no_new_ones(

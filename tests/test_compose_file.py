@@ -63,9 +63,11 @@ def test_no_secret_has_a_default() -> None:
         for name, value in described.get("environment", {}).items()
         if re.search("PASSWORD|PWD|KEY|SECRET|TOKEN", name)
     }
-    assert {service for service, _ in secrets} == {"postgres", "schema", "temporal"}
-    for value in secrets.values():
-        assert re.fullmatch(r"\$\{\w+:\?[^}]+\}", value), value
+    assert {service for service, _ in secrets} == {"postgres", "schema", "temporal", "files", "desk"}
+    for (_, name), value in secrets.items():
+        # Without a key snapshots are not signed.
+        default = r":-" if name == "LIVING_IMAGE_KEY" else r":\?[^}]+"
+        assert re.fullmatch(rf"\$\{{\w+{default}\}}", value), value
 
 
 def test_ports_are_open_on_this_machine_only_unless_asked_otherwise() -> None:
@@ -84,7 +86,7 @@ def test_what_must_last_has_a_place_outside_the_containers() -> None:
     assert mounts["postgres"] == ["postgres-data:/var/lib/postgresql/data"]
     assert mounts["ollama"] == ["ollama-models:/root/.ollama"]
     assert mounts["files"] == ["./living-image:/settings"]
-    assert mounts["desk"] == ["./living-image:/settings:ro"]
+    assert mounts["desk"] == mounts["files"]
     assert "volumes" not in SERVICES["compute"]
     assert COMPOSE["volumes"].keys() == {"postgres-data", "ollama-models"}
 
