@@ -5,21 +5,16 @@ control code.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.markup import escape
 from rich.padding import Padding
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from configuration import Value
-from desk.doctor import Repair, Report
-from desk.doctor.finding import Tell
 from messages.common import as_json
 from messages.image import Amendment, HistoryEntry, ImageStatus, Means
 from messages.loops import Change, LoopConcluded, ProposalView
@@ -82,7 +77,7 @@ def changes(of: Iterable[Change]) -> Text:
 def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
     rows: dict[str, Text] = {
         "image": words(image.image_id, "bold"),
-        "phase": _styled(f"{image.phase} (its workflow is {ended})" if ended else image.phase),
+        "phase": styled(f"{image.phase} (its workflow is {ended})" if ended else image.phase),
         "model": words(image.model_backend or "none has answered yet"),
         "tasks": words(
             f"{image.running} running, {image.queued} queued, "
@@ -130,8 +125,8 @@ def tasks(views: list[TaskView]) -> RenderableType:
             question.append_text(words(f"\n{view.failure}", "red"))
         table.add_row(
             words(view.task_id),
-            _styled(view.phase),
-            _styled(view.outcome or ""),
+            styled(view.phase),
+            styled(view.outcome or ""),
             moment(view.submitted_at),
             question,
         )
@@ -144,7 +139,7 @@ def logs(window: list[PerformanceLog]) -> RenderableType:
         final = log.final_dissonance
         table.add_row(
             words(log.task_id),
-            _styled(log.outcome),
+            styled(log.outcome),
             Text("none given", "yellow") if final is None else f"{final:.2f}",
             str(log.turn_count),
             f"{log.seconds:.1f}",
@@ -194,7 +189,7 @@ def _means(means: Means) -> str:
 
 def _amendment(entry: Amendment) -> RenderableType:
     head = words(f"revision {entry.revision}  {moment(entry.decided_at)}  ")
-    head.append_text(_styled(entry.state))
+    head.append_text(styled(entry.state))
     for part in (entry.decided_by and f"by {entry.decided_by}", entry.loop_id or entry.source):
         if part:
             head.append_text(words(f", {part}", "default"))
@@ -247,7 +242,7 @@ def result(of: DialogueResult) -> RenderableType:
         turns.add_row(str(number), dissonance(said))
     facts = {
         "task": words(of.task_id),
-        "outcome": _styled(of.outcome),
+        "outcome": styled(of.outcome),
         "model": words(of.model_backend),
         "settings": words(f"revision {of.revision}, digest {of.log.settings_digest}"),
         "took": words(f"{of.log.seconds:.1f} s, {of.log.tokens_in} tokens in, {of.log.tokens_out} out"),
@@ -283,7 +278,7 @@ def proposals(pending: list[ProposalView]) -> RenderableType:
 def proposal(view: ProposalView) -> RenderableType:
     facts = {
         "loop": words(view.loop_id, "bold"),
-        "state": _styled(view.state),
+        "state": styled(view.state),
         "reason": words(view.reason),
         "decided by": words(view.decided_by),
         "ended": words(moment(view.decided_at)),
@@ -313,7 +308,7 @@ def diff(text: str) -> RenderableType:
 
 def conclusion(of: LoopConcluded) -> RenderableType:
     """How a loop ended, with what holds now or why not."""
-    line = _styled(of.state.replace("_", " "))
+    line = styled(of.state.replace("_", " "))
     line.append_text(words(f": {of.loop_id}", "default"))
     if of.decided_by:
         line.append_text(words(f", by {of.decided_by}", "default"))
@@ -332,45 +327,10 @@ def _evidence(figures: Mapping[str, Value | None]) -> RenderableType:
     return _fields({name: words("unknown" if figure is None else figure) for name, figure in figures.items()})
 
 
-# --- the doctor ---
-
-
-def checkup(report: Report) -> RenderableType:
-    """A line for each thing looked at, and below it what to do."""
-    lines: list[RenderableType] = [_repair(made) for made in report.repairs]
-    for finding in report.findings:
-        head = _styled(finding.state.ljust(7))
-        head.append_text(words(f"  {finding.check}: {finding.figure}", "default"))
-        lines.append(paragraph(head, *([words(f"{finding.advice}.")] if finding.advice else [])))
-    for missing, names in report.not_checked.items():
-        lines.append(words(f"not checked: {', '.join(names)} ({missing})", "dim"))
-    return Group(*lines)
-
-
-@contextmanager
-def progress() -> Iterator[Tell]:
-    """A bar on stderr for what takes its time; where there is no terminal, a line when it is done."""
-    with Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=err) as bars:
-        shown: dict[str, TaskID] = {}
-
-        def tell(doing: str, completed: float | None = None, total: float | None = None) -> None:
-            if doing not in shown:
-                shown[doing] = bars.add_task(escape(visible(doing)), total=total)
-            bars.update(shown[doing], completed=completed, total=total)
-
-        yield tell
-
-
-def _repair(made: Repair) -> Text:
-    if made.done:
-        return words(f"Fixed: {made.done}.")
-    return words(f"Could not fix {made.check}: {made.problem}.", "red")
-
-
 # --- parts ---
 
 
-def _styled(word: str) -> Text:
+def styled(word: str) -> Text:
     """A state or phase in its colour."""
     return words(word, {**PHASE_STYLES, **STATE_STYLES}.get(word.split(" ", maxsplit=1)[0], ""))
 
