@@ -196,13 +196,17 @@ def write_file(file: Path, content: Content, key: bytes) -> bool:
         library=f"dill {version('dill')}",
         signed=bool(key),
     )
-    parts = pack(header, payload, key)
+    _write_through(file, pack(header, payload, key))
+    return True
+
+
+def _write_through(file: Path, parts: list[bytes]) -> None:
     with file.open("xb") as out:
         for part in parts:
             for start in range(0, len(part), SYNC_BYTES):
                 out.write(memoryview(part)[start : start + SYNC_BYTES])
-                out.flush()
-                os.fdatasync(out.fileno())
+                if len(part) > SYNC_BYTES:
+                    out.flush()
+                    os.fdatasync(out.fileno())
         out.flush()
         os.fsync(out.fileno())
-    return True
