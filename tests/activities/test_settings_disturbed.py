@@ -21,8 +21,7 @@ from tests.activities.settings_files import (
     put_down,
     rewrite,
 )
-
-MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
+from tests.processes import MAY_MOUNT
 
 
 def run(function: Callable[..., None], *arguments: object, under: Sequence[str] = ()) -> list[str]:

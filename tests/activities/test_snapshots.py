@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import random
-import shutil
 import signal
 import struct
 import subprocess
@@ -22,6 +21,7 @@ from activities.snapshot_format import BadSnapshot, Header, pack, read
 from activities.snapshot_places import Place
 from activities.snapshots import Content, save, write_file
 from messages.files import SnapshotOrder
+from tests.processes import MAY_MOUNT
 from tests.workflows.image_states import a_state
 from workflows.image_state import ImageState
 
@@ -31,7 +31,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATE: dict[str, Any] = {"image_id": "one", "started_at": NOW.isoformat(), "text": "été"}
 PROTO = b"\x80\x04"
 KEY = b"secret"
-MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
 
 
 def in_a_file(

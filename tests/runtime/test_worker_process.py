@@ -1,51 +1,30 @@
 """What a person sees and gets who starts, stops and maltreats `python worker.py`."""
 
 import os
-import shutil
 import signal
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import httpx
 import psutil
 import pytest
-from temporalio.client import Client, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from messages.image import ImageStatus
-from messages.tasks import DialogueResult, TaskReceipt
+from messages.tasks import TaskReceipt
 from runtime.connection import connect, target
-from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
-from tests.runtime.worker_process import WorkerProcess, dev_ports, free_port, lives
+from tests.runtime.worker_process import (
+    IMAGE,
+    WorkerProcess,
+    argue,
+    dev_ports,
+    dialogue,
+    free_port,
+    lives,
+    status,
+)
 from tests.world import until
-from workflows.living_image import LivingImage
-
-IMAGE = "living-image"
-
-
-async def status(client: Client) -> ImageStatus:
-    return await client.get_workflow_handle_for(LivingImage.run, IMAGE).query(LivingImage.status)
-
-
-def dialogue(client: Client, receipt: TaskReceipt) -> WorkflowHandle[Any, DialogueResult]:
-    return client.get_workflow_handle(receipt.workflow_id, result_type=DialogueResult)
-
-
-async def argue(client: Client, task: str) -> str:
-    """Have a task argued out, and return how it ended."""
-    image = client.get_workflow_handle(IMAGE)
-    receipt = await image.execute_update("submit_task", {"task": task}, result_type=TaskReceipt)
-
-    async def done() -> bool:
-        return (await status(client)).running + (await status(client)).queued == 0
-
-    await until(done)
-    result = await dialogue(client, receipt).result()
-    return result.outcome
-
 
 # --- one command runs everything ------------------------------------------------------------------
 
@@ -92,33 +71,6 @@ async def test_ctrl_c_stops_everything_and_the_next_start_goes_on_with_the_same_
         server = worker.server.pid
         assert await worker.stop(signal.SIGTERM) == 0
         assert not lives(server)
-
-
-async def test_a_lost_state_folder_is_no_lost_image_and_the_banner_says_how_to_bring_it_back(
-    tmp_path: Path, ollama: FakeOllama
-) -> None:
-    ports = dev_ports()
-    async with WorkerProcess(tmp_path, *ports, OLLAMA_HOST=ollama.url) as worker:
-        await worker.awake()
-        assert "restore" not in worker.out
-        assert await argue(await connect(worker.server.address), "Trees or roofs?") == "converged"
-        saved = await Starter(tmp_path, worker.server.address)("snapshot", "--json")
-        assert await worker.stop() == 0
-    shutil.rmtree(tmp_path / ".state")
-
-    async with WorkerProcess(tmp_path, *ports, OLLAMA_HOST=ollama.url) as worker:
-        await worker.awake()
-        client = await connect(worker.server.address)
-        assert (await status(client)).finished == 0
-        offered = next(line for line in worker.out.splitlines() if "starter.py restore" in line)
-        assert offered.endswith("restore snapshots/living-image.00000001.image")
-        starter = Starter(tmp_path, worker.server.address)
-        assert saved.json["path"] == str(tmp_path / offered.split()[-1])
-        assert (await starter("restore", offered.split()[-1], "--yes")).code == 0
-        assert (await status(client)).finished == 1
-        found = await starter("memory", "search", "trees or roofs", "--json")
-        assert [item["task"] for item in found.json["items"]] == ["Trees or roofs?"]
-        assert await argue(client, "And hedges?") == "converged"
 
 
 async def test_ctrl_c_in_the_middle_of_a_model_call_loses_nothing(tmp_path: Path, ollama: FakeOllama) -> None:

@@ -8,12 +8,16 @@ import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import psutil
+from temporalio.client import Client, WorkflowHandle
 
+from messages.image import ImageStatus
+from messages.tasks import DialogueResult, TaskReceipt
 from runtime.dev_server import Record, read_record
 from tests.world import SETTINGS, until
+from workflows.living_image import LivingImage
 
 PROJECT = Path(__file__).parents[2]
 
@@ -132,3 +136,29 @@ async def _all_gone(processes: list[psutil.Process]) -> bool:
 
 def dev_ports() -> tuple[str, ...]:
     return ("--dev", "--port", str(free_port()), "--ui-port", str(free_port()))
+
+
+# --- the image that it hosts ---
+
+IMAGE = "living-image"
+
+
+async def status(client: Client) -> ImageStatus:
+    return await client.get_workflow_handle_for(LivingImage.run, IMAGE).query(LivingImage.status)
+
+
+def dialogue(client: Client, receipt: TaskReceipt) -> WorkflowHandle[Any, DialogueResult]:
+    return client.get_workflow_handle(receipt.workflow_id, result_type=DialogueResult)
+
+
+async def argue(client: Client, task: str) -> str:
+    """Have a task argued out, and return how it ended."""
+    image = client.get_workflow_handle(IMAGE)
+    receipt = await image.execute_update("submit_task", {"task": task}, result_type=TaskReceipt)
+
+    async def done() -> bool:
+        return (await status(client)).running + (await status(client)).queued == 0
+
+    await until(done)
+    result = await dialogue(client, receipt).result()
+    return result.outcome
