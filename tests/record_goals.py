@@ -1,4 +1,4 @@
-"""Prints what an idle image comes to by itself, as Markdown: `python -m tests.record_goals [GOALS]`.
+"""Prints what an idle image comes to by itself, as Markdown: `python -m tests.record_goals [INQUIRIES]`.
 
 Real workflows on a real dev server, whose clock is moved through the idle hours, and the embedded model.
 docs/goals.md is such a print.
@@ -16,7 +16,7 @@ from rich.console import Console
 from temporalio.testing import WorkflowEnvironment
 
 from messages.goals import Goal, InquiryConcluded
-from messages.tasks import DialogueResult
+from messages.tasks import DialogueResult, TaskReceipt
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, ensure_weights
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
@@ -24,7 +24,7 @@ from tests.workflows.servers import server_with_movable_clocks
 from tests.world import Image, until
 
 QUESTIONS = ("Should a town plant trees or build shade roofs?", "Should schools ban phones during lessons?")
-IDLE = timedelta(hours=7)
+IDLE = timedelta(hours=25)
 PATIENCE_SECONDS = 1_800.0
 """For one inquiry or argument; on two idle cores each takes a minute or two."""
 
@@ -35,32 +35,31 @@ class Dreamer(Image):
     server: WorkflowEnvironment
 
     async def argue_a_goal(self, number: int) -> None:
-        """Let the image be idle until its next goal has been argued out, and print all of it."""
+        """Let the image be idle until its next inquiry, if that has not begun, and print what comes of it."""
         moving = asyncio.create_task(self.server.fast_forward(self.image, IDLE))
 
-        async def argued() -> bool:
-            state = await self.state()
-            return state.motivation.next_number > number and not (state.children() or state.queue)
+        async def begun() -> bool:
+            return (await self.state()).motivation.next_number > number
 
-        await until(argued, PATIENCE_SECONDS)
+        await until(begun, PATIENCE_SECONDS)
         moving.cancel()
         inquiry = self.client.get_workflow_handle(
             f"{self.name}/inquiry/{number}", result_type=InquiryConcluded
         )
-        begun = (await self.state()).motivation.started[-1]
-        print(f"## Inquiry {number}, {begun.astimezone(UTC):%a %H:%M} by the image's clock\n")
-        print(f"{await (await inquiry.describe()).static_summary()}.\n")
         concluded = await inquiry.result()
+        at = (await self.state()).motivation.started[number - 1].astimezone(UTC)
+        print(f"## Inquiry {number}, {at:%a %H:%M} by the image's clock\n")
+        print(f"{await (await inquiry.describe()).static_summary()}.\n")
         if concluded.goals:
             _print_goals(concluded.goals)
         if concluded.best is None:
-            print(f"No goal: {concluded.reason}\n")
+            print(f"No goal: {concluded.reason}.\n")
             return
         print(f"Taken: **{concluded.best.goal}** ({concluded.best.persona}: {concluded.best.why})\n")
-        dialogue = self.client.get_workflow_handle(
-            f"{self.name}/task/goal-{number}", result_type=DialogueResult
+        receipt = TaskReceipt(
+            task_id=f"goal-{number}", workflow_id=f"{self.name}/task/goal-{number}", position=0
         )
-        _print_result(await dialogue.result())
+        _print_result(await self.result(receipt))
 
 
 def _print_result(result: DialogueResult) -> None:
@@ -90,17 +89,17 @@ async def dreaming(folder: Path) -> AsyncIterator[Dreamer]:
             yield image
 
 
-async def main(goals: int) -> None:
+async def main(inquiries: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with dreaming(Path(folder)) as image:
             print(f"# Recorded {datetime.now(UTC):%Y-%m-%d}\n")
             for question in QUESTIONS:
                 print(f"## A person asks: {question}\n")
                 _print_result(await image.ask(question))
-            for number in range(1, goals + 1):
+            for number in range(1, inquiries + 1):
                 await image.argue_a_goal(number)
 
 
 if __name__ == "__main__":
     Console(stderr=True).print("This takes a while ...")
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 6))
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 8))
