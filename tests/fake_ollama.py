@@ -93,7 +93,8 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
-    `goals` are imagined one after the other, two a call; `scores` are given to them by their text.
+    `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
+    by their place.
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     `embedding_status`: all but 200 are errors.
     Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
@@ -104,7 +105,7 @@ class Script(BaseModel):
     labels: list[str] | dict[str, list[str]] = ["partly_different"]
     needs_research: bool = False
     goals: list[str] = []
-    scores: dict[str, str] = {}
+    scores: dict[str, str] | list[str] = {}
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
@@ -281,7 +282,10 @@ class FakeOllama:
             return json.dumps({"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]})
         if call.asks == "scores":
             asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
-            return json.dumps({"scores": [self.script.scores.get(goal, "fair") for goal in asked]})
+            scores = self.script.scores
+            if isinstance(scores, dict):
+                return json.dumps({"scores": [scores.get(goal, "fair") for goal in asked]})
+            return json.dumps({"scores": scores[: len(asked)]})
         if call.asks == "dissonance":
             return json.dumps({"label": self._next_label(call)})
         return f"This is answer {count}, and it is a short one."

@@ -207,6 +207,16 @@ async def record_dreaming(image: Recorder) -> None:
     await image.save_runs("living-image-dreaming")
 
 
+async def record_scoring(image: Recorder) -> None:
+    """The personas score goals, each of them in both orders."""
+
+    async def dreamt() -> bool:
+        return (await image.state()).finished_count == 1
+
+    await until(dreamt)
+    await image.save("inquiry-scored-in-both-orders", f"{image.name}/inquiry/1")
+
+
 async def record_newborn(image: Recorder) -> None:
     """An image in which nothing happens for longer than `idle_after`, then something."""
     await asyncio.sleep(2.5)
@@ -222,17 +232,19 @@ async def record_newborn(image: Recorder) -> None:
     await image.save_runs("living-image-newborn")
 
 
+DREAMING: dict[str, Value] = {
+    "motivator.goals": True,
+    "motivator.idle_after": "1s",
+    "motivator.goals_per_day": 1,
+}
 # Of each scene: events after which the image continues as new, what happens, and settings of its own.
 SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
-    "dreaming": (
-        4096,
-        record_dreaming,
-        {"motivator.goals": True, "motivator.idle_after": "1s", "motivator.goals_per_day": 1},
-    ),
+    "dreaming": (4096, record_dreaming, DREAMING),
+    "scoring": (4096, record_scoring, DREAMING),
 }
 
 

@@ -1,5 +1,6 @@
 """The personas look for a goal of their own: each imagines some and scores the others'; the best is taken."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,28 +63,37 @@ class Inquiry:
         self._show()
 
     async def _score(self) -> None:
-        """Each goal's score is the mean of what the personas that did not imagine it think of it."""
+        """Each goal's score is the mean of what the personas that did not imagine it think of it.
+
+        Each is asked twice, the second time with the goals turned round: small models go by the place of an
+        answer as much as by what it says, and so no place is the better one.
+        """
         given: dict[int, list[float]] = {}
         for persona in TEAM:
             others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
-            if not others:
-                continue
-            goals = [self._goals[n].goal for n in others]
-            listed = "\n".join(f"{place}. {goal}" for place, goal in enumerate(goals, 1))
-            call = persona_call(
-                self._start.settings, persona, "goal_scores", {"who": persona, "goals": listed}
-            )
-            try:
-                order = Scoring(call=call, goals=goals)
-                scores: Scores = await self._ask(Personas.score_goals, order, f"{persona} scores goals")
-            except ActivityError as error:
-                self._leave_out(persona, error)
-                continue
-            for n, score in zip(others, scores.scores, strict=True):
-                given.setdefault(n, []).append(score)
+            orders = [others]
+            if len(others) > 1 and workflow.patched("both-orders"):
+                orders.append(others[::-1])
+            answers = [await self._scores_of(persona, order) for order in orders if order]
+            if all(answers):
+                for n, score in itertools.chain(*answers):
+                    given.setdefault(n, []).append(score)
         for n, values in given.items():
             self._goals[n].score = round(sum(values) / len(values), 3)
         self._show()
+
+    async def _scores_of(self, persona: Persona, numbers: list[int]) -> list[tuple[int, float]]:
+        """What this persona thinks of goals that are shown in this order; nothing without a usable answer."""
+        goals = [self._goals[n].goal for n in numbers]
+        listed = "\n".join(f"{place}. {goal}" for place, goal in enumerate(goals, 1))
+        call = persona_call(self._start.settings, persona, "goal_scores", {"who": persona, "goals": listed})
+        try:
+            order = Scoring(call=call, goals=goals)
+            scores: Scores = await self._ask(Personas.score_goals, order, f"{persona} scores goals")
+        except ActivityError as error:
+            self._leave_out(persona, error)
+            return []
+        return list(zip(numbers, scores.scores, strict=True))
 
     def _leave_out(self, persona: Persona, error: ActivityError) -> None:
         if is_cancelled_exception(error):

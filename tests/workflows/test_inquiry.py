@@ -71,6 +71,14 @@ async def test_an_idle_image_argues_out_the_goal_that_the_others_like_best(dream
     assert len((await dreamer.state()).motivation.started) == 1
 
 
+async def test_a_persona_that_goes_by_the_place_of_a_goal_prefers_none(dreamer: World) -> None:
+    dreamer.ollama.script.scores = ["pointless", "fair", "fair", "good", "good", "excellent"]
+    concluded = await inquiry_result(dreamer)
+    assert {goal.score for goal in concluded.goals} == {0.5}
+    asked = [call.user for call in dreamer.ollama.calls if call.asks == "scores"]
+    assert len(asked) == len(set(asked)) == 2 * 4
+
+
 async def test_with_goals_off_no_model_is_asked_and_nothing_is_waited_for(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:

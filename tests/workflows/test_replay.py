@@ -41,6 +41,7 @@ def test_every_workflow_is_recorded_in_every_way_they_go() -> None:
         "loop-no-proposal",
         "loop-failed",
         "inquiry-a-goal",
+        "inquiry-scored-in-both-orders",
         "living-image-dreaming-run-1",
         "living-image-newborn-of-before-run-1",
         "living-image-newborn-run-1",
@@ -148,9 +149,12 @@ async def test_an_image_saved_itself_as_a_newborn_only_before_it_knew_better(tit
     assert len(written) - 1 == saves
 
 
-async def test_a_replayed_inquiry_takes_the_best_goal() -> None:
-    (((end,),),) = (await replay(recorded("inquiry-a-goal"), list(WORKFLOWS)))["ends"]
+@pytest.mark.parametrize(("title", "times"), [("inquiry-a-goal", 1), ("inquiry-scored-in-both-orders", 2)])
+async def test_a_replayed_inquiry_takes_the_best_goal(title: str, times: int) -> None:
+    deeds = await replay(recorded(title), list(WORKFLOWS))
+    (((end,),),) = deeds["ends"]
     assert end["best"]["score"] == max(goal["score"] for goal in end["goals"])
+    assert [deed[0] for deed in deeds["activities"]].count("score_goals") == times * 4
 
 
 # --- and if somebody breaks a workflow? ---
