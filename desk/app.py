@@ -21,11 +21,12 @@ from rich.console import RenderableType
 
 from configuration import Duration
 from desk import rendering
-from desk.client import Desk
+from desk.client import Desk, read_settings
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
 from messages.requests import Decision, Reason, SubmitTask
+from runtime.image import newest_snapshot
 from runtime.logs import configure_logs
 from runtime.problems import Problem, leave
 
@@ -126,11 +127,15 @@ def login_name() -> str:
 async def start(image: Image = None, settings: SettingsFile = None) -> None:
     """Bring the image to life, unless it lives already."""
     desk = await Desk.open(image, settings)
-    if await desk.start(settings):
-        sentence = f"The living image {desk.image_id!r} was started at {desk.server}."
-    else:
-        sentence = f"The living image {desk.image_id!r} lives already at {desk.server}."
-    rendering.out.print(rendering.words(sentence))
+    if not await desk.start(settings):
+        lives = f"The living image {desk.image_id!r} lives already at {desk.server}."
+        rendering.out.print(rendering.words(lives))
+        return
+    rendering.out.print(rendering.words(f"The living image {desk.image_id!r} was started at {desk.server}."))
+    path, values = read_settings(settings)
+    if older := newest_snapshot(values, path.parent):
+        offer = f"An image of its name was saved. To go on with that one: python starter.py restore {older}"
+        rendering.out.print(rendering.words(offer))
 
 
 @command

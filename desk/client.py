@@ -21,7 +21,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.settings import SettingsUnreadable, load_settings
-from configuration import InvalidSettings
+from configuration import InvalidSettings, Settings
 from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
@@ -76,11 +76,7 @@ class Desk:
 
     async def start(self, settings: Path | None) -> bool:
         """Start the image; false when it lives already."""
-        path = settings or SETTINGS
-        try:
-            values = load_settings(path)
-        except (InvalidSettings, SettingsUnreadable) as error:
-            raise Problem(str(error)) from None
+        path, values = read_settings(settings)
         if values.system.image_id != self.image_id:
             raise Problem(
                 f"{path} is the settings file of {values.system.image_id!r}, not of {self.image_id!r}. "
@@ -282,6 +278,15 @@ async def _sent(
 
 def no_task(image_id: str, task_id: str) -> Unknown:
     return Unknown(f"{image_id} has no task {task_id}. See: python starter.py tasks")
+
+
+def read_settings(settings: Path | None) -> tuple[Path, Settings]:
+    """The settings file that is named, or that of this folder, with its values. Raises Problem."""
+    path = settings or SETTINGS
+    try:
+        return path.absolute(), load_settings(path)
+    except (InvalidSettings, SettingsUnreadable) as error:
+        raise Problem(str(error)) from None
 
 
 def image_named_in(settings: Path | None) -> str:

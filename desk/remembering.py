@@ -13,9 +13,8 @@ from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend
-from activities.settings import SettingsUnreadable, load_settings
-from configuration import InvalidSettings, ModelSettings
-from desk.client import Desk
+from configuration import ModelSettings
+from desk.client import Desk, read_settings
 from desk.problems import Addressee, Unknown, in_plain_words
 from messages.memory import Recalled, RecallRequest
 from runtime.places import SETTINGS, memory_file
@@ -72,13 +71,9 @@ def remember(state_dir: Path, entries: list[dict[str, Any]]) -> None:
 
 def _embedding(settings: Path | None) -> tuple[str, str]:
     """The host and the model for embeddings; without a settings file those of a machine that has none."""
-    path = settings or SETTINGS
-    if settings is None and not path.exists():
+    if settings is None and not SETTINGS.exists():
         return "", str(ModelSettings.model_fields["embedding"].default)
-    try:
-        models = load_settings(path).models
-    except (InvalidSettings, SettingsUnreadable) as error:
-        raise Problem(str(error)) from None
+    models = read_settings(settings)[1].models
     return models.host, models.embedding
 
 

@@ -16,18 +16,16 @@ from activities.settings import (
     SettingsNotWritable,
     SettingsUnreadable,
     check_writable,
-    load_settings,
     set_values,
 )
 from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
 from activities.snapshot_places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
-from desk.client import ANSWER_WITHIN
+from desk.client import ANSWER_WITHIN, read_settings
 from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
 from runtime.image import restore_image
-from runtime.places import SETTINGS
 from runtime.problems import Problem
 from workflows.image_state import ImageState, QueuedTask, RunningTask
 from workflows.living_image import LivingImage
@@ -69,14 +67,6 @@ class Restoration(BaseModel):
     changes: list[Change] = []
     replaces_newborn: bool = False
     started: bool = False
-
-
-def read_settings(settings: Path | None) -> tuple[Path, Settings]:
-    path = settings or SETTINGS
-    try:
-        return path.absolute(), load_settings(path)
-    except (InvalidSettings, SettingsUnreadable) as error:
-        raise Problem(str(error)) from None
 
 
 def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:

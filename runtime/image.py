@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from datetime import timedelta
 from pathlib import Path
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.service import RPCError
 
 from activities.snapshot_places import Place
 from configuration import Settings
@@ -13,6 +15,8 @@ from workflows.image_state import ImageStart, ImageState
 from workflows.living_image import LivingImage
 
 log = logging.getLogger(__name__)
+
+ANSWER_WITHIN = timedelta(seconds=10)
 
 
 async def start_image(
@@ -29,20 +33,31 @@ async def start_image(
     )
 
 
-async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
-    """The newest snapshot of an image of this name, if this one is newborn; else nothing.
+def newest_snapshot(settings: Settings, base: Path) -> str:
+    """Where the newest snapshot of an image of this name is, or nothing; it is not looked into. Blocks.
 
-    `base` is the folder of its settings file. It is only an offer, so nothing that goes wrong here matters.
+    `base` is the folder of its settings file. It is only for an offer, so a place that cannot be reached has
+    none.
     """
     system = settings.system
     try:
         place = Place(system.image_path, base, system.image_id)
-        kept = await asyncio.to_thread(place.all)
-        if kept and (await image.query(LivingImage.state)).is_newborn():
-            return place.address(kept[0].path)
+        return next((place.address(found.path) for found in place.all()), "")
     except Exception as error:  # every file system has errors of its own
         log.debug("Whether there are snapshots of %s is not known: %r", system.image_id, error)
-    return ""
+        return ""
+
+
+async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
+    """The newest snapshot of an image of this name, if this one is newborn; else nothing. Its worker runs."""
+    newest = await asyncio.to_thread(newest_snapshot, settings, base)
+    if not newest:
+        return ""
+    try:
+        state = await image.query(LivingImage.state, rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError):
+        return ""  # one that cannot answer is not newborn
+    return newest if state.is_newborn() else ""
 
 
 async def restore_image(client: Client, state: ImageState) -> WorkflowHandle[LivingImage, ImageState]:

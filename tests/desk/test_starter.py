@@ -331,7 +331,12 @@ async def test_reload_pause_resume_and_retire(world: World, starter: Starter) ->
     assert "retired (its workflow is completed)" in (await starter("status")).out
     late = await starter("ask", "Is it so?")
     assert (late.code, late.sentence[:16]) == (2, "No living image ")
-    assert "was started" in (await starter("start")).out
+    again = await starter("start")
+    assert "was started" in again.out
+    newest = world.file.parent / "snapshots" / f"{world.name}.00000001.image"
+    assert f"To go on with that one: python starter.py restore {newest}" in again.out
+    assert (await starter("restore", str(newest), "--yes")).code == 0
+    assert (await world.status()).phase == "active"
 
 
 async def test_retire_waits_for_the_last_running_tasks_and_drops_the_queued_ones(
