@@ -133,12 +133,17 @@ class Personas:
 
     @activity.defn
     async def imagine_goals(self, order: Imagining) -> Imagined:
-        """Goals that one persona would like the team to take on, none near to a recent one or to another."""
+        """Goals that one persona would like the team to take on, none near to a recent one or to another.
+
+        One that stands word for word in what the model was told, in an example say, is no goal of its own.
+        """
         call = order.call
         answer, usage = await self._ask_in_form(GoalsAnswer, call, call.temperature, call.max_answer_tokens)
+        told = " ".join(message["content"] for message in self._prompts.messages(call.words, call.fields))
         new: list[Goal] = []
         for imagined in answer.goals:
-            if not is_near(imagined.goal, [*order.recent, *(goal.goal for goal in new)]):
+            is_copy = imagined.goal.casefold() in told.casefold()
+            if not is_copy and not is_near(imagined.goal, [*order.recent, *(goal.goal for goal in new)]):
                 new.append(Goal(persona=call.persona, goal=imagined.goal, why=imagined.why))
         return Imagined(goals=new, near=len(answer.goals) - len(new), usage=usage)
 

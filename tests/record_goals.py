@@ -1,7 +1,7 @@
 """Prints what an idle image comes to by itself, as Markdown: `python -m tests.record_goals [INQUIRIES]`.
 
 Real workflows on a real dev server, whose clock is moved through the idle hours, and the embedded model.
-docs/goals.md is such a print.
+The record in docs/goals.md is such a print.
 """
 
 import asyncio

@@ -18,7 +18,7 @@ async def personas() -> AsyncIterator[Personas]:
     await personas.close()
 
 
-WINTER = "Should a school start an hour later in winter?"
+WINTER = "Should a school day begin at noon in winter?"
 TRAMS = "Should trams be free on Sundays?"
 
 
@@ -44,7 +44,7 @@ async def test_goals_come_with_their_reasons(ollama: FakeOllama, personas: Perso
 
 
 @pytest.mark.parametrize(
-    "recent", [WINTER, "In winter, should a school start an hour later?", WINTER.upper()], ids=str
+    "recent", [WINTER, "In winter, should a school day begin at noon?", WINTER.upper()], ids=str
 )
 async def test_a_goal_near_to_a_recent_one_is_no_goal(
     ollama: FakeOllama, personas: Personas, recent: str
@@ -53,6 +53,13 @@ async def test_a_goal_near_to_a_recent_one_is_no_goal(
     imagined: Imagined = await Attempt().run(personas.imagine_goals, imagining(ollama, [recent]))
     assert [goal.goal for goal in imagined.goals] == [TRAMS]
     assert imagined.near == 1
+
+
+async def test_an_example_of_the_prompt_is_no_goal(ollama: FakeOllama, personas: Personas) -> None:
+    ollama.script.goals = ["May a son read the letters of his dead father?", TRAMS]
+    imagined: Imagined = await Attempt().run(personas.imagine_goals, imagining(ollama, []))
+    assert ([goal.goal for goal in imagined.goals], imagined.near) == ([TRAMS], 1)
+    assert ollama.script.goals[0] in ollama.calls[-1].user
 
 
 async def test_a_goal_imagined_twice_at_once_is_one_goal(ollama: FakeOllama, personas: Personas) -> None:

@@ -14,7 +14,7 @@ from tests.fake_ollama import FakeOllama
 from tests.world import World, until
 
 GOALS = [
-    "Should a school start an hour later in winter?",
+    "Should a school day begin at noon in winter?",
     "Should trams be free on Sundays?",
     "Is a town better off with one library or with three?",
     "Who should decide where a bench stands?",
