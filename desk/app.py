@@ -28,6 +28,7 @@ from desk.waiting import TaskWatch, until_settled
 from messages.requests import Decision, Reason, SubmitTask
 from runtime.image import newest_snapshot
 from runtime.logs import configure_logs
+from runtime.places import as_typed
 from runtime.problems import Problem, leave
 
 P = ParamSpec("P")
@@ -134,7 +135,8 @@ async def start(image: Image = None, settings: SettingsFile = None) -> None:
     rendering.out.print(rendering.words(f"The living image {desk.image_id!r} was started at {desk.server}."))
     path, values = read_settings(settings)
     if older := newest_snapshot(values, path.parent):
-        offer = f"An image of its name was saved. To go on with that one: python starter.py restore {older}"
+        command_line = f"python starter.py restore {as_typed(older)}"
+        offer = f"An image of its name was saved. To go on with that one: {command_line}"
         rendering.out.print(rendering.words(offer))
 
 

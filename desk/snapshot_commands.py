@@ -15,7 +15,7 @@ from desk.remembering import remember
 from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
 from messages.requests import SaveImage
 from runtime.connection import connect
-from runtime.places import STATE_DIR
+from runtime.places import STATE_DIR, as_typed
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
@@ -39,7 +39,7 @@ async def snapshot(
     """Save a snapshot of the image now."""
     desk = await Desk.open(image, settings)
     receipt = await desk.save(request(SaveImage, path=path))
-    sentence = f"Generation {receipt.generation} is in {receipt.path}: {_size(receipt.bytes)}."
+    sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
     present(receipt, as_json, say(sentence))
 
 
@@ -83,7 +83,7 @@ def _kept(view: SnapshotView) -> RenderableType:
     facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
-    return rendering.paragraph(head.append_text(verdict), rendering.words(view.path))
+    return rendering.paragraph(head.append_text(verdict), rendering.words(as_typed(view.path)))
 
 
 def _restoration(plan: Restoration) -> RenderableType:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from temporalio.client import Client
 
 from runtime.connection import DEFAULT_ADDRESS, inbox_url, target, workflow_url
-from runtime.places import PROJECT, SETTINGS
+from runtime.places import PROJECT, SETTINGS, as_typed
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,7 @@ def show_image(awake: Awake) -> None:
         console.print(
             "\nIt is new here, but an image of its name was saved. To bring that one back instead:\n"
         )
-        is_url = "://" in awake.older_self
-        file = shlex.quote(awake.older_self) if is_url else _typed(Path(awake.older_self))
-        restore = _starter_command(f"restore {file}", awake.settings)
+        restore = _starter_command(f"restore {as_typed(awake.older_self)}", awake.settings)
         console.print(f"  [cyan]{escape(restore)}[/cyan]")
     console.print("\nCtrl-C stops everything that was started here; the image goes on next time.\n")
 
@@ -80,8 +78,8 @@ def _next_commands(address: str, settings: Path) -> list[str]:
 
 
 def _starter_command(arguments: str, settings: Path) -> str:
-    which = "" if settings == SETTINGS else f" --settings {_typed(settings)}"
-    return f"{_python()} {_typed(PROJECT / 'starter.py')} {arguments}{which}"
+    which = "" if settings == SETTINGS else f" --settings {as_typed(settings)}"
+    return f"{_python()} {as_typed(PROJECT / 'starter.py')} {arguments}{which}"
 
 
 def _python() -> str:
@@ -89,10 +87,4 @@ def _python() -> str:
     found = shutil.which("python")
     if found is not None and Path(found).parent.samefile(Path(sys.executable).parent):
         return "python"
-    return _typed(Path(sys.executable))
-
-
-def _typed(path: Path) -> str:
-    """A path as one types it here."""
-    here = Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return as_typed(Path(sys.executable))

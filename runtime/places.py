@@ -1,5 +1,6 @@
 """Where things are unless somebody says otherwise."""
 
+import shlex
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
@@ -15,3 +16,11 @@ STATE_DIR = Path(".state")
 def memory_file(state_dir: Path) -> Path:
     """Where this machine keeps what the image remembers."""
     return state_dir / "memory.db"
+
+
+def as_typed(place: Path | str) -> str:
+    """A path, or the URL of a file, as one types it in this folder."""
+    if isinstance(place, str) and "://" in place:
+        return shlex.quote(place)
+    path, here = Path(place), Path.cwd()
+    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))

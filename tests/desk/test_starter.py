@@ -333,9 +333,9 @@ async def test_reload_pause_resume_and_retire(world: World, starter: Starter) ->
     assert (late.code, late.sentence[:16]) == (2, "No living image ")
     again = await starter("start")
     assert "was started" in again.out
-    newest = world.file.parent / "snapshots" / f"{world.name}.00000001.image"
+    newest = f"snapshots/{world.name}.00000001.image"
     assert f"To go on with that one: python starter.py restore {newest}" in again.out
-    assert (await starter("restore", str(newest), "--yes")).code == 0
+    assert (await starter("restore", newest, "--yes")).code == 0
     assert (await world.status()).phase == "active"
 
 
