@@ -76,11 +76,11 @@ class Desk:
 
     async def start(self, settings: Path | None) -> bool:
         """Start the image; false when it lives already."""
-        path, values = read_settings(settings)
+        _, values = read_settings(settings)
         if values.system.image_id != self.image_id:
             raise Problem(
-                f"{path} is the settings file of {values.system.image_id!r}, not of {self.image_id!r}. "
-                "Change its [system] image_id, or name another file with --settings"
+                f"{settings or SETTINGS} is the settings file of {values.system.image_id!r}, "
+                f"not of {self.image_id!r}. Change its [system] image_id, or name another file: --settings"
             )
         try:
             lives = not await self.ended()

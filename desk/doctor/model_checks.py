@@ -150,5 +150,6 @@ def _softened(finding: Finding, embedded: str) -> Finding:
     if finding.state != "broken":
         return finding
     figure = f"{finding.figure}. The image's model was last: {embedded}"
-    advice = f"Nothing, if that will do. For a better one: {finding.advice}; then start the worker again"
+    otherwise = finding.advice[:1].lower() + finding.advice[1:]
+    advice = f"Nothing, if that will do. For a better one: {otherwise}; then start the worker again"
     return finding.model_copy(update={"state": "warning", "figure": figure, "advice": advice})

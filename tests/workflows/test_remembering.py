@@ -18,7 +18,7 @@ from messages.tasks import DialogueResult
 from runtime.places import memory_file
 from runtime.workers import WORKFLOWS, running_workers
 from tests.fake_ollama import FakeOllama
-from tests.world import Image, World, until
+from tests.world import Image, World, exists, until
 from workflows.dialogue import Dialogue
 
 FIRST, SECOND = "Should a town plant trees or build shade roofs?", "Should the town plant more trees?"
@@ -136,6 +136,7 @@ async def argued(world: World) -> AsyncIterator[World]:
     world.ollama.fail("not_pulled", asks="text")
     receipt = await world.submit("Does this fail?", task_id="failing")
     failing = world.client.get_workflow_handle(receipt.workflow_id)
+    await until(lambda: exists(failing))
     await until(lambda: _ended(failing))
     await listed(world, 3)
     yield world
