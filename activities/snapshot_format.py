@@ -31,6 +31,10 @@ class BadSnapshot(ValueError):
     """A file that is no snapshot, is damaged or cannot be trusted; the message says which and what to do."""
 
 
+class Untrusted(BadSnapshot):
+    """A file that may be sound, but for the key that is set, or not set, here."""
+
+
 class Header(BaseModel):
     """What a file says of itself. `payload_sha256` is equal for equal content.
 
@@ -124,7 +128,7 @@ def check(file: BinaryIO, key: bytes) -> Checked:
         raise BadSnapshot("its bytes do not have its SHA-256: it is damaged; use another snapshot")
     signature.update(told)
     if header.signed and not hmac.compare_digest(signature.digest(), file.read(_DIGEST_BYTES)):
-        raise BadSnapshot(f"it was signed with another key, or changed since; set {KEY_VARIABLE} to its key")
+        raise Untrusted(f"it was signed with another key, or changed since; set {KEY_VARIABLE} to its key")
     return Checked(header, size, digest.hexdigest())
 
 
@@ -171,9 +175,9 @@ def _parse_header(text: bytes) -> Header:
 
 def _check_key(header: Header, key: bytes) -> None:
     if key and not header.signed:
-        raise BadSnapshot(
+        raise Untrusted(
             f"it is not signed, and {KEY_VARIABLE} is set: anybody may have written it; "
             f"unset {KEY_VARIABLE} only if you know that nobody has"
         )
     if header.signed and not key:
-        raise BadSnapshot(f"it is signed; set {KEY_VARIABLE} to the key that it was signed with")
+        raise Untrusted(f"it is signed; set {KEY_VARIABLE} to the key that it was signed with")

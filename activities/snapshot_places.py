@@ -22,7 +22,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from activities.disk import sync_folder
-from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, check
+from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
 from messages.files import SnapshotReceipt
 
 LOOK_EVERY_SECONDS = 0.1
@@ -136,7 +136,8 @@ class Place:
     def prune(self, keep: int, key: bytes) -> None:
         """Remove what is older than the `keep` newest good ones; bad ones do not count.
 
-        Of each earlier life of an image of this name (see `Header.started_at`) the last good one stays.
+        Of each earlier life of an image of this name (see `Header.started_at`) the last good one stays, and
+        so does what another key may make good.
         """
         found = self.all()
         if len(found) <= keep:
@@ -146,6 +147,8 @@ class Place:
         for snapshot in found:
             try:
                 life = self.check(snapshot.path, key).header.started_at
+            except Untrusted:
+                wanted = True
             except (BadSnapshot, OSError):
                 wanted = lives[present] < keep
             else:

@@ -212,6 +212,15 @@ def test_the_last_good_one_of_an_earlier_life_stays(tmp_path: Path, earlier: dat
     assert [found.generation for found in place.all()] == [7, 6, 2]
 
 
+def test_what_may_be_good_with_another_key_is_left_alone(tmp_path: Path) -> None:
+    place = Place("kept", tmp_path, "one")
+    place.make()
+    for generation, key in enumerate((b"", b"other", b"other", KEY, KEY, KEY), 1):
+        (tmp_path / "kept" / f"one.{generation:08d}.image").write_bytes(a_file(generation, key))
+    place.prune(2, KEY)
+    assert [found.generation for found in place.all()] == [6, 5, 3, 2, 1]
+
+
 @pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
 def test_a_full_disk_is_told_and_leaves_the_last_good_one_and_no_rubbish(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
