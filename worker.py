@@ -14,16 +14,14 @@ from typing import Annotated
 import typer
 from temporalio.client import Client
 
-from activities.personas import ModelBackend
 from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
 from configuration import InvalidSettings, Settings
 from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target
 from runtime.dev_server import known_web_ui, run_dev_server
-from runtime.embedded_model.weights import WeightsUnavailable
 from runtime.image import older_self, start_image
 from runtime.logs import configure_logs
-from runtime.model_backend import Choice, choose, run_model
+from runtime.model_backend import Choice, RunningModel, choose, run_model
 from runtime.namespace import ensure_search_attributes
 from runtime.places import SETTINGS, STATE_DIR
 from runtime.problems import Problem, leave
@@ -66,7 +64,7 @@ class Plan:
 
 
 def prepare(options: Options) -> Plan:
-    """Read the settings and find a model, which may be a long download. Raises what `main` puts in words."""
+    """Read the settings and find out which model answers. Raises what `main` puts in words."""
     if options.gguf and not options.dev:
         raise Problem("--gguf is for --dev; a plain worker asks Ollama")
     if options.task_queue and (options.dev or options.role is not Role.compute):
@@ -98,36 +96,47 @@ def _make_folder(state_dir: Path) -> None:
 
 
 async def host(plan: Plan) -> None:
-    """Run until a signal. What is entered last is left first: workers, model, server."""
+    """Run until a signal. What is entered last is left first: workers, server, model."""
     _cancel_on_signals()
     async with AsyncExitStack() as stack:
-        client, web_ui = await stack.enter_async_context(_temporal(plan.options))
-        backend = None
+        model = None
+        # First, because it takes longest: server, workers and image come up while it is fetched and loaded.
         if plan.model is not None:
-            backend = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
+            model = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
+        client, web_ui = await stack.enter_async_context(_temporal(plan.options))
         await stack.enter_async_context(
             running_workers(
                 client,
                 plan.task_queue,
-                backend=backend,
+                model=model,
                 settings=plan.files,
                 state_dir=plan.options.state_dir,
             )
         )
-        await _wake_and_watch(plan, client, web_ui, backend)
+        life = asyncio.create_task(_wake_and_watch(plan, client, web_ui, model))
+        await _until_one_fails(life, *([model.loading] if model and model.loading else []))
 
 
-async def _wake_and_watch(
-    plan: Plan, client: Client, web_ui: str | None, backend: ModelBackend | None
-) -> None:
+async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
+    """Raises what the first of them raises. Cancelled, it cancels them."""
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _wake_and_watch(plan: Plan, client: Client, web_ui: str | None, model: RunningModel | None) -> None:
     settings, models = plan.settings, _models(plan.settings)
-    answers = backend.describe(*models) if backend else ""
+    answers = model.backend.describe(*models) if model else ""
     if plan.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
         file = plan.options.settings
-        embedded = backend is not None and backend.kind == "embedded"
         older = await older_self(image, settings, file.absolute().parent)
-        show_image(Awake(client, settings.system.image_id, file, web_ui, answers, embedded, older))
+        show_image(Awake(client, settings.system.image_id, file, web_ui, answers, model, older))
     else:
         show_worker(client, plan.task_queue, plan.options.role)
     if plan.files is not None and settings is not None:
@@ -214,13 +223,13 @@ def main(
         state_dir=state_dir,
     )
     configure_logs()
-    # Until the event loop takes over, SIGTERM is what Ctrl-C is: a download then ends tidily as well.
+    # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         asyncio.run(host(prepare(options)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         leave(0)
-    except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable, WeightsUnavailable) as problem:
+    except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable) as problem:
         print(problem, file=sys.stderr)
         leave(2)
 

@@ -105,10 +105,16 @@ class _Answer:
 
 
 class Personas:
-    """The persona activities of one worker process, which share its connections and its model slots."""
+    """The persona activities of one worker process, which share its connections and its model slots.
 
-    def __init__(self, backend: ModelBackend, prompts: Path = PROMPTS) -> None:
+    `loading`: the embedded model on its way, which calls wait for.
+    """
+
+    def __init__(
+        self, backend: ModelBackend, prompts: Path = PROMPTS, loading: asyncio.Future[None] | None = None
+    ) -> None:
         self._backend = backend
+        self._loading = loading
         self._prompts = Prompts(prompts)
         self._clients: dict[str, AsyncClient] = {}
         self._slots = CapacityLimiter(1)
@@ -190,8 +196,11 @@ class Personas:
             raise attempt.failure("PromptsBroken", str(error)) from None
         host, model = self._backend.target(call)
         question = _Question(host, model, messages, temperature, token_limit, form)
-        attempt.state = "waiting for a free model slot"
         async with attempt.heartbeats():
+            if self._loading is not None:
+                attempt.state = "waiting for the model to be loaded"
+                await asyncio.wait({self._loading})
+            attempt.state = "waiting for a free model slot"
             self._slots.total_tokens = call.max_concurrent_calls
             async with self._slots:
                 started = time.monotonic()

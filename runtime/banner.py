@@ -11,13 +11,15 @@ from rich.markup import escape
 from temporalio.client import Client
 
 from runtime.connection import DEFAULT_ADDRESS, inbox_url, target, workflow_url
+from runtime.model_backend import RunningModel
 from runtime.places import PROJECT, SETTINGS, as_typed
 
 
 @dataclass(frozen=True)
 class Awake:
-    """What there is to say of an image that has just been woken. `web_ui` and `model` may be unknown.
+    """What there is to say of an image that has just been woken. `web_ui` may be unknown.
 
+    `answers`: the models that answer, in words; `model`: how they are reached, if this worker asks any.
     `older_self`: a snapshot of another image of its name, if this one is newborn.
     """
 
@@ -25,8 +27,8 @@ class Awake:
     image_id: str
     settings: Path
     web_ui: str | None
-    model: str
-    embedded: bool
+    answers: str
+    model: RunningModel | None
     older_self: str = ""
 
 
@@ -37,9 +39,11 @@ def show_image(awake: Awake) -> None:
     if awake.web_ui is not None:
         facts["Web UI"] = workflow_url(awake.web_ui, namespace, awake.image_id)
         facts["Inbox"] = inbox_url(awake.web_ui, namespace)
-    facts["Model"] = awake.model or "not in this worker"
-    if awake.embedded:
+    facts["Model"] = awake.answers or "not in this worker"
+    if awake.model and awake.model.loading:
         facts[""] = "It runs inside this command, in place of Ollama; expect coarse answers."
+        if not awake.model.loading.done():
+            facts[" "] = "It is still being fetched or loaded: what you ask now waits for it."
     console = _console()
     console.print(f"\n[bold]The living image {awake.image_id} is awake.[/bold]\n")
     for name, fact in facts.items():

@@ -1,11 +1,13 @@
 """Which language model answers: an Ollama server that is there, or else a small embedded model of our own."""
 
-import json
+import asyncio
 import logging
 import os
+import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +17,8 @@ from ollama import Client, ResponseError
 from activities.personas import DEFAULT_HOST, NO_PROXY, ModelBackend
 from configuration import ModelSettings
 from runtime.child_process import ChildProcess
-from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, ensure_weights
+from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, WeightsUnavailable
+from runtime.places import PROJECT
 from runtime.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -30,10 +33,21 @@ class NoModel(Problem):
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend to run: the embedded model from `gguf`, or none of ours because Ollama answers."""
+    """Which backend to run: none of ours, because Ollama answers, or the embedded model of this name.
 
+    `gguf`: the model file that a person has named; otherwise it is the weights of weights.py.
+    """
+
+    embedded: str = ""
     gguf: Path | None = None
-    name: str = ""
+
+
+@dataclass(frozen=True)
+class RunningModel:
+    """The backend, which may be asked once `loading` is done."""
+
+    backend: ModelBackend
+    loading: asyncio.Task[None] | None = None
 
 
 def ollama_host(models: ModelSettings | None) -> str:
@@ -55,14 +69,14 @@ def is_pulled(model: str, pulled: set[str]) -> bool:
 
 
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
-    """Find the backend, fetching the weights of the embedded model if it comes to that: blocks.
+    """Find the backend: blocks while it asks for Ollama.
 
-    A `gguf` named by a person is taken without asking for Ollama. Raises NoModel, WeightsUnavailable.
+    A `gguf` named by a person is taken without asking. Raises NoModel.
     """
     if gguf is not None:
         if not gguf.is_file():
             raise NoModel(f"There is no model file {gguf}; correct --gguf")
-        return Choice(gguf.absolute(), gguf.stem)
+        return Choice(gguf.stem, gguf.absolute())
     host = ollama_host(models)
     pulled = pulled_models(host)
     if pulled is not None:
@@ -73,7 +87,7 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
             f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
             "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
         )
-    return Choice(ensure_weights(), EMBEDDED_MODEL_NAME)
+    return Choice(EMBEDDED_MODEL_NAME)
 
 
 def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:
@@ -86,31 +100,72 @@ def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) 
 
 
 @asynccontextmanager
-async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[ModelBackend]:
-    """The chosen backend while the context lasts. Raises ChildFailed."""
-    if choice.gguf is None:
-        yield ModelBackend(kind="ollama")
+async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningModel]:
+    """The chosen backend while the context lasts; the embedded model is fetched and loaded meanwhile.
+
+    `loading` raises WeightsUnavailable or ChildFailed.
+    """
+    if not choice.embedded:
+        yield RunningModel(ModelBackend(kind="ollama"))
         return
-    async with EmbeddedModel(choice.gguf, choice.name, state_dir) as model:
-        yield ModelBackend(kind="embedded", host=model.host, model=choice.name)
+    port = _free_port()
+    async with AsyncExitStack() as stack:
+
+        async def load() -> None:
+            gguf = choice.gguf or await _fetched_weights()
+            await stack.enter_async_context(EmbeddedModel(gguf, choice.embedded, port, state_dir))
+            log.info("The embedded model is loaded.")
+
+        loading = asyncio.create_task(load())
+        stack.push_async_callback(_end, loading)
+        backend = ModelBackend(kind="embedded", host=f"http://127.0.0.1:{port}", model=choice.embedded)
+        yield RunningModel(backend, loading)
+
+
+def _free_port() -> int:
+    """A port for the embedded model, known before it is loaded."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+async def _fetched_weights() -> Path:
+    """The path of the weights. In a process of its own, which can be stopped in the middle of a download."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "runtime.embedded_model.weights"),
+        cwd=PROJECT,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        said, _ = await process.communicate()
+    except BaseException:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        await process.wait()
+        raise
+    if process.returncode:
+        raise WeightsUnavailable(said.decode().strip() or "The embedded model could not be fetched")
+    return Path(said.decode().strip())
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 class EmbeddedModel(ChildProcess):
-    """The embedded model in its own process. Its port is found at the first start and kept from then on."""
+    """The embedded model in its own process, on a port of its own."""
 
     name = "embedded model"
     # 2 s on an idle machine, to read 1.1 GB; a busy machine with a slow disk needs far longer.
     ready_within_seconds = 180.0
 
-    def __init__(self, gguf: Path, name: str, state_dir: Path) -> None:
+    def __init__(self, gguf: Path, name: str, port: int, state_dir: Path) -> None:
         super().__init__(state_dir / "embedded-model.log")
         self._gguf = gguf
         self._model = name
-        self._port = 0
-
-    @property
-    def host(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        self._port = port
 
     def command(self) -> list[str]:
         return [
@@ -119,8 +174,4 @@ class EmbeddedModel(ChildProcess):
         ]
 
     async def is_ready(self) -> bool:
-        for line in self.output().splitlines():
-            if line.startswith('{"port"'):
-                self._port = json.loads(line)["port"]
-                return True
-        return False
+        return any(line.startswith('{"port"') for line in self.output().splitlines())

@@ -15,10 +15,11 @@ from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
 from activities.optimizer import propose_amendment
-from activities.personas import ModelBackend, Personas
+from activities.personas import Personas
 from activities.settings import SettingsFiles
 from activities.snapshots import Snapshots
 from activities.supervision import Children
+from runtime.model_backend import RunningModel
 from runtime.places import STATE_DIR, memory_file
 from runtime.version import NAME, VERSION
 from workflows.dialogue import Dialogue
@@ -99,21 +100,21 @@ async def running_workers(
     client: Client,
     task_queue: str,
     *,
-    backend: ModelBackend | None = None,
+    model: RunningModel | None = None,
     settings: Path | None = None,
     state_dir: Path = STATE_DIR,
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
-    """The workers of one process, drained on exit: compute if it has a backend, files if it has a file."""
+    """The workers of one process, drained on exit: compute if it has a model, files if it has a file."""
     memory = memory_file(state_dir)
     async with AsyncExitStack() as stack:
         if settings is not None:
             await stack.enter_async_context(
                 files_worker(client, task_queue, settings, memory_file(state_dir))
             )
-        if backend is not None:
-            personas = Personas(backend)
-            remembering = Memory(client, backend, memory)
+        if model is not None:
+            personas = Personas(model.backend, loading=model.loading)
+            remembering = Memory(client, model.backend, memory)
             stack.push_async_callback(personas.close)
             await stack.enter_async_context(
                 compute_worker(client, task_queue, personas, remembering, max_cached_workflows)

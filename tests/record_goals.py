@@ -17,7 +17,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from messages.goals import Goal, InquiryConcluded
 from messages.tasks import DialogueResult, TaskReceipt
-from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, ensure_weights
+from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
 from tests.workflows.servers import server_with_movable_clocks
@@ -78,12 +78,12 @@ def _print_goals(goals: list[Goal]) -> None:
 
 @asynccontextmanager
 async def dreaming(folder: Path) -> AsyncIterator[Dreamer]:
-    choice = Choice(await asyncio.to_thread(ensure_weights), EMBEDDED_MODEL_NAME)
-    async with await server_with_movable_clocks() as server, run_model(choice, folder / ".state") as backend:
+    choice = Choice(EMBEDDED_MODEL_NAME)
+    async with await server_with_movable_clocks() as server, run_model(choice, folder / ".state") as model:
         image = Dreamer(server.client, "", folder, {"motivator.goals": True, "autopoiesis.max_turns": 4})
         image.server = server
         async with running_workers(
-            server.client, image.name, backend=backend, settings=image.file, state_dir=folder / ".state"
+            server.client, image.name, model=model, settings=image.file, state_dir=folder / ".state"
         ):
             await image.start()
             yield image

@@ -169,10 +169,10 @@ def pins(lock: str) -> dict[str, str]:
 
 
 def test_the_image_has_the_versions_that_the_tests_have() -> None:
-    tested, built = pins("requirements.lock"), pins("requirements-worker.lock")
+    tested, built = pins("requirements-dev.lock"), pins("requirements-worker.lock")
     assert built, "requirements-worker.lock pins nothing"
     for name, pin in built.items():
-        assert pin == tested.get(name), f"{name} differs from requirements.lock; run `make lock`"
+        assert pin == tested.get(name), f"{name} differs from requirements-dev.lock; run `make lock`"
 
 
 # --- the scripts that set a server up -------------------------------------------------------------

@@ -17,6 +17,7 @@ from messages.image import ImageStatus
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.tasks import DialogueResult, LogReceipt, TaskReceipt
 from runtime.image import start_image
+from runtime.model_backend import RunningModel
 from runtime.workers import running_workers
 from tests.fake_ollama import FakeOllama
 from workflows.dialogue import Dialogue
@@ -186,7 +187,7 @@ class World(Image):
             running_workers(
                 self.client,
                 self.name,
-                backend=ModelBackend(),
+                model=RunningModel(ModelBackend()),
                 state_dir=self.state_dir,
                 max_cached_workflows=self._max_cached_workflows,
             )

