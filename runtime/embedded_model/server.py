@@ -112,6 +112,7 @@ class OllamaServer:
                     reason = choice["finish_reason"] or reason
                     yield self._part(choice["delta"].get("content") or "", done=False)
         timings = chunk["timings"]
+        _log_figures(timings)
         yield self._part("", done=True) | {
             "done_reason": reason,
             "total_duration": time.perf_counter_ns() - started_ns,
@@ -179,6 +180,18 @@ class OllamaServer:
 
     def _modified_at(self) -> str:
         return datetime.fromtimestamp(self._gguf.stat().st_mtime, UTC).isoformat()
+
+
+def _log_figures(timings: dict[str, Any]) -> None:
+    """A line of JSON for each answer: tokens of its prompt that were evaluated and reused, tokens written."""
+    figures = {
+        "evaluated": timings["prompt_n"],
+        "reused": timings["cache_n"],
+        "written": timings["predicted_n"],
+        "reading_s": round(timings["prompt_ms"] / 1000, 3),
+        "writing_s": round(timings["predicted_ms"] / 1000, 3),
+    }
+    print(json.dumps(figures), flush=True)
 
 
 async def _alive(_: Request) -> Response:

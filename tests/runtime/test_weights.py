@@ -38,17 +38,18 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "index"
     folder.mkdir()
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("UV_NO_CONFIG", "1")
-    for installer in ("PIP", "UV"):
-        monkeypatch.setenv(f"{installer}_NO_INDEX", "1")
-        monkeypatch.setenv(f"{installer}_FIND_LINKS", str(folder))
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(folder))
     return folder
 
 
 @pytest.fixture
-def no_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_uv(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine where uv cannot be used: it finds no package."""
-    monkeypatch.setenv("UV_FIND_LINKS", os.devnull)
+    monkeypatch.delenv("UV_FIND_LINKS")
 
 
 @pytest.fixture
@@ -152,6 +153,7 @@ def test_an_interrupted_download_goes_on_with_the_parts_it_has(
     lock.write_text("\n".join(pin(publish(index, number), number) for number in PARTS))
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(index)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.delenv("UV_OFFLINE")
     monkeypatch.setenv("UV_FIND_LINKS", f"http://127.0.0.1:{server.server_port}")
     process = subprocess.Popen(
         fetching(Weights("tiny", lock, WHOLE_SHA256, len(WHOLE)), tmp_path / "cache"),

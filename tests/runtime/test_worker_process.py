@@ -185,6 +185,7 @@ async def test_a_killed_embedded_model_comes_back_where_it_was(tmp_path: Path) -
     [model_file] = Path(package.origin).parent.glob("*.gguf")
     async with WorkerProcess(tmp_path, *dev_ports(), "--gguf", str(model_file)) as worker:
         await worker.awake()
+        await worker.says("The embedded model is loaded")
         assert "embedded smollm2-135m-instruct.q4_1" in worker.out.lower()
         client = await connect(worker.server.address)
         assert "embedded" in (await status(client)).model_backend
@@ -318,12 +319,6 @@ async def test_no_model(tmp_path: Path) -> None:
 async def test_no_such_model_file(tmp_path: Path) -> None:
     sentence = await refusal(WorkerProcess(tmp_path, "--dev", "--gguf", "nowhere.gguf"))
     assert "nowhere.gguf" in sentence
-
-
-async def test_a_model_file_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "some.gguf").write_text("not a model")
-    worker = WorkerProcess(tmp_path, *dev_ports(), "--gguf", "some.gguf")
-    assert "some.gguf" in await refusal(worker)
 
 
 async def test_a_second_dev_worker_in_the_same_folder(tmp_path: Path, ollama: FakeOllama) -> None:
