@@ -29,7 +29,18 @@ class Words(BaseModel):
     user: _Text
 
 
-_ENTRIES = TypeAdapter(dict[str, Words])
+_FILE = TypeAdapter(dict[str, Words])
+
+
+def _entries(text: str) -> dict[str, Words]:
+    """What a file says; entries without a `system` have the one before all entries. Raises ValueError."""
+    values = tomllib.loads(text)
+    shared = values.pop("system", None)
+    if shared is not None:
+        for entry in values.values():
+            if isinstance(entry, dict):
+                entry.setdefault("system", shared)
+    return _FILE.validate_python(values)
 
 
 class Prompts:
@@ -69,9 +80,7 @@ class Prompts:
             found = self._path.stat()
             version = (found.st_mtime_ns, found.st_size)
             if version != self._version:
-                self._entries = _ENTRIES.validate_python(
-                    tomllib.loads(self._path.read_text(encoding="utf-8"))
-                )
+                self._entries = _entries(self._path.read_text(encoding="utf-8"))
                 self._version = version
         except OSError as error:
             raise BrokenPrompts(f"{self._path} cannot be read ({error.strerror}); restore it") from None

@@ -34,6 +34,27 @@ def test_brick_hears_robin_before_the_second_thesis() -> None:
     assert "<antithesis>" in asked
 
 
+def test_an_entry_without_a_system_text_has_the_one_before_all_entries(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.toml"
+    path.write_text("system = 'All.'\n[one]\nuser = 'First'\n[two]\nsystem = 'Own.'\nuser = 'Second'\n")
+    prompts = Prompts(path)
+    assert prompts.messages("one", {})[0]["content"] == "All."
+    assert prompts.messages("two", {})[0]["content"] == "Own."
+
+
+def test_what_the_arguing_personas_are_told_begins_alike() -> None:
+    """A model server reads what prompts begin with only once: here as far as the task, or the thesis."""
+
+    def beginning(entry: str, placeholder: str) -> str:
+        fields = {name: f"<{name}>" for name in PLACEHOLDERS[entry]}
+        told = "".join(message["content"] for message in Prompts().messages(entry, fields))
+        assert placeholder in told
+        return told.partition(placeholder)[0]
+
+    assert len({beginning(entry, "<task>") for entry in PLACEHOLDERS if entry != "dissonance"}) == 1
+    assert len({beginning(entry, "<thesis>") for entry in ("thesis_reply", "antithesis", "synthesis")}) == 1
+
+
 @given(task=st.text(), thesis=st.text())
 def test_whatever_people_type_comes_through_verbatim(task: str, thesis: str) -> None:
     assert fill("A: {task} B: {thesis} C: {task}", {"task": task, "thesis": thesis}) == (
