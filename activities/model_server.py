@@ -52,15 +52,17 @@ class AddressBroken(ValueError):
 def reach(host: str) -> str:
     """The model server to ask where [models] names this host, as a URL if it can be read as one."""
     named = host or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
-    try:
-        return _address(named)
-    except AddressBroken:
-        return named  # Whoever asks there is told.
+    return _as_url(named) or named  # Whoever asks there is told.
 
 
 def model_client(host: str, answer_seconds: float | None = None) -> AsyncClient:
     """A client of the model server at `host`. `answer_seconds`: the longest silence. Raises AddressBroken."""
-    url = _address(host)
+    url = _as_url(host)
+    if url is None:
+        raise AddressBroken(
+            f'"{excerpt(host)}" is no address of a model server; correct {named_by(host)}, '
+            f'to "{DEFAULT_HOST}" for instance'
+        )
     if not environment.key_is_usable():
         raise AddressBroken(f"{url} cannot be asked: {environment.fault()}")
     try:
@@ -98,8 +100,8 @@ def full_name(model: str) -> str:
 # --- the address ----------------------------------------------------------------------------------
 
 
-def _address(host: str) -> str:
-    """The URL of a model server, read as Ollama itself reads OLLAMA_HOST. Raises AddressBroken."""
+def _as_url(host: str) -> str | None:
+    """The URL of a model server, read as Ollama itself reads OLLAMA_HOST; None where it cannot be read."""
     text = host.strip().strip("\"'")
     scheme, given, place = text.partition("://")
     scheme, place = (scheme.lower(), place) if given else ("http", text)
@@ -113,10 +115,7 @@ def _address(host: str) -> str:
         if not place or parts.query or parts.fragment or any(letter in name for letter in "<> %,;\"'"):
             raise ValueError
     except (KeyError, ValueError, httpx.InvalidURL):
-        raise AddressBroken(
-            f'"{excerpt(host)}" is no address of a model server; correct {named_by(host)}, '
-            f'to "{DEFAULT_HOST}" for instance'
-        ) from None
+        return None
     return str(url)
 
 

@@ -93,9 +93,7 @@ def _not_connected(host: str, error: BaseException | None) -> NoModel:
                 f"correct {named_by(host)}, or name its certificate authority's file in SSL_CERT_FILE"
             )
         if isinstance(error, socket.gaierror) and host != DEFAULT_HOST:
-            return NoModel(
-                f"There is no host by the name in {host} ({error.strerror}); correct {named_by(host)}"
-            )
+            return NoModel(f"Nobody knows the host of {host} ({error.strerror}); correct {named_by(host)}")
         error = error.__cause__ or error.__context__
     return NoServer(
         f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "

@@ -13,7 +13,9 @@ class Habits(BaseModel):
 
     `thinking_tokens`: how long it thinks. `unclosed` thinking is all that it says.
     `refuses_think`: the error for any request that has the field `think`; nothing: it knows the field.
+    `refuses`: the error for any request, as a 400.
     `around`: what stands around each JSON answer, which replaces `ANSWER` in it.
+    `bytes_per_token`: English has four.
     `window`: the most tokens of a prompt that it reads, whatever `num_ctx` says. `tells_window`: in /api/ps.
     `counts_cached`: False: only what is not in the cache is counted, here two tokens.
     """
@@ -23,15 +25,16 @@ class Habits(BaseModel):
     thinks: Literal["no", "field", "tags", "no_opening_tag", "unclosed"] = "no"
     thinking_tokens: int = 200
     refuses_think: str = ""
+    refuses: str = ""
+    bytes_per_token: int = 4
     around: str = "ANSWER"
     window: int | None = None
     tells_window: bool = True
     counts_cached: bool = True
 
     def refusal(self, body: dict[str, Any]) -> Response | None:
-        if self.refuses_think and "think" in body:
-            return JSONResponse({"error": self.refuses_think}, status_code=400)
-        return None
+        error = self.refuses or ("think" in body and self.refuses_think)
+        return JSONResponse({"error": error}, status_code=400) if error else None
 
     def thinking(self) -> Iterator[dict[str, str]]:
         """The parts of the message before the answer, each a token."""
@@ -46,9 +49,9 @@ class Habits(BaseModel):
             yield {"content": "</think>\n\n"}
 
     def tokens_read(self, prompt: str, options: dict[str, Any]) -> int:
-        """Four bytes a token, as English has them, and never more than the window."""
+        """Never more than the window."""
         window = min(self.window or 1_000_000, options.get("num_ctx", 4096))
-        tokens = len(prompt.encode()) // 4
+        tokens = len(prompt.encode()) // self.bytes_per_token
         return min(tokens, window) if self.counts_cached else 2
 
 

@@ -2,8 +2,8 @@
 
 It looks at one thing, how arguments ended under the present settings, and changes one key, `max_turns`, by
 one step. An argument whose last dissonance is missing is no evidence: nobody knows whether it ran out of
-turns or had long been settled. The rule never raises the convergence threshold and never takes a turn that any
-argument used, so it cannot lower the figure for dissonance by ending arguments sooner.
+turns or had long been settled. The rule never raises the convergence threshold and never takes a turn that
+any argument used, so it cannot lower the figure for dissonance by ending arguments sooner.
 """
 
 from statistics import fmean
@@ -77,8 +77,8 @@ def _too_few(argued: int, finished: int, present: int) -> str:
         return f"{counted}; at least {FEWEST_ARGUMENTS} are needed"
     return (
         f"{counted}, {finished - argued} of them without a dissonance at the end; at least "
-        f"{FEWEST_ARGUMENTS} with one are needed: the transcript of a task says why it is missing, and a model for ROBIN that "
-        "does not think and keeps to JSON schemas gives one"
+        f"{FEWEST_ARGUMENTS} with one are needed: the transcript of a task says why it is missing, and a "
+        "model for ROBIN that does not think and keeps to JSON schemas gives one"
     )
 
 
