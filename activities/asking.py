@@ -32,6 +32,7 @@ from activities.model_server import (
     full_name,
     model_client,
     named_by,
+    proxy_for,
     refuses_think,
 )
 from messages.common import excerpt
@@ -163,10 +164,13 @@ class Asking:
         except AddressBroken as error:
             raise attempt.failure("ModelAddressBroken", str(error)) from None
         except httpx.TransportError as error:
+            proxy = proxy_for(question.host)
+            through = f" through the proxy that {proxy} names" if proxy else ""
             raise attempt.failure(
                 "ModelUnreachable",
-                f"the model server for {question} cannot be reached ({excerpt(str(error) or repr(error))}); "
-                f"start it or correct {named_by(question.host)}",
+                f"the model server for {question} cannot be reached{through} "
+                f"({excerpt(str(error) or repr(error))}); "
+                f"start it or correct {' or '.join(filter(None, (named_by(question.host), proxy)))}",
             ) from None
         except ResponseError as error:
             raise _refusal(attempt, question, error) from None
@@ -213,14 +217,21 @@ class Asking:
             raise _too_long(attempt, question, reply.tokens_in, this.window)
         if not seems_shortened(reply.tokens_in, question.bytes):
             return
-        loaded = (await self._client(question.host).ps()).models
-        windows = {full_name(model.model or ""): model.context_length for model in loaded}
-        if was_shortened(reply.tokens_in, question.bytes, windows.get(full_name(question.model))):
+        if was_shortened(reply.tokens_in, question.bytes, await self._window_there(question)):
             raise attempt.failure(
                 "PromptTooLong",
                 f"{question} read only {reply.tokens_in} tokens of a longer prompt, although a window of "
                 f"{this.window} was asked for; shorten the task, or let a model with a longer context answer",
             )
+
+    async def _window_there(self, question: Question) -> int | None:
+        """The window that the model is loaded with, if the server tells: not every one does."""
+        try:
+            loaded = (await self._client(question.host).ps()).models
+        except (ResponseError, *NOT_OLLAMA):
+            return None
+        windows = {full_name(model.model or ""): model.context_length for model in loaded}
+        return windows.get(full_name(question.model))
 
     async def _stream(self, attempt: Attempt, question: Question, this: _Try) -> _Reply:
         reply = _Reply()

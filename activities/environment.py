@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from urllib.request import getproxies_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
@@ -54,6 +54,15 @@ def fault() -> str:
         f'{_spelling("no")} cannot be read, "{excerpt(named.get("no", ""))}"; '
         "write host names and single addresses without brackets, separated by commas, or unset it"
     )
+
+
+def proxy_for(url: str) -> str:
+    """The variable that names the proxy through which a URL is asked; nothing if it is asked directly."""
+    place = httpx.URL(url)
+    if proxy_bypass(place.host):
+        return ""
+    named = getproxies_environment()
+    return next((_spelling(scheme) for scheme in (place.scheme, "all") if named.get(scheme)), "")
 
 
 def key_is_usable() -> bool:

@@ -24,6 +24,7 @@ __all__ = [
     "full_name",
     "model_client",
     "named_by",
+    "proxy_for",
     "reach",
     "refuses_think",
 ]
@@ -82,6 +83,12 @@ def named_by(host: str) -> str:
     """What a person has to correct if this is the wrong host."""
     named = os.environ.get("OLLAMA_HOST")
     return "OLLAMA_HOST" if named and host in (named, reach(named)) else "[models] host"
+
+
+def proxy_for(host: str) -> str:
+    """The variable that names the proxy before a model server; nothing if there is none."""
+    url = _as_url(host)
+    return "" if url is None or _is_here(url) else environment.proxy_for(url)
 
 
 def refuses_think(error: ResponseError) -> bool:

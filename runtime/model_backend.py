@@ -15,13 +15,13 @@ import httpx
 
 from activities.model_server import (
     CONNECT_SECONDS,
-    DEFAULT_HOST,
     NOT_OLLAMA,
     AddressBroken,
     ResponseError,
     full_name,
     model_client,
     named_by,
+    proxy_for,
     reach,
 )
 from activities.personas import ModelBackend
@@ -68,7 +68,7 @@ async def pulled_models(host: str) -> set[str]:
             model_client(host, PROBE_SECONDS) as client,
         ):
             found = (await client.list()).models
-    except (ConnectionError, httpx.ConnectTimeout) as error:
+    except (ConnectionError, httpx.ConnectTimeout, httpx.ProxyError) as error:
         raise _not_connected(host, error) from None
     except (TimeoutError, httpx.TimeoutException):
         raise NoModel(
@@ -86,13 +86,18 @@ async def pulled_models(host: str) -> set[str]:
 
 def _not_connected(host: str, error: BaseException | None) -> NoModel:
     """What it means that there was no connection, from the errors below the one that the client raises."""
+    if proxy := proxy_for(host):
+        return NoModel(
+            f"{host} cannot be reached through the proxy that {proxy} names; correct {proxy}, or write the "
+            "host into NO_PROXY to ask it directly"
+        )
     while error is not None:
         if isinstance(error, ssl.SSLError):
             return NoModel(
                 f"{host} cannot be trusted ({excerpt(error.reason or str(error))}); "
                 f"correct {named_by(host)}, or name its certificate authority's file in SSL_CERT_FILE"
             )
-        if isinstance(error, socket.gaierror) and host != DEFAULT_HOST:
+        if isinstance(error, socket.gaierror):
             return NoModel(f"Nobody knows the host of {host} ({error.strerror}); correct {named_by(host)}")
         error = error.__cause__ or error.__context__
     return NoServer(

@@ -202,11 +202,13 @@ class FakeOllama:
 
     async def _ps(self, _: Request) -> Response:
         habits = self.script.habits
-        loaded = {call.model: min(habits.window or 1_000_000, call.options["num_ctx"]) for call in self.calls}
-        told = [
-            {"model": model, **({"context_length": window} if habits.tells_window else {})}
-            for model, window in loaded.items()
-        ]
+        loaded = {
+            call.model: min(habits.window or 1_000_000, call.options.get("num_ctx", 4096))
+            for call in self.calls
+        }
+        if not habits.tells_window:
+            return Response("404 page not found", status_code=404)
+        told = [{"model": model, "context_length": window} for model, window in loaded.items()]
         return JSONResponse({"models": told})
 
     async def _show(self, request: Request) -> Response:

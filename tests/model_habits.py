@@ -16,7 +16,8 @@ class Habits(BaseModel):
     `refuses`: the error for any request, as a 400.
     `around`: what stands around each JSON answer, which replaces `ANSWER` in it.
     `bytes_per_token`: English has four.
-    `window`: the most tokens of a prompt that it reads, whatever `num_ctx` says. `tells_window`: in /api/ps.
+    `window`: the most tokens of a prompt that it reads, whatever `num_ctx` says.
+    `tells_window`: in /api/ps, which others lack.
     `counts_cached`: False: only what is not in the cache is counted, here two tokens.
     """
 

@@ -11,10 +11,11 @@ from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.model_server import AddressBroken, full_name, model_client, reach
 from activities.personas import ModelBackend, Personas
 from messages.calls import Speech
+from runtime.model_backend import NoModel, NoServer, pulled_models
 from tests.activities.test_personas import Attempt, a_call, failure_of
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
-from tests.runtime.worker_process import WorkerProcess
+from tests.runtime.worker_process import WorkerProcess, free_port
 from tests.world import SETTINGS
 
 FAULTY = {
@@ -132,6 +133,23 @@ async def test_for_any_other_the_variable_is_named_once_and_everywhere(
     with pytest.raises(NoEmbeddings) as raised:
         Embedder(REMOTE, "nomic-embed-text")
     assert str(raised.value) == failure.message
+
+
+async def test_a_proxy_that_is_not_there_is_no_missing_server(
+    personas: Personas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{free_port()}")
+    failure = await failure_of(Attempt(), personas.speak, a_call(REMOTE))
+    assert failure.type == "ModelUnreachable"
+    assert "cannot be reached through the proxy that HTTP_PROXY names" in failure.message
+    with pytest.raises(
+        NoModel, match="through the proxy that HTTP_PROXY names; correct HTTP_PROXY"
+    ) as raised:
+        await pulled_models(REMOTE)
+    assert not isinstance(raised.value, NoServer)
+    monkeypatch.setenv("NO_PROXY", "gpu.example")
+    with pytest.raises(NoModel, match="Nobody knows the host"):
+        await pulled_models(REMOTE)
 
 
 async def test_a_key_that_no_header_can_hold_is_named_and_not_shown(
