@@ -49,7 +49,11 @@ MOST_TOKENS = 10_000_000
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask, where. `answer_tokens`: the longest answer; `context_tokens`: the largest window."""
+    """What to ask, where.
+
+    `answer_tokens`: the longest answer, which settings.toml may raise or not; `context_tokens`: the largest
+    window.
+    """
 
     host: str
     model: str
@@ -59,6 +63,7 @@ class Question:
     context_tokens: int
     timeout_seconds: float
     form: type[BaseModel] | None = None
+    may_be_raised: bool = True
 
     def __str__(self) -> str:
         return f"{self.model} at {self.host}"
@@ -102,7 +107,10 @@ class _Try:
 
 @dataclass
 class _Reply:
-    """What one try has brought so far. `ended` is Ollama's reason, empty while the stream goes on."""
+    """What one try has brought so far.
+
+    `ended` is Ollama's reason, empty while the stream goes on; "bytes" if there was more than is read.
+    """
 
     text: str = ""
     thinking_bytes: int = 0
@@ -115,13 +123,19 @@ class _Reply:
         return without_thinking(self.text)
 
     @property
+    def ran_out(self) -> bool:
+        return self.ended in ("length", "bytes")
+
+    @property
     def is_whole(self) -> bool:
-        return bool(self.ended) and self.ended != "length" and len(self.said.encode()) <= ANSWER_BYTES
+        return bool(self.ended) and not self.ran_out and len(self.said.encode()) <= ANSWER_BYTES
 
     def thought(self, question: Question) -> bool:
         """Whether the model thought, as far as can be seen: not every template writes the opening tag."""
-        prose = question.form is not None and "{" not in self.text
-        return bool(self.thinking_bytes) or self.said != self.text.strip() or (prose and not self.is_whole)
+        if self.thinking_bytes or self.said != self.text.strip():
+            return True
+        # Where JSON was asked for and only words came before the end, they were no answer.
+        return question.form is not None and self.ran_out and bool(self.said) and "{" not in self.said
 
 
 class Asking:
@@ -203,7 +217,7 @@ class Asking:
             answer.tokens_out += reply.tokens_out
             if was_filled(reply.tokens_in, this.window) and this.window < question.context_tokens:
                 habits.window = max(habits.window, 2 * this.window)
-            elif reply.thought(question) and not reply.is_whole and not this.room:
+            elif reply.thought(question) and reply.ran_out and not this.room:
                 habits.thinks = True
             else:
                 await self._check_window(attempt, question, this, reply)
@@ -258,9 +272,9 @@ class Asking:
                 size += len(piece.encode())
                 reply.thinking_bytes += len(thinking.encode())
                 # A model that is known to think may do so in its text.
-                if size > ANSWER_BYTES + bool(this.room) * THINKING_BYTES:
-                    break
-                if reply.thinking_bytes > THINKING_BYTES:
+                most = ANSWER_BYTES + bool(this.room) * THINKING_BYTES
+                if size > most or reply.thinking_bytes > THINKING_BYTES:
+                    reply.ended = "bytes"
                     break
                 if chunk.done:
                     reply.ended = chunk.done_reason or "stop"
@@ -342,7 +356,12 @@ def _check(attempt: Attempt, question: Question, this: _Try, reply: _Reply) -> N
         raise attempt.failure(
             "AnswerCutOff",
             f"{question} was cut off at {this.most_tokens(question)} tokens; "
-            "raise [models] max_answer_tokens or ask for less in prompts.toml",
+            + (
+                "raise [models] max_answer_tokens"
+                if question.may_be_raised
+                else "use a model that keeps to JSON"
+            )
+            + " or ask for less in prompts.toml",
         )
     if not reply.is_whole:
         raise attempt.failure(

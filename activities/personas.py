@@ -153,6 +153,7 @@ class Personas:
             context_tokens=call.context_tokens,
             timeout_seconds=call.timeout_seconds,
             form=form,
+            may_be_raised=token_limit == call.max_answer_tokens,
         )
         answer = await self._asking.ask(attempt, question, call.max_concurrent_calls)
         return answer.text, Usage(

@@ -97,6 +97,17 @@ async def test_only_thinking_is_no_answer_and_the_advice_is_true(
     assert "max_answer_tokens" not in failure.message
 
 
+async def test_a_judge_that_writes_only_white_space_does_not_think_and_is_told_apart(
+    ollama: FakeOllama, personas: Personas
+) -> None:
+    ollama.script.says = {"dissonance": "\n" * 64}
+    ollama.fail("cut_off")
+    failure = await failure_of(Attempt(), personas.judge_dissonance, a_call(ollama.url, "dissonance"))
+    assert failure.type == "AnswerCutOff"
+    assert "was cut off at 64 tokens; use a model that keeps to JSON" in failure.message
+    assert len(ollama.calls) == 1
+
+
 @pytest.mark.parametrize(
     "refusal", ['"llama3.1:8b" does not support thinking', "unknown field: Think", "think value false is not"]
 )
