@@ -27,6 +27,10 @@ Value = bool | int | FiniteFloat | str
 """What one key of settings.toml may hold."""
 
 
+CONTEXT_TOKENS = 16_384
+"""The largest window of a model where nobody says otherwise."""
+
+
 class InvalidSettings(ValueError):
     """Settings that break a rule; the message names the key, its value and what is allowed."""
 
@@ -86,8 +90,18 @@ class ModelSettings(_Section):
     embedding: ModelName = "nomic-embed-text"
     temperature: float = _tunable(0.0, 1.5, 0.2)
     max_answer_tokens: int = Field(ge=32, le=4096)
+    context_tokens: int = Field(default=CONTEXT_TOKENS, ge=4096, le=1_048_576)
     call_timeout: Duration
     max_concurrent_calls: int = Field(ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _prompts_find_room(self) -> Self:
+        if self.context_tokens < 2 * self.max_answer_tokens:
+            raise ValueError(
+                f"context_tokens = {self.context_tokens} must be at least twice "
+                f"max_answer_tokens = {self.max_answer_tokens}"
+            )
+        return self
 
 
 class AutopoiesisSettings(_Section):

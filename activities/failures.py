@@ -17,6 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 FailureType = Literal[
     "PromptsBroken",
+    "PromptTooLong",
+    "ModelAddressBroken",
     "ModelNotPulled",
     "ModelRefused",
     "ModelUnreachable",
@@ -30,6 +32,8 @@ FailureType = Literal[
 PAUSES: dict[FailureType, tuple[int, ...]] = {
     # A person has to change something first; the same call again would fail the same way.
     "PromptsBroken": (),
+    "PromptTooLong": (),
+    "ModelAddressBroken": (),
     "ModelNotPulled": (),
     "ModelRefused": (),
     # About three minutes in all: a machine that reboots, or a large model server that starts anew.

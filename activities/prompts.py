@@ -80,7 +80,7 @@ class Prompts:
             found = self._path.stat()
             version = (found.st_mtime_ns, found.st_size)
             if version != self._version:
-                self._entries = _entries(self._path.read_text(encoding="utf-8"))
+                self._entries = _entries(self._path.read_text(encoding="utf-8-sig"))
                 self._version = version
         except OSError as error:
             raise BrokenPrompts(f"{self._path} cannot be read ({error.strerror}); restore it") from None
@@ -88,6 +88,8 @@ class Prompts:
             problem = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in problem["loc"])
             raise BrokenPrompts(f"{self._path}, {where}: {problem['msg']}; correct it") from None
+        except RecursionError:
+            raise BrokenPrompts(f"{self._path} is nested too deeply; correct it") from None
         except ValueError as error:  # Not TOML, or not UTF-8.
             raise BrokenPrompts(f"{self._path} is not TOML ({error}); correct it") from None
         return self._entries

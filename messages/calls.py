@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from configuration import CONTEXT_TOKENS
 from messages.common import Persona
 from messages.tasks import Dissonance
 
@@ -16,12 +17,16 @@ class PersonaCall(BaseModel):
     host: str
     temperature: float
     max_answer_tokens: int
+    context_tokens: int = CONTEXT_TOKENS
     timeout_seconds: float
     max_concurrent_calls: int
 
 
 class Usage(BaseModel):
-    """What one call took. `model_backend` says which model really answered, and where."""
+    """What one call took, thinking and repeated questions included.
+
+    `model_backend` says which model really answered, and where.
+    """
 
     tokens_in: int
     tokens_out: int

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -12,10 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-from ollama import Client, ResponseError
 
-from activities.personas import DEFAULT_HOST, NO_PROXY, ModelBackend
+from activities.model_server import (
+    CONNECT_SECONDS,
+    NOT_OLLAMA,
+    AddressBroken,
+    ResponseError,
+    full_name,
+    model_client,
+    named_by,
+    proxy_for,
+    reach,
+)
+from activities.personas import ModelBackend
 from configuration import ModelSettings
+from messages.common import excerpt
 from runtime.child_process import ChildProcess
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, WeightsUnavailable
 from runtime.places import PROJECT
@@ -23,12 +35,16 @@ from runtime.problems import Problem
 
 log = logging.getLogger(__name__)
 
-# An Ollama that is there lists its models at once, whatever it computes meanwhile.
-PROBE_SECONDS = 3
+# An Ollama that is there lists its models at once, whatever it computes meanwhile. A busy machine may not.
+PROBE_SECONDS = 8
 
 
 class NoModel(Problem):
     """No language model is there to answer."""
+
+
+class NoServer(NoModel):
+    """Nothing answers where the model server should be."""
 
 
 @dataclass(frozen=True)
@@ -51,43 +67,101 @@ class RunningModel:
 
 
 def ollama_host(models: ModelSettings | None) -> str:
-    return (models.host if models else "") or os.environ.get("OLLAMA_HOST") or DEFAULT_HOST
+    return reach(models.host if models else "")
 
 
-def pulled_models(host: str) -> set[str] | None:
-    """The models that the Ollama server at `host` has, or None when none answers."""
+async def pulled_models(host: str) -> set[str]:
+    """The models that the Ollama server at `host` has.
+
+    Raises NoServer if nothing answers there, NoModel if what answers is no Ollama server or a faulty one.
+    """
     try:
-        found = Client(host, timeout=PROBE_SECONDS, mounts=NO_PROXY).list().models
-    except (ResponseError, httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
-        return None
+        async with (
+            asyncio.timeout(CONNECT_SECONDS + PROBE_SECONDS),
+            model_client(host, PROBE_SECONDS) as client,
+        ):
+            found = (await client.list()).models
+    except (ConnectionError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        raise _not_connected(host, error) from None
+    except (TimeoutError, httpx.TimeoutException):
+        raise NoModel(
+            f"The server at {host} did not list its models within {PROBE_SECONDS} s; see its log, "
+            f"start again once it answers, or correct {named_by(host)}"
+        ) from None
+    except AddressBroken as error:
+        raise NoModel(str(error)) from None
+    except ResponseError as error:
+        raise NoModel(_refusal(host, error)) from None
+    except NOT_OLLAMA:
+        raise NoModel(_no_ollama(host, "no list of models")) from None
     return {model.model for model in found if model.model}
 
 
+def _not_connected(host: str, error: BaseException | None) -> NoModel:
+    """What it means that there was no connection, from the errors below the one that the client raises."""
+    if proxy := proxy_for(host):
+        return NoModel(
+            f"{host} cannot be reached through the proxy that {proxy} names; correct {proxy}, or write the "
+            "host into NO_PROXY to ask it directly"
+        )
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return NoModel(
+                f"{host} cannot be trusted ({excerpt(error.reason or str(error))}); "
+                f"correct {named_by(host)}, or name its certificate authority's file in SSL_CERT_FILE"
+            )
+        if isinstance(error, socket.gaierror):
+            return NoModel(f"Nobody knows the host of {host} ({error.strerror}); correct {named_by(host)}")
+        error = error.__cause__ or error.__context__
+    return NoServer(
+        f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
+        "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
+    )
+
+
+def _refusal(host: str, error: ResponseError) -> str:
+    said = f"{error.status_code}: {excerpt(str(error.error))}"
+    if error.status_code in (401, 403, 407):
+        return (
+            f"What answers at {host} wants a key or lets nobody in ({said}); set OLLAMA_API_KEY to its key, "
+            f"or correct {named_by(host)}"
+        )
+    if error.status_code >= 500 or error.status_code == 429:
+        return (
+            f"The server at {host} answers with an error ({said}); see its log, or that of the proxy "
+            f"in front of it, or correct {named_by(host)}"
+        )
+    return _no_ollama(host, said)
+
+
+def _no_ollama(host: str, said: str) -> str:
+    return f"What answers at {host} does not speak the Ollama API ({said}); correct {named_by(host)}"
+
+
 def is_pulled(model: str, pulled: set[str]) -> bool:
-    """Whether a model is among those: a name without a tag means the tag `latest`."""
-    return not {model, f"{model}:latest"}.isdisjoint(pulled)
+    """Whether a model is among those, by the names as Ollama compares them."""
+    return full_name(model) in map(full_name, pulled)
 
 
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
     """Find the backend: blocks while it asks for Ollama.
 
-    A `gguf` named by a person is taken without asking. Raises NoModel.
+    A `gguf` named by a person is taken without asking. What answers and is no Ollama is not passed over:
+    somebody meant it to be one. Raises NoModel.
     """
     if gguf is not None:
         if not gguf.is_file():
             raise NoModel(f"There is no model file {gguf}; correct --gguf")
         return Choice(gguf.stem, gguf.absolute())
     host = ollama_host(models)
-    pulled = pulled_models(host)
-    if pulled is not None:
-        _warn_of_missing(models, pulled, host)
-        return Choice()
-    if not may_embed:
-        raise NoModel(
-            f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
-            "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
-        )
-    return Choice(EMBEDDED_MODEL_NAME)
+    try:
+        pulled = asyncio.run(pulled_models(host))
+    except NoServer:
+        if not may_embed:
+            raise
+        return Choice(EMBEDDED_MODEL_NAME)
+    _warn_of_missing(models, pulled, host)
+    return Choice()
 
 
 def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:

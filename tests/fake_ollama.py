@@ -26,6 +26,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from tests.model_habits import Habits, Listing
+
 Asks = Literal["plan", "dissonance", "goals", "scores", "text"]
 
 FaultKind = Literal[
@@ -41,6 +43,8 @@ FaultKind = Literal[
     "not_json",  # prose where JSON was asked for, and not a line of NDJSON is wrong
     "unknown_label",  # JSON with a label outside the set
     "not_ollama",  # 200 and a web page
+    "surrogate",  # half of a character, as JSON may escape it
+    "line_ends",  # characters that end a line for some readers, and not for JSON
     "slow",  # silence until the client goes away
 ]
 
@@ -58,6 +62,7 @@ class Call(BaseModel):
     user: str
     stream: bool
     options: dict[str, Any]
+    think: bool | None = None
     scores: int = 0
     outcome: str = "answering"
 
@@ -95,6 +100,7 @@ class Script(BaseModel):
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
     by their place.
+    `says`: the whole answer to what is asked, instead of any other.
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     `embedding_status`: all but 200 are errors.
     Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
@@ -106,6 +112,9 @@ class Script(BaseModel):
     needs_research: bool = False
     goals: list[str] = []
     scores: dict[str, str] | list[str] = {}
+    says: dict[Asks, str] = {}
+    habits: Habits = Habits()
+    listing: Listing = Listing()
     delay_seconds: float = 0.0
     faults: list[Fault] = []
     models: list[str] | None = None
@@ -175,6 +184,7 @@ class FakeOllama:
             Route("/", lambda _: Response("Ollama is running")),
             Route("/api/version", lambda _: JSONResponse({"version": "0.0.0-fake"})),
             Route("/api/tags", self._tags),
+            Route("/api/ps", self._ps),
             Route("/api/show", self._show, methods=["POST"]),
             Route("/api/chat", self._chat, methods=["POST"]),
             Route("/api/pull", self._pull, methods=["POST"]),
@@ -184,8 +194,22 @@ class FakeOllama:
         return Starlette(routes=routes)
 
     async def _tags(self, _: Request) -> Response:
+        await asyncio.sleep(self.script.listing.delay_seconds)
+        if (instead := self.script.listing.instead()) is not None:
+            return instead
         names = [*(self.script.models or ["qwen2.5:7b", "llama3.1:8b"]), *self.pulled]
         return JSONResponse({"models": [{"name": name, "model": name, "size": 0} for name in names]})
+
+    async def _ps(self, _: Request) -> Response:
+        habits = self.script.habits
+        loaded = {
+            call.model: min(habits.window or 1_000_000, call.options.get("num_ctx", 4096))
+            for call in self.calls
+        }
+        if not habits.tells_window:
+            return Response("404 page not found", status_code=404)
+        told = [{"model": model, "context_length": window} for model, window in loaded.items()]
+        return JSONResponse({"models": told})
 
     async def _show(self, request: Request) -> Response:
         model = (await request.json()).get("model", "")
@@ -215,10 +239,12 @@ class FakeOllama:
         self.calls.append(call)
         fault = self._fault(call)
         refusal = _refuse(call, fault if self._has(call.model) else "not_pulled")
+        if refusal is None:
+            refusal = self.script.habits.refusal(body)
         if refusal is not None:
             return refusal
         content = _FAULTY_CONTENT.get(fault or "") or self._content(call)
-        lines = _lines(call, content, fault)
+        lines = _lines(call, content, fault, self.script.habits)
         media_type = "application/x-ndjson" if call.stream else "application/json"
         return StreamingResponse(self._answer(call, lines, silent=fault == "slow"), media_type=media_type)
 
@@ -242,7 +268,7 @@ class FakeOllama:
             await (asyncio.Event() if silent else self.answering).wait()
             if call.stream:
                 for line in lines:
-                    yield json.dumps(line) + "\n"
+                    yield json.dumps(line, ensure_ascii=call.outcome != "line_ends") + "\n"
             else:
                 *pieces, last = lines
                 last["message"]["content"] = "".join(piece["message"]["content"] for piece in pieces)
@@ -273,6 +299,10 @@ class FakeOllama:
         return self._given[question]
 
     def _new_content(self, call: Call) -> str:
+        said = self.script.says.get(call.asks) or self._scripted(call)
+        return said if call.asks == "text" else self.script.habits.around.replace("ANSWER", said)
+
+    def _scripted(self, call: Call) -> str:
         count = len(self._given) + 1
         if call.asks == "plan":
             plan = f"Plan {count}: weigh the reasons, then decide."
@@ -319,6 +349,8 @@ _FAULTY_CONTENT = {
     "not_json": "I would rather say it in my own words.",
     "unknown_label": '{"label": "somewhat"}',
     "too_long": "word " * 4_000,
+    "surrogate": '{"plan": "Half a \ud83d face.", "needs_research": false}',
+    "line_ends": "One\u2028two\x85three four.",
 }
 
 
@@ -339,6 +371,7 @@ def _read(body: dict[str, Any]) -> Call:
         user=said.get("user", ""),
         stream=body.get("stream", True),
         options=body.get("options") or {},
+        think=body.get("think"),
         scores=form.get("scores", {}).get("minItems", 0),
     )
 
@@ -368,26 +401,31 @@ def _refuse(call: Call, fault: FaultKind | None) -> Response | None:
     return None
 
 
-def _lines(call: Call, content: str, fault: FaultKind | None) -> Iterator[dict[str, Any]]:
-    pieces = re.findall(r"\s*\S+\s*|\s+", content)
+def _lines(call: Call, content: str, fault: FaultKind | None, habits: Habits) -> Iterator[dict[str, Any]]:
+    pieces: list[dict[str, str]] = list(habits.thinking())
+    if habits.thinks != "unclosed":
+        pieces += [{"content": piece} for piece in re.findall(r"\s*\S+\s*|\s+", content)]
+    # A thinking model spends its tokens on that; the others are taken to keep to the limit by themselves.
+    limit = call.options.get("num_predict", len(pieces)) if habits.thinks != "no" else len(pieces)
+    cut_off = fault == "cut_off" or len(pieces) > limit
     start = {"model": call.model, "created_at": "2025-01-01T00:00:00Z"}
-    for count, piece in enumerate(pieces):
+    for count, piece in enumerate(pieces[:limit]):
         if fault == "drop" and count:
             raise ConnectionResetError("as the script says")
         if fault == "error_midway" and count:
             yield {"error": "an error was encountered while running the model"}
             return
-        yield {**start, "message": {"role": "assistant", "content": piece}, "done": False}
+        yield {**start, "message": {"role": "assistant", **piece}, "done": False}
     if fault == "no_end":
         return
     yield {
         **start,
         "message": {"role": "assistant", "content": ""},
         "done": True,
-        "done_reason": "length" if fault == "cut_off" else "stop",
+        "done_reason": "length" if cut_off else "stop",
         "total_duration": 1_000_000,
-        "prompt_eval_count": len(call.system.split()) + len(call.user.split()),
-        "eval_count": len(pieces),
+        "prompt_eval_count": habits.tokens_read(call.system + call.user, call.options),
+        "eval_count": min(len(pieces), limit),
     }
 
 

@@ -131,6 +131,28 @@ def test_the_digest_names_the_values_and_not_how_they_are_written() -> None:
     assert Settings.parse(shipped(cadence__check_every="16m")).digest() != present.digest()
 
 
+def test_a_key_that_was_added_later_changes_no_digest() -> None:
+    before = shipped(models__context_tokens=...)
+    assert Settings.parse(before).digest() == Settings.parse(shipped()).digest()
+    assert Settings.parse(before).models.context_tokens == 16_384
+    assert Settings.parse(shipped(models__context_tokens=8192)).digest() != Settings.parse(before).digest()
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"models__context_tokens": 4095}, "[models] context_tokens = 4095: "),
+        ({"models__context_tokens": 2_000_000}, "[models] context_tokens = 2000000: "),
+        (
+            {"models__context_tokens": 5000, "models__max_answer_tokens": 4096},
+            "context_tokens = 5000 must be at least twice max_answer_tokens = 4096",
+        ),
+    ],
+)
+def test_a_window_that_is_none_is_refused(changes: dict[str, int], expected: str) -> None:
+    assert expected in refusal(shipped(**changes))
+
+
 def test_the_digest_is_the_same_in_every_process() -> None:
     # Histories, logs and the names of backups hold it.
     program = (

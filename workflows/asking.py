@@ -27,6 +27,7 @@ def persona_call(settings: Settings, persona: Persona, words: str, fields: dict[
         host=models.host,
         temperature=models.temperature,
         max_answer_tokens=models.max_answer_tokens,
+        context_tokens=models.context_tokens,
         timeout_seconds=models.call_timeout.total_seconds(),
         max_concurrent_calls=models.max_concurrent_calls,
     )

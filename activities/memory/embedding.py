@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Self
 
 import httpx
-from ollama import AsyncClient, ResponseError
 
 from activities.memory.store import MemoryStore, Vector
-from activities.personas import CONNECT_SECONDS, NO_PROXY
+from activities.model_server import AddressBroken, ResponseError, model_client
 from messages.common import excerpt
 
 EMBED_SECONDS = 20.0
@@ -41,14 +40,15 @@ class NoEmbeddings(Exception):
 
 
 class Embedder:
-    """One embedding model of the server at `host`. Its methods raise NoEmbeddings."""
+    """One embedding model of the server at `host`. All of it raises NoEmbeddings."""
 
     def __init__(self, host: str, model: str) -> None:
         self._model = model
         self._host = host
-        self._client = AsyncClient(
-            host, timeout=httpx.Timeout(EMBED_SECONDS, connect=CONNECT_SECONDS), mounts=NO_PROXY
-        )
+        try:
+            self._client = model_client(host, EMBED_SECONDS)
+        except AddressBroken as error:
+            raise NoEmbeddings(str(error)) from None
 
     async def __aenter__(self) -> Self:
         return self

@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 log = logging.getLogger(__name__)
 
 SYNTHESIS_BYTES = 16_384
-"""The longest synthesis that is kept: as long as an answer may be, see activities/personas.py."""
+"""The longest synthesis that is kept: as long as an answer may be, see activities/asking.py."""
 VERSION = 1
 """Of the schema. A file of another version is begun anew."""
 BUSY_MILLISECONDS = 5_000

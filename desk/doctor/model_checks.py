@@ -3,15 +3,13 @@
 import asyncio
 import time
 
-import httpx
-from ollama import AsyncClient, ResponseError
-
-from activities.personas import CONNECT_SECONDS, NO_PROXY
+from activities.context_window import LEAST_WINDOW
+from activities.model_server import NOT_OLLAMA, ResponseError, model_client, refuses_think
 from configuration import ModelSettings
 from desk.client import Desk
-from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell
+from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell, broken
 from messages.common import excerpt
-from runtime.model_backend import is_pulled, ollama_host, pulled_models
+from runtime.model_backend import NoModel, NoServer, is_pulled, ollama_host, pulled_models
 from runtime.problems import Problem
 
 # A model of the size meant here is loaded within that on most machines; tasks allow [models] call_timeout.
@@ -21,17 +19,10 @@ ANSWER_SECONDS = 60
 async def persona_models(patient: Patient) -> list[Finding]:
     models = patient.settings.models
     host = ollama_host(models)
-    pulled = await asyncio.to_thread(pulled_models, host)
-    if pulled is None:
-        findings = [
-            Finding(
-                check="models",
-                state="broken",
-                figure=f"no Ollama answers at {host}",
-                advice="Start it with `ollama serve`, name another in [models] host or OLLAMA_HOST, or let "
-                "`python worker.py --dev` bring a small embedded model",
-            )
-        ]
+    try:
+        pulled = await pulled_models(host)
+    except NoModel as problem:
+        findings = [broken("models", problem)]
     else:
         # One after the other: together they could be more than the memory there holds.
         findings = [
@@ -59,7 +50,12 @@ async def _persona_model(host: str, model: str, personas: str, pulled: set[str])
     began = time.perf_counter()
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
-            await _ask(host, model)
+            try:
+                await _ask(host, model, think=False)
+            except ResponseError as error:
+                if not refuses_think(error):
+                    raise
+                await _ask(host, model, think=None)
     except TimeoutError:
         return Finding(
             check=check,
@@ -67,7 +63,7 @@ async def _persona_model(host: str, model: str, personas: str, pulled: set[str])
             figure=f"no answer within {ANSWER_SECONDS} s for {personas} at {host}",
             advice="It may still be loading: look again. Else see Ollama's log, or use a smaller model",
         )
-    except (ResponseError, httpx.HTTPError, httpx.InvalidURL, ValueError, TypeError, AttributeError) as error:
+    except (ResponseError, *NOT_OLLAMA) as error:
         return Finding(
             check=check,
             state="broken",
@@ -78,30 +74,26 @@ async def _persona_model(host: str, model: str, personas: str, pulled: set[str])
     return Finding(check=check, figure=f"answers for {personas} at {host}, in {seconds:.2f} s")
 
 
-async def _ask(host: str, model: str) -> None:
+async def _ask(host: str, model: str, think: bool | None) -> None:
     """Have the model say one token, the way it is asked when a persona speaks."""
-    client = _client(host)
-    try:
+    async with model_client(host) as client:
         await client.chat(
             model=model,
             messages=[{"role": "user", "content": "Say yes."}],
-            think=False,
-            options={"temperature": 0.0, "num_predict": 1},
+            think=think,
+            options={"temperature": 0.0, "num_predict": 1, "num_ctx": LEAST_WINDOW},
         )
-    finally:
-        await client.close()  # type: ignore[no-untyped-call]  # The client's method has no types.
-
-
-def _client(host: str) -> AsyncClient:
-    return AsyncClient(host, timeout=httpx.Timeout(None, connect=CONNECT_SECONDS), mounts=NO_PROXY)
 
 
 async def embedding_model(patient: Patient) -> list[Finding]:
     models = patient.settings.models
     host, model = ollama_host(models), models.embedding
-    pulled = await asyncio.to_thread(pulled_models, host)
-    if pulled is None:
-        raise Absent("no Ollama")
+    try:
+        pulled = await pulled_models(host)
+    except NoServer:
+        raise Absent("no Ollama") from None
+    except NoModel:
+        raise Absent("no Ollama that can be asked") from None
     if is_pulled(model, pulled):
         return [Finding(check=f"model {model}", figure=f"is there for the memory, at {host}")]
     return [_missing(host, model, "what is remembered is found by shared words instead", "warning")]
@@ -122,18 +114,16 @@ def _missing(host: str, model: str, consequence: str, state: State) -> Finding:
 
 
 async def _pull(host: str, model: str, tell: Tell) -> None:
-    client = _client(host)
     tell(f"pulling {model}")
     try:
-        async for progress in await client.pull(model, stream=True):
-            tell(f"pulling {model}: {progress.status or ''}", progress.completed, progress.total)
-    except (ResponseError, httpx.HTTPError, ValueError) as error:
+        async with model_client(host) as client:
+            async for progress in await client.pull(model, stream=True):
+                tell(f"pulling {model}: {progress.status or ''}", progress.completed, progress.total)
+    except (ResponseError, *NOT_OLLAMA) as error:
         raise Problem(
             f"{model} cannot be pulled at {host} ({excerpt(str(error) or repr(error))}); "
             "correct its name in [models], or see Ollama's log"
         ) from None
-    finally:
-        await client.close()  # type: ignore[no-untyped-call]
 
 
 async def _embedded(patient: Patient) -> str:

@@ -7,7 +7,7 @@ a stream closes does llama.cpp stop at once. Otherwise it works on for minutes f
 import json
 import os
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +79,10 @@ class Engine:
             if response.is_error:
                 await response.aread()
             _checked(response)
-            async for line in response.aiter_lines():
-                if not line.startswith("data: {"):
+            async for line in _lines(response):
+                if not line.startswith(b"data: {"):
                     continue
-                chunk = json.loads(line.removeprefix("data: "))
+                chunk = json.loads(line.removeprefix(b"data: "))
                 if "error" in chunk:
                     raise EngineRefused(500, chunk["error"]["message"])
                 yield chunk
@@ -95,6 +95,15 @@ class Engine:
             tokens.append(response.json()["tokens"][:BATCH_TOKENS])
         answer = _checked(await self._http.post("/v1/embeddings", json={"input": tokens})).json()
         return [item["embedding"] for item in answer["data"]], answer["usage"]["prompt_tokens"]
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Not httpx's own lines, which end at U+2028 too: llama.cpp sends that one as the model said it."""
+    rest = b""
+    async for chunk in response.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line
 
 
 def _checked(response: httpx.Response) -> httpx.Response:

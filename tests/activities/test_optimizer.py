@@ -87,10 +87,28 @@ def test_logs_of_other_settings_and_failures_prove_nothing() -> None:
 
 
 def test_a_missing_dissonance_is_counted_and_not_invented() -> None:
-    proposal = answer(3, *times(3, "max_turns", 3, None), ("max_turns", 3, 0.7))
+    proposal = answer(3, *times(3, "max_turns", 3, None), *times(4, "max_turns", 3, 0.7))
     assert isinstance(proposal, Proposal)
+    assert proposal.justification == "4 of 4 arguments ran out of turns at max_turns = 3."
+    assert proposal.evidence["arguments"] == 4
     assert proposal.evidence["mean final dissonance"] == 0.7
     assert proposal.evidence["without a dissonance"] == 3
+
+
+@pytest.mark.parametrize("measured", [0, 1, 3])
+def test_nothing_is_proposed_on_arguments_that_were_not_measured(measured: int) -> None:
+    reason = str(answer(3, *times(10, "max_turns", 3, None), *times(measured, "max_turns", 3, 1.0)))
+    assert reason.startswith(
+        f"{10 + measured} finished arguments under the present settings (0 failed), 10 of"
+    )
+    assert "at least 4 with one are needed" in reason
+    assert "a model for ROBIN that does not think" in reason
+
+
+def test_an_unmeasured_argument_keeps_the_turns_that_it_used() -> None:
+    agreed = times(4, "converged", 1, 0.0)
+    assert change(answer(5, *agreed)) == (5, 4)
+    assert "the budget of turns fits" in str(answer(5, *agreed, ("max_turns", 5, None)))
 
 
 def test_an_empty_window_is_answered_with_a_reason() -> None:

@@ -83,7 +83,7 @@ async def test_a_speech_comes_with_what_it_took(ollama: FakeOllama, personas: Pe
     assert speech.usage.tokens_in > 20
     assert speech.usage.tokens_out == 10
     assert speech.usage.model_backend == "ollama llama3.1:8b"
-    assert ollama.calls[0].options == {"temperature": 0.6, "num_predict": 50}
+    assert ollama.calls[0].options == {"temperature": 0.6, "num_predict": 50, "num_ctx": 4096}
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ async def test_no_proxy_is_asked_for_a_model_on_this_machine(
     personas = Personas(ModelBackend())
     await Attempt().run(personas.speak, a_call(ollama.url))
     assert len(ollama.calls) == 1
-    assert await asyncio.to_thread(pulled_models, ollama.url)
+    assert await pulled_models(ollama.url)
     await personas.close()
 
 
@@ -231,7 +231,8 @@ async def test_a_restarted_server_is_found_again(personas: Personas) -> None:
 
 async def test_an_address_that_is_none_is_a_typed_failure(personas: Personas) -> None:
     failure = await failure_of(Attempt(), personas.speak, a_call("http://127.0.0.1:port"))
-    assert failure.type == "ModelServerError"
+    assert failure.type == "ModelAddressBroken"
+    assert failure.non_retryable
     assert "correct [models] host" in failure.message
 
 

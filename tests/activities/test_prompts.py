@@ -83,10 +83,17 @@ def test_an_edit_is_used_by_the_next_call(tmp_path: Path) -> None:
     assert prompts.messages("plan", {"task": "tea"})[1]["content"] == "Plan well: tea"
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.toml"
+    path.write_bytes(b"\xef\xbb\xbf[plan]\r\nsystem = 'You plan.'\r\nuser = 'Plan {task}'\r\n")
+    assert Prompts(path).messages("plan", {"task": "tea"})[1]["content"] == "Plan tea"
+
+
 @pytest.mark.parametrize(
     ("text", "what"),
     [
         ("[plan", "is not TOML"),
+        ("plan = " + "[" * 100_000, "is nested too deeply"),
         (b"\xff\xfe", "is not TOML"),
         ("[research]\nsystem = 'a'\nuser = 'b'\n", "has no entry [plan]"),
         ("[plan]\nsystem = 'a'\n", "plan.user: Field required"),

@@ -242,7 +242,7 @@ async def test_no_ollama_is_broken_unless_an_embedded_model_answers(
         await world.update("reload_settings", {"model_backend": answers}, ReloadReceipt)
         embedded = await starter("doctor", "--json")
     assert (none.code, worries(none)) == (2, {"models": "broken"})
-    assert found(none, "models")["figure"] == f"no Ollama answers at {NOWHERE}"
+    assert found(none, "models")["figure"] == f"No Ollama answers at {NOWHERE}"
     assert "ollama serve" in found(none, "models")["advice"]
     assert (embedded.code, worries(embedded)) == (1, {"models": "warning"})
     assert answers in found(embedded, "models")["figure"]

@@ -21,8 +21,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.personas import ModelBackend, Personas
 from messages.memory import RecallRequest
+from tests.activities.test_personas import Attempt, a_call, failure_of
 
 ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"
@@ -131,6 +132,13 @@ async def test_the_format_json_gives_an_object(client: AsyncClient) -> None:
     assert (answer.message.content or "").lstrip().startswith("{")
 
 
+async def test_a_line_end_inside_of_an_answer_is_no_end_of_a_line(client: AsyncClient) -> None:
+    said = "one\u2028two\x85three"
+    form = {"type": "object", "properties": {"said": {"enum": [said]}}, "required": ["said"]}
+    answer = await client.chat(NAME, GREETING, format=form, options={"temperature": 0})
+    assert json.loads(answer.message.content or "") == {"said": said}
+
+
 async def test_a_stop_text_ends_the_answer_before_it(client: AsyncClient) -> None:
     answer = await client.chat(NAME, GREETING, format=LABEL_SCHEMA, options={"stop": ["label"]})
     assert "label" not in (answer.message.content or "")
@@ -188,6 +196,17 @@ async def test_a_prompt_longer_than_the_context_is_a_400(client: AsyncClient, st
         answer = await client.chat(NAME, endless, stream=stream)  # type: ignore[call-overload]
         [part async for part in answer]
     assert refusal.value.status_code == 400
+
+
+async def test_a_persona_is_told_by_name_of_a_prompt_longer_than_the_context(host: str) -> None:
+    personas = Personas(ModelBackend(kind="embedded", host=host, model=NAME))
+    call = a_call("", fields={"task": "word " * 10_000, "thesis": "Tea."})
+    failure = await failure_of(Attempt(), personas.speak, call)
+    await personas.close()
+    assert failure.type == "PromptTooLong"
+    assert failure.non_retryable
+    assert "exceeds the available context" in failure.message
+    assert "shorten the task" in failure.message
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,112 @@
+"""Which server counts as Ollama, which as none, and which ends the start: over real HTTP."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
+from tests.desk.command_line import Starter
+from tests.fake_ollama import FakeOllama
+from tests.model_habits import Listing
+from tests.runtime.worker_process import WorkerProcess, free_port
+from tests.world import SETTINGS
+
+WRONG = [
+    (Listing(status=401), "wants a key or lets nobody in (401: as scripted); set OLLAMA_API_KEY"),
+    (
+        Listing(status=403, body="<h1>Forbidden</h1>"),
+        "wants a key or lets nobody in (403: <h1>Forbidden</h1>)",
+    ),
+    (Listing(status=502, body="<h1>Bad Gateway</h1>"), "answers with an error (502: <h1>Bad Gateway</h1>)"),
+    (Listing(status=404), "does not speak the Ollama API (404: as scripted)"),
+    (Listing(body="<html>It works!</html>"), "does not speak the Ollama API (no list of models)"),
+    (Listing(body='{"models": 7}'), "does not speak the Ollama API (no list of models)"),
+    (Listing(body="[" * 100_000), "does not speak the Ollama API (no list of models)"),
+    (Listing(delay_seconds=60), "did not list its models within 8 s"),
+]
+
+
+@pytest.mark.parametrize(("listing", "said"), WRONG)
+async def test_a_server_that_is_there_and_wrong_is_not_taken_for_none(
+    ollama: FakeOllama, listing: Listing, said: str
+) -> None:
+    ollama.script.listing = listing
+    with pytest.raises(NoModel) as raised:
+        await pulled_models(ollama.url)
+    assert not isinstance(raised.value, NoServer)
+    assert said in str(raised.value)
+    assert ollama.url in str(raised.value)
+    assert "correct [models] host" in str(raised.value)
+
+
+@asynccontextmanager
+async def says(first: bytes) -> AsyncIterator[str]:
+    """A server of another kind: it says something, and hangs up."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("first", [b"", b"SSH-2.0-OpenSSH_9.6\r\n"])
+async def test_a_server_that_does_not_even_speak_http_is_there_and_wrong(first: bytes) -> None:
+    async with says(first) as place:
+        with pytest.raises(NoModel, match="does not speak the Ollama API") as raised:
+            await pulled_models(f"http://{place}")
+        assert not isinstance(raised.value, NoServer)
+        with pytest.raises(NoModel, match="cannot be trusted") as raised:
+            await pulled_models(f"https://{place}")
+        assert not isinstance(raised.value, NoServer)
+
+
+async def test_only_a_refused_connection_is_no_server() -> None:
+    with pytest.raises(NoServer, match=r"No Ollama answers at http://127\.0\.0\.1:"):
+        await pulled_models(f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(NoModel, match=r"Nobody knows the host of http://nowhere.invalid:1 ") as raised:
+        await pulled_models("http://nowhere.invalid:1")
+    assert not isinstance(raised.value, NoServer)
+
+
+async def test_a_server_that_takes_the_connection_and_is_silent_is_too_slow() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(NoModel, match="did not list its models within 8 s"):
+            await pulled_models(f"http://127.0.0.1:{port}")
+
+
+async def test_a_model_is_there_by_each_of_its_names(ollama: FakeOllama) -> None:
+    ollama.script.models = ["qwen2.5:7b", "nomic-embed-text:latest", "hf.co/Some/Model:Q4_K_M"]
+    pulled = await pulled_models(ollama.url)
+    for name in ("library/qwen2.5:7b", "registry.ollama.ai/library/qwen2.5:7b", "Qwen2.5:7B"):
+        assert is_pulled(name, pulled)
+    assert is_pulled("nomic-embed-text", pulled)
+    assert is_pulled("hf.co/some/model:q4_k_m", pulled)
+    assert not is_pulled("qwen2.5", pulled)
+    assert not is_pulled("me/qwen2.5:7b", pulled)
+
+
+@pytest.mark.parametrize(("listing", "said"), WRONG[:3])
+async def test_it_ends_the_start_of_a_worker_and_the_doctor_says_the_same(
+    ollama: FakeOllama, tmp_path: Path, listing: Listing, said: str
+) -> None:
+    ollama.script.listing = listing
+    (tmp_path / "settings.toml").write_text(
+        SETTINGS.read_text().replace('host = ""', f'host = "{ollama.url}"')
+    )
+    async with WorkerProcess(tmp_path, "--dev") as worker:
+        assert await worker.process.wait() == 2
+    assert said in worker.err
+    assert len(worker.err.splitlines()) == 1
+    doctor = await Starter(tmp_path, "127.0.0.1:1")("doctor", "--json")
+    [found] = [found for found in doctor.json["findings"] if found["check"] == "models"]
+    assert found["state"] == "broken"
+    assert worker.err.startswith(found["figure"])
+    assert found["advice"][1:] in worker.err
