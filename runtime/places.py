@@ -1,5 +1,6 @@
 """Where things are unless somebody says otherwise."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -21,6 +22,18 @@ def memory_file(state_dir: Path) -> Path:
 def as_typed(place: Path | str) -> str:
     """A path, or the URL of a file, as one types it in this folder."""
     if isinstance(place, str) and "://" in place:
-        return shlex.quote(place)
+        return _quoted(place)
     path, here = Path(place), Path.cwd()
-    return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return _quoted(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+
+def _quoted(text: str) -> str:
+    """One word of a shell; what cannot be shown or copied, such as a newline, is written as octal bytes."""
+    if text.isprintable():
+        return shlex.quote(text)
+    shown = (_octal(char) if char in "\\'" or not char.isprintable() else char for char in text)
+    return f"$'{''.join(shown)}'"
+
+
+def _octal(char: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
