@@ -17,6 +17,7 @@ from temporalio.client import Client
 from activities.personas import ModelBackend
 from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
 from configuration import InvalidSettings, Settings
+from runtime import terminal
 from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target
 from runtime.dev_server import known_web_ui, run_dev_server
@@ -226,6 +227,7 @@ def main(
 
 
 if __name__ == "__main__":
+    terminal.prepare()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     app()

@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from desk import rendering
-from desk.app import Image, Json, SettingsFile, StateDir, Yes, command, present, request, say
+from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request, say
 from desk.client import Desk, image_named_in
 from desk.deciding import confirm
 from desk.remembering import remember
@@ -45,7 +45,10 @@ async def snapshot(
 
 @command
 async def restore(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A snapshot: a path or an fsspec URL.")],
+    file: Annotated[
+        FileName,
+        typer.Argument(metavar="FILE", help="A snapshot: a path or an fsspec URL.", parser=FileName),
+    ],
     *,
     name: Annotated[
         str | None,

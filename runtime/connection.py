@@ -35,8 +35,8 @@ class ServerUnreachable(Problem):
 
 def profile() -> ClientConfigProfile:
     """The environment configuration in force. Raises Problem where it cannot be read."""
-    # Only what is Temporal's: any other variable that is not UTF-8, such as PWD in a folder of that kind, would
-    # make the SDK panic.
+    # Only what is Temporal's: the SDK panics at any variable that is not UTF-8, such as PWD in a folder whose
+    # name is not.
     ours = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
     try:
         return ClientConfigProfile.load(override_env_vars=ours)

@@ -95,7 +95,7 @@ class DevServer(ChildProcess):
     async def prepare(self) -> psutil.Process | None:
         """Find the server that a killed worker left behind; with other options than ours it is stopped."""
         record = read_record(self._state_dir)
-        orphan = record and _process(record)
+        orphan = None if record is None else _process(record)
         if record is not None and orphan is not None and self._is_ours(orphan, record):
             if record.command == self.command():
                 return orphan
