@@ -22,11 +22,11 @@ from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target
 from runtime.dev_server import known_web_ui, run_dev_server
 from runtime.embedded_model.weights import WeightsUnavailable
-from runtime.image import older_self, start_image
+from runtime.image import check_queue, older_self, start_image
 from runtime.logs import configure_logs
 from runtime.model_backend import Choice, choose, run_model
 from runtime.namespace import ensure_search_attributes
-from runtime.places import SETTINGS, STATE_DIR
+from runtime.places import PROJECT, SETTINGS, STATE_DIR, require_text
 from runtime.problems import Problem, leave
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
@@ -74,6 +74,7 @@ def prepare(options: Options) -> Plan:
         raise Problem(
             "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
         )
+    require_text(PROJECT, options.settings, options.state_dir)
     settings = None if options.task_queue else load_settings(options.settings)
     files = None if options.role is Role.compute else options.settings
     if files is not None:
@@ -103,6 +104,8 @@ async def host(plan: Plan) -> None:
     _cancel_on_signals()
     async with AsyncExitStack() as stack:
         client, web_ui = await stack.enter_async_context(_temporal(plan.options))
+        if plan.settings is not None:
+            await check_queue(client, plan.settings)
         backend = None
         if plan.model is not None:
             backend = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))

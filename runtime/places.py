@@ -4,6 +4,8 @@ import os
 import shlex
 from pathlib import Path
 
+from runtime.problems import Problem
+
 PROJECT = Path(__file__).parents[1]
 """This project's folder: where `python -m` finds its packages, wherever a command was started."""
 
@@ -19,15 +21,26 @@ def memory_file(state_dir: Path) -> Path:
     return state_dir / "memory.db"
 
 
+def require_text(*places: Path) -> None:
+    """Make sure that Temporal can carry the names of these places and of all in them. Raises Problem."""
+    for place in map(Path.absolute, places):
+        try:
+            str(place).encode()
+        except UnicodeEncodeError:
+            raise Problem(
+                f"{quoted(str(place))} is no name in UTF-8, and Temporal carries no other text; rename it"
+            ) from None
+
+
 def as_typed(place: Path | str) -> str:
     """A path, or the URL of a file, as one types it in this folder."""
     if isinstance(place, str) and "://" in place:
-        return _quoted(place)
+        return quoted(place)
     path, here = Path(place), Path.cwd()
-    return _quoted(str(path.relative_to(here) if path.is_relative_to(here) else path))
+    return quoted(str(path.relative_to(here) if path.is_relative_to(here) else path))
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """One word of a shell; what cannot be shown or copied, such as a newline, is written as octal bytes."""
     if text.isprintable():
         return shlex.quote(text)
