@@ -155,7 +155,7 @@ async def start(image: Image = None, settings: SettingsFile = None) -> None:
     if older := newest_snapshot(values, path.parent):
         command_line = f"python starter.py restore {as_typed(older)}"
         offer = f"An image of its name was saved. To go on with that one: {command_line}"
-        rendering.out.print(rendering.words(offer))
+        rendering.out.print(rendering.whole(offer), crop=False)
 
 
 @command

@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from desk import rendering
-from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request, say
+from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
 from desk.client import Desk, image_named_in
 from desk.deciding import confirm
 from desk.remembering import remember
@@ -40,7 +40,7 @@ async def snapshot(
     desk = await Desk.open(image, settings)
     receipt = await desk.save(request(SaveImage, path=path))
     sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
-    present(receipt, as_json, say(sentence))
+    present(receipt, as_json, lambda: rendering.whole(sentence))
 
 
 @command
@@ -86,7 +86,7 @@ def _kept(view: SnapshotView) -> RenderableType:
     facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
-    return rendering.paragraph(head.append_text(verdict), rendering.words(as_typed(view.path)))
+    return rendering.paragraph(head.append_text(verdict), rendering.whole(as_typed(view.path)))
 
 
 def _restoration(plan: Restoration) -> RenderableType:
