@@ -61,7 +61,7 @@ async def restore(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""
-    restoring = Restoring(await connect(), file, settings, name)
+    restoring = Restoring(await connect(), str(file), settings, name)
     plan = await restoring.prepare()
     if dry_run:
         present(plan, as_json, lambda: _restoration(plan))
