@@ -116,14 +116,12 @@ async def test_where_nobody_can_be_asked_nothing_is_done(world: World, shell: Sh
 # --- sizes ---
 
 
-@pytest.mark.parametrize("size", ["0", "1", "-5", "wide", "²", "9" * 30, "9" * 5000, ""])
+@pytest.mark.parametrize("size", ["0", "1", "wide", "²", "9" * 5000])
 async def test_a_terminal_of_no_size_is_one_of_the_usual_size(world: World, shell: Shell, size: str) -> None:
     await world.record_logs(1)
     sizes = {"COLUMNS": size, "LINES": size, "TERMINAL_WIDTH": size}
     for command, words in (
         ("logs", "outcome    dissonance  turns"),
-        ("status", "logs in the window     1"),
-        ("--help", "Usage: starter.py [OPTIONS] COMMAND"),
         ("ask --help", "Usage: starter.py ask [OPTIONS]"),
     ):
         ran = await shell(f"starter {command}", **sizes)

@@ -108,13 +108,15 @@ async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_
         "pyproject.toml",
     ):
         shutil.copy(PROJECT / file, project)
+    settings = project / "settings.toml"
+    settings.write_text(settings.read_text().replace('"snapshots"', '"kept #1? 100%20 [x]"'))
     ports = dev_ports()
     environment = environment_of(tmp_path, {"OLLAMA_HOST": ollama.url})
     for life in (1, 2):
         worker = WorkerProcess(
             project,
             *ports,
-            *("--settings", str(project / "settings.toml"), "--state-dir", str(project / ".state")),
+            *("--settings", str(settings), "--state-dir", str(project / ".state")),
             program=(sys.executable, str(project / "worker.py")),
             cwd=elsewhere,
             OLLAMA_HOST=ollama.url,
@@ -129,7 +131,8 @@ async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_
             starter = commands[1].replace(" status ", " {} ")
             said = await typed(f"{export}\n{starter.format('snapshot')}", elsewhere, environment)
             place = said.partition(" is in ")[2].rpartition(": ")[0]
-            assert await typed(f"cat {place} | wc -c", elsewhere, environment) != "0\n"
+            await typed(f"test -s {place}", elsewhere, environment)
+            assert "/kept #1? 100%20 [x]/" in place
             said = await typed(f"{export}\n{starter.format('snapshots')}", elsewhere, environment)
             assert said.count("verifies") == life
             said = await typed(
