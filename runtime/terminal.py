@@ -26,7 +26,7 @@ def prepare(*, answers: bool = False) -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 (a number, open as long as we live)
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
-    sys.stdout = _stream(1, sys.stdout, BrokenPipeError if answers else OSError)
+    sys.stdout = _stream(1, sys.stdout, ConnectionError if answers else OSError)
     sys.stderr = _stream(2, sys.stderr, OSError)
     for name in SIZES:
         size = os.environ.get(name, "")
