@@ -74,7 +74,7 @@ def prepare(options: Options) -> Plan:
         raise Problem(
             "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
         )
-    require_text(PROJECT, options.settings, options.state_dir)
+    require_text(PROJECT, options.settings.absolute(), options.state_dir.absolute())
     settings = None if options.task_queue else load_settings(options.settings)
     files = None if options.role is Role.compute else options.settings
     if files is not None:

@@ -17,18 +17,20 @@ STATE_DIR = Path(".state")
 
 
 def memory_file(state_dir: Path) -> Path:
-    """Where this machine keeps what the image remembers."""
-    return state_dir / "memory.db"
+    """Where this machine keeps what the image remembers. Raises Problem."""
+    file = state_dir / "memory.db"
+    require_text(file)
+    return file
 
 
 def require_text(*places: Path) -> None:
-    """Make sure that Temporal can carry the names of these places and of all in them. Raises Problem."""
-    for place in map(Path.absolute, places):
+    """Make sure that Temporal and SQLite can take the names of these places. Raises Problem."""
+    for place in places:
         try:
             str(place).encode()
         except UnicodeEncodeError:
             raise Problem(
-                f"{quoted(str(place))} is no name in UTF-8, and Temporal carries no other text; rename it"
+                f"{quoted(str(place))} is no name in UTF-8, and Temporal and SQLite take no other; rename it"
             ) from None
 
 

@@ -177,6 +177,11 @@ async def test_files_may_be_named_by_any_bytes(world: World, starter: Starter) -
     assert (await starter("start")).code == 0
     ran = await starter("restore", str(copy), "--yes", "--json")
     assert (ran.code, ran.json["image_id"], ran.json["replaces_newborn"]) == (0, world.name, True)
+    memory = await starter("memory", "search", "x", "--state-dir", LATIN_1)
+    assert (memory.code, memory.sentence) == (
+        2,
+        "$'caf\\351/memory.db' is no name in UTF-8, and Temporal and SQLite take no other; rename it",
+    )
     missing = await starter("restore", f"no-{LATIN_1}")
     assert (missing.code, "cannot be read" in missing.sentence) == (2, True)
 
@@ -190,6 +195,7 @@ async def test_a_login_name_that_is_no_text_is_no_login_name(world: World, shell
 
 async def test_other_variables_may_hold_anything(shell: Shell) -> None:
     assert (await shell("starter status", PWD=f"/{LATIN_1}", NAME=LATIN_1)).code == 0
+    assert (await shell("starter snapshots", LIVING_IMAGE_KEY=LATIN_1)).code == 0
     ran = await shell("starter status", TEMPORAL_NAMESPACE=LATIN_1)
     assert (ran.code, len(ran.sentence.splitlines())) == (2, 1)
 

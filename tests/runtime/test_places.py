@@ -159,7 +159,7 @@ async def test_a_name_that_is_no_text_is_refused_before_anything_is_started(
         assert await worker.process.wait() == 2
     [sentence] = worker.err.splitlines()
     assert sentence == (
-        f"$'{folder.parent}/caf\\351/x' is no name in UTF-8, and Temporal carries no other text; rename it"
+        f"$'{folder.parent}/caf\\351/x' is no name in UTF-8, and Temporal and SQLite take no other; rename it"
     )
 
 
