@@ -6,6 +6,10 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # ruff: noqa: E402, F401 (after that, and each module adds its commands)
+from runtime import terminal
+
+terminal.prepare(answers=True)
+
 import desk.doctor_command
 import desk.history_commands
 import desk.memory_commands

@@ -16,14 +16,15 @@ from temporalio.client import Client
 
 from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
 from configuration import InvalidSettings, Settings
+from runtime import terminal
 from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target
 from runtime.dev_server import known_web_ui, run_dev_server
-from runtime.image import older_self, start_image
+from runtime.image import check_queue, older_self, start_image
 from runtime.logs import configure_logs
 from runtime.model_backend import Choice, RunningModel, choose, run_model
 from runtime.namespace import ensure_search_attributes
-from runtime.places import SETTINGS, STATE_DIR
+from runtime.places import PROJECT, SETTINGS, STATE_DIR, require_text
 from runtime.problems import Problem, leave
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
@@ -71,6 +72,7 @@ def prepare(options: Options) -> Plan:
         raise Problem(
             "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
         )
+    require_text(PROJECT, options.settings.absolute(), options.state_dir.absolute())
     settings = None if options.task_queue else load_settings(options.settings)
     files = None if options.role is Role.compute else options.settings
     if files is not None:
@@ -104,6 +106,8 @@ async def host(plan: Plan) -> None:
         if plan.model is not None:
             model = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
         client, web_ui = await stack.enter_async_context(_temporal(plan.options))
+        if plan.settings is not None:
+            await check_queue(client, plan.settings)
         await stack.enter_async_context(
             running_workers(
                 client,
@@ -235,6 +239,7 @@ def main(
 
 
 if __name__ == "__main__":
+    terminal.prepare()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     app()

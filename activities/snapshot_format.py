@@ -80,7 +80,7 @@ class Snapshot(NamedTuple):
 
 def signing_key() -> bytes:
     """The key that signs snapshots; empty: they are not signed."""
-    return os.environ.get(KEY_VARIABLE, "").encode()
+    return os.fsencode(os.environ.get(KEY_VARIABLE, ""))
 
 
 def pack(header: Header, payload: bytes, key: bytes) -> list[bytes]:

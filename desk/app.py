@@ -7,7 +7,7 @@ every `--help` shows, says which is which.
 import asyncio
 import functools
 import getpass
-import io
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -50,15 +50,33 @@ def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = a
     def run(*args: P.args, **options: P.kwargs) -> None:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
-            asyncio.run(work(*args, **options))
+            typed: Any = {name: as_text(value) for name, value in options.items()}
+            asyncio.run(work(*args, **typed))
         except Problem as problem:
             stop(str(problem), exit_code(problem))
-        except UnicodeEncodeError as error:
-            stop(f"{error.object!a} is not text in UTF-8. Type it anew", CANNOT)
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
     group.command(epilog=EXIT_CODES)(run)
+
+
+class FileName(str):
+    """The name of a file, or its URL, as it was typed: any bytes may be in it."""
+
+
+def as_text(typed: object) -> object:
+    """What was typed, if it is words: as UTF-8, whatever the locale says. Raises Problem for other bytes."""
+    match typed:
+        case FileName():
+            return typed
+        case str():
+            try:
+                return os.fsencode(typed).decode()
+            except UnicodeDecodeError:
+                raise Problem(f"{typed!a} is not text in UTF-8. Type it anew") from None
+        case list():
+            return [as_text(each) for each in typed]
+    return typed
 
 
 def stop(sentence: str, code: int) -> NoReturn:
@@ -119,8 +137,8 @@ def say(sentence: str) -> Callable[[], RenderableType]:
 
 def login_name() -> str:
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):
+        return os.fsencode(getpass.getuser()).decode()
+    except (KeyError, OSError, UnicodeDecodeError):
         raise Problem("This account has no login name. Say who decides: --by NAME") from None
 
 
@@ -137,7 +155,7 @@ async def start(image: Image = None, settings: SettingsFile = None) -> None:
     if older := newest_snapshot(values, path.parent):
         command_line = f"python starter.py restore {as_typed(older)}"
         offer = f"An image of its name was saved. To go on with that one: {command_line}"
-        rendering.out.print(rendering.words(offer))
+        rendering.out.print(rendering.whole(offer), crop=False)
 
 
 @command
@@ -351,10 +369,6 @@ async def retire(
 
 
 def main() -> None:
-    # A terminal that cannot show a character shows a question mark, not a traceback.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
     configure_logs()
     try:
         app()

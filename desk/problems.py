@@ -24,7 +24,7 @@ EXIT_CODES = (
 )
 
 # The server's words for "nobody polled in time" differ with where the call was waiting.
-_NOBODY_ANSWERS = (
+NOBODY_ANSWERS = (
     RPCStatusCode.DEADLINE_EXCEEDED,
     RPCStatusCode.CANCELLED,
     RPCStatusCode.FAILED_PRECONDITION,
@@ -71,7 +71,7 @@ def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise to.missing from None
-        if error.status in _NOBODY_ANSWERS:
+        if error.status in NOBODY_ANSWERS:
             raise _no_worker(server, to.name) from None
         raise Problem(
             f"The Temporal server at {server} does not serve this ({error.status.name}: {error.message}). "

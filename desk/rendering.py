@@ -47,6 +47,13 @@ def words(text: object, style: str = "") -> Text:
     return Text(visible(str(text)), style=style, overflow="fold")
 
 
+def whole(text: object) -> RenderableType:
+    """Any text that is never broken into lines, so that it can be clicked and copied."""
+    line = words(text)
+    line.no_wrap, line.overflow = True, "ignore"
+    return Group(line)  # by itself it would be joined to what else is printed, and be broken
+
+
 def print_json(value: Any) -> None:
     # Escaped to ASCII: a terminal must not act on what a model said, whatever its encoding.
     print(json.dumps(as_json(value), indent=2), flush=True)
@@ -93,9 +100,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         ),
         "alive since": words(f"{moment(image.started_at)}, now in run {image.runs}"),
     }
-    # Never broken into lines, so that it can be clicked and copied whole.
-    link = words(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
-    link.no_wrap, link.overflow = True, "ignore"
+    link = whole(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
     parts: list[RenderableType] = [_fields(rows), link]
     if image.settings_problem:
         parts.append(words(f"settings.toml was refused: {image.settings_problem}", "red"))

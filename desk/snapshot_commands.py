@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 
 from desk import rendering
-from desk.app import Image, Json, SettingsFile, StateDir, Yes, command, present, request, say
+from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
 from desk.client import Desk, image_named_in
 from desk.deciding import confirm
 from desk.remembering import remember
@@ -40,12 +40,15 @@ async def snapshot(
     desk = await Desk.open(image, settings)
     receipt = await desk.save(request(SaveImage, path=path))
     sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
-    present(receipt, as_json, say(sentence))
+    present(receipt, as_json, lambda: rendering.whole(sentence))
 
 
 @command
 async def restore(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A snapshot: a path or an fsspec URL.")],
+    file: Annotated[
+        FileName,
+        typer.Argument(metavar="FILE", help="A snapshot: a path or an fsspec URL.", parser=FileName),
+    ],
     *,
     name: Annotated[
         str | None,
@@ -58,7 +61,7 @@ async def restore(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""
-    restoring = Restoring(await connect(), file, settings, name)
+    restoring = Restoring(await connect(), str(file), settings, name)
     plan = await restoring.prepare()
     if dry_run:
         present(plan, as_json, lambda: _restoration(plan))
@@ -83,7 +86,7 @@ def _kept(view: SnapshotView) -> RenderableType:
     facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
-    return rendering.paragraph(head.append_text(verdict), rendering.words(as_typed(view.path)))
+    return rendering.paragraph(head.append_text(verdict), rendering.whole(as_typed(view.path)))
 
 
 def _restoration(plan: Restoration) -> RenderableType:

@@ -26,6 +26,7 @@ from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
 from runtime.image import restore_image
+from runtime.places import as_typed
 from runtime.problems import Problem
 from workflows.image_state import ImageState, QueuedTask, RunningTask
 from workflows.living_image import LivingImage
@@ -155,7 +156,8 @@ class Restoring:
         """End an image of that name in which nothing has happened. Raises Refused where something has."""
         newborn = await self._newborn()
         if newborn is not None:
-            await newborn.terminate(f"Nothing had happened in it; {self.plan.path} is restored in its place")
+            snapshot = as_typed(self.plan.path)
+            await newborn.terminate(f"Nothing had happened in it; {snapshot} is restored in its place")
 
     def rewrite_settings(self) -> None:
         """Give settings.toml the snapshot's values, with a backup. Raises Problem."""

@@ -67,7 +67,7 @@ def show_worker(client: Client, task_queue: str, role: str) -> None:
 
 
 def _console() -> Console:
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, emoji=False)
 
 
 def _next_commands(address: str, settings: Path) -> list[str]:

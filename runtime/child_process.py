@@ -40,6 +40,8 @@ class ChildProcess(ABC):
     ready_within_seconds: float
     # The Temporal dev server takes up to 3 s to stop in order; after this a child is killed.
     stop_within_seconds = 10.0
+    # Where the child runs: `python -m` finds our packages there.
+    folder = PROJECT
 
     def __init__(self, log_file: Path) -> None:
         self.log_file = log_file
@@ -115,7 +117,7 @@ class ChildProcess(ABC):
                 stdin=self._stdin,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                cwd=PROJECT,
+                cwd=self.folder,
                 start_new_session=True,
             )
         self._started_at = time.monotonic()

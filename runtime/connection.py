@@ -5,6 +5,7 @@ over a profile (`TEMPORAL_PROFILE`) of the file that `temporal config` writes.
 """
 
 import asyncio
+import os
 import re
 from dataclasses import replace
 from urllib.parse import quote
@@ -34,9 +35,12 @@ class ServerUnreachable(Problem):
 
 def profile() -> ClientConfigProfile:
     """The environment configuration in force. Raises Problem where it cannot be read."""
+    # Only what is Temporal's: the SDK panics at any variable that is not UTF-8, such as PWD in a folder whose
+    # name is not.
+    ours = {name: value for name, value in os.environ.items() if name.startswith("TEMPORAL_")}
     try:
-        return ClientConfigProfile.load()
-    except (RuntimeError, OSError) as error:
+        return ClientConfigProfile.load(override_env_vars=ours)
+    except (RuntimeError, OSError, UnicodeEncodeError) as error:
         fault = " ".join(str(error).split())
         raise Problem(
             f"Temporal's environment configuration cannot be read: {fault}; "

@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-import shutil
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -22,6 +22,9 @@ HOST = "127.0.0.1"
 # The image is its history, so closed runs are kept; the server's own default is 24 hours.
 RETENTION = timedelta(days=3650)
 RECORD = "dev-server.json"
+# Named from inside its folder: the server puts the name into a URI as it is, where "#", "?" and "%" of a
+# folder would end the path or stand for another character.
+DATABASE = "temporal.db"
 
 DYNAMIC_CONFIG = (
     # The default paces the server's own task queue to about one activity in 59 ms.
@@ -59,20 +62,20 @@ class DevServer(ChildProcess):
     def __init__(self, state_dir: Path, port: int, ui_port: int) -> None:
         super().__init__(state_dir / "dev-server.log")
         self._state_dir = state_dir
+        self.folder = state_dir.resolve()
         self._ports = {"--port": port, "--ui-port": ui_port}
         self._namespace = namespace()
         self.address = f"{HOST}:{port}"
         self.web_ui = f"http://{HOST}:{ui_port}"
 
     def command(self) -> list[str]:
-        beside_python = str(Path(sys.executable).parent)
-        binary = shutil.which("temporal", path=beside_python)
-        if binary is None:
-            raise Problem(f"There is no `temporal` in {beside_python}; install it with `make setup`")
+        binary = Path(sys.executable).with_name("temporal")
+        if not os.access(binary, os.X_OK):
+            raise Problem(f"There is no `temporal` in {binary.parent}; install it with `make setup`")
         flags = {
             "--ip": [HOST],
             **{flag: [str(port)] for flag, port in self._ports.items()},
-            "--db-filename": [str(self._state_dir.resolve() / "temporal.db")],
+            "--db-filename": [DATABASE],
             "--log-level": ["warn"],
             "--namespace": [] if self._namespace == DEFAULT_NAMESPACE else [self._namespace],
             "--search-attribute": [f"{key.name}={type_name(key)}" for key in SEARCH_ATTRIBUTES],
@@ -80,7 +83,7 @@ class DevServer(ChildProcess):
             "--sqlite-pragma": SQLITE_PRAGMAS,
         }
         options = [part for flag, values in flags.items() for value in values for part in (flag, value)]
-        return [binary, "server", "start-dev", "--ui-disable-news-fetch", *options]
+        return [str(binary), "server", "start-dev", "--ui-disable-news-fetch", *options]
 
     async def is_ready(self) -> bool:
         try:
@@ -92,13 +95,22 @@ class DevServer(ChildProcess):
     async def prepare(self) -> psutil.Process | None:
         """Find the server that a killed worker left behind; with other options than ours it is stopped."""
         record = read_record(self._state_dir)
-        if record is not None and (orphan := _process(record)) is not None:
+        orphan = None if record is None else _process(record)
+        if record is not None and orphan is not None and self._is_ours(orphan, record):
             if record.command == self.command():
                 return orphan
             await stop(orphan, self.stop_within_seconds)
         for option, port in self._ports.items():
             _require_free(port, option)
         return None
+
+    def _is_ours(self, orphan: psutil.Process, record: Record) -> bool:
+        """Whether it serves this very folder: a record may have been copied along with another one."""
+        if str(self.folder / DATABASE) in record.command:
+            return True  # as servers of before were started
+        with contextlib.suppress(psutil.Error, OSError):
+            return self.folder.samefile(orphan.cwd())
+        return False
 
     def launched(self) -> None:
         record = Record(

@@ -5,13 +5,15 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 
-from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from activities.snapshot_places import Place
 from configuration import Settings
+from runtime.problems import Problem
 from workflows.image_state import ImageStart, ImageState
+from workflows.ledger import why_not_there
 from workflows.living_image import LivingImage
 
 log = logging.getLogger(__name__)
@@ -22,7 +24,11 @@ ANSWER_WITHIN = timedelta(seconds=10)
 async def start_image(
     client: Client, settings: Settings, model_backend: str = ""
 ) -> WorkflowHandle[LivingImage, ImageState]:
-    """Start the image that the settings name, or find it where it lives already, whatever its settings."""
+    """Start the image that the settings name, or find it where it lives already.
+
+    Raises Problem where it lives on another task queue than the settings say; all else may differ.
+    """
+    await check_queue(client, settings)
     return await client.start_workflow(
         LivingImage.run,
         ImageStart(settings=settings, model_backend=model_backend),
@@ -31,6 +37,32 @@ async def start_image(
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         static_summary=f"The living image {settings.system.image_id}",
     )
+
+
+async def own_queue(client: Client, image_id: str) -> str | None:
+    """The task queue that a living image is on, whatever settings.toml says by now; None: none lives."""
+    try:
+        image = await client.get_workflow_handle(image_id).describe(rpc_timeout=ANSWER_WITHIN)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
+    return image.task_queue if image.status is WorkflowExecutionStatus.RUNNING else None
+
+
+async def check_queue(client: Client, settings: Settings) -> None:
+    """Make sure that a worker with these settings is where its living image is. Raises Problem.
+
+    Elsewhere it would wait for work that never comes, and the image for a worker.
+    """
+    system = settings.system
+    try:
+        queue = await own_queue(client, system.image_id)
+    except RPCError as error:  # not every client may look at workflows
+        log.debug("Where %s lives is not known: %r", system.image_id, error)
+        return
+    if queue is not None and (reason := why_not_there(queue, system.task_queue)):
+        raise Problem(reason)
 
 
 def newest_snapshot(settings: Settings, base: Path) -> str:

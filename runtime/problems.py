@@ -1,5 +1,6 @@
 """What stops a command, in one sentence for the person who typed it, and how a command ends."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ def leave(code: int) -> NoReturn:
     aborts now and then with exit code 134 or 139 (temporalio/sdk-python#300). So it is not shut down.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # what could not be written has been told
+            stream.flush()
     os._exit(code)

@@ -1,20 +1,21 @@
 """Tells the living image that somebody has saved settings.toml."""
 
 import asyncio
+import hashlib
 import logging
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
-from watchfiles import Change, awatch
 
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
 
 log = logging.getLogger(__name__)
 
-# An editor that empties a file and then fills it takes a few milliseconds; half a file is not an edit.
-QUIET_MILLISECONDS = 200
+# Looked at rather than waited for: a network drive, a folder shared with a virtual machine, a link swapped in
+# a folder above or a kernel out of watches tells nobody of a save. A look takes a few microseconds.
+LOOK_EVERY_SECONDS = 0.5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
@@ -26,39 +27,29 @@ class SettingsWatcher:
 
     def __init__(self, client: Client, image_id: str, path: Path, model_backend: str = "") -> None:
         self._image = client.get_workflow_handle(image_id)
-        self._path = path.absolute()
+        self._path = path
         self._message = ReloadSettings(model_backend=model_backend)
         self._news = asyncio.Event()
         self._news.set()
 
     async def run(self) -> None:
         """Until cancelled."""
+        file = _File(self._path)
+        # Before the first message, so that a save in between is told after it.
+        told = await asyncio.to_thread(file.look)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch())
+            group.create_task(self._watch(file, told))
             group.create_task(self._report())
 
-    async def _watch(self) -> None:
+    async def _watch(self, file: "_File", told: str) -> None:
+        seen = told
         while True:
-            try:
-                await self._watch_present_files()
-            except OSError as error:
-                log.warning("%s cannot be watched (%s); trying again.", self._path, error)
-                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            before, seen = seen, await asyncio.to_thread(file.look)
+            # An editor may empty a file and then fill it: what is told has been the same for two looks.
+            if seen == before and seen != told:
+                told = seen
                 self._news.set()
-
-    async def _watch_present_files(self) -> None:
-        """Until the path is a link to another file than before."""
-        files = {self._path, self._path.resolve()}
-
-        def concerns_us(_: Change, path: str) -> bool:
-            return Path(path).name in {file.name for file in files}
-
-        # Editors replace files, so it is the folder that is watched; a link and its target may be in two.
-        folders = {file.parent for file in files}
-        async for _ in awatch(*folders, watch_filter=concerns_us, step=QUIET_MILLISECONDS, recursive=False):
-            self._news.set()
-            if self._path.resolve() not in files:
-                return
 
     async def _report(self) -> None:
         while True:
@@ -92,3 +83,25 @@ class SettingsWatcher:
             if receipt.changed:
                 log.info("%s was adopted as revision %d.", name, receipt.revision)
         return True
+
+
+class _File:
+    """What a path leads to now, through every link on the way."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stat: tuple[int, ...] = ()
+        self._digest = ""
+
+    def look(self) -> str:
+        """A digest of its text, or why it cannot be read. Blocks; reads it only when it may differ."""
+        try:
+            now = self._path.stat()
+            stat = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+            if stat != self._stat:
+                self._digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
+                self._stat = stat
+        except OSError as error:
+            self._stat = ()
+            self._digest = str(error)
+        return self._digest

@@ -120,12 +120,7 @@ class Ledger(BaseModel):
                 f'[system] image_id = "{settings.system.image_id}": this image is "{self.image_id}" and '
                 "keeps its name; restart the worker to run another image"
             )
-        if settings.system.task_queue != self.settings.system.task_queue:
-            return (
-                f'[system] task_queue = "{settings.system.task_queue}": this image lives on '
-                f'"{self.settings.system.task_queue}" and cannot move; set it back'
-            )
-        return ""
+        return why_not_there(self.settings.system.task_queue, settings.system.task_queue)
 
     def settings_at(self, revision: int) -> Settings | None:
         """The settings of an earlier revision, by undoing the ledger; None where it does not reach back.
@@ -184,3 +179,13 @@ def changes_between(before: Settings, after: Settings) -> list[Change]:
     """Every key whose value differs, with both values."""
     old, new = before.flat(), after.flat()
     return [Change(key=key, old=old[key], new=new[key]) for key in new if old.get(key) != new[key]]
+
+
+def why_not_there(own_queue: str, task_queue: str) -> str:
+    """Why an image that lives on its own task queue cannot be on this one, or nothing."""
+    if task_queue == own_queue:
+        return ""
+    return (
+        f'[system] task_queue = "{task_queue}": this image lives on "{own_queue}" and cannot move; '
+        "set it back"
+    )

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 from temporalio.service import RPCError
 
-from desk.doctor import file_checks, model_checks, namespace_checks, worker_checks
+from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
 from desk.snapshots import verify_snapshots
@@ -24,7 +24,9 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "task queues": worker_checks.task_queues,
         "versions": worker_checks.versions,
         "clock": namespace_checks.clock,
+        "image": image_checks.living_image,
         "settings": file_checks.settings_hold,
+        "adopted": image_checks.adopted_settings,
         "writable": file_checks.settings_writable,
         "models": model_checks.persona_models,
         "embedding model": model_checks.embedding_model,

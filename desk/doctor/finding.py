@@ -14,6 +14,7 @@ from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings, Settings
 from desk.doctor.clock import Offset, measure_offset
 from runtime.connection import connect
+from runtime.image import own_queue
 from runtime.problems import Problem
 
 State = Literal["ok", "warning", "broken"]
@@ -77,6 +78,16 @@ class Patient:
     def offset(self) -> asyncio.Task[Offset]:
         """The server's clock against ours, measured once for all who ask. Raises Absent."""
         return asyncio.create_task(measure_offset(self.client, self.settings.system.task_queue))
+
+    @cached_property
+    def home(self) -> asyncio.Task[str | None]:
+        """The task queue that the living image is on, looked up once; None: none lives. Raises Absent."""
+        image_id = self.settings.system.image_id
+        return asyncio.create_task(own_queue(self.client, image_id))
+
+    async def queue(self) -> str:
+        """The task queue on which workers are needed: the living image's own. Raises Absent."""
+        return await asyncio.shield(self.home) or self.settings.system.task_queue
 
     @property
     def settings(self) -> Settings:

@@ -29,7 +29,7 @@ STOPPING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS
 
 
 async def task_queues(patient: Patient) -> list[Finding]:
-    queue = patient.settings.system.task_queue
+    queue = await patient.queue()
     thinking = "Tasks wait until one does. Start it where a model is: python worker.py"
     files = (
         "No proposal can be carried out. Start it where the settings file is: python worker.py --role files"
@@ -96,7 +96,7 @@ def _gone(heartbeats: Iterable[WorkerHeartbeat]) -> set[str]:
 
 
 async def versions(patient: Patient) -> list[Finding]:
-    client, queue = patient.client, patient.settings.system.task_queue
+    client, queue = patient.client, await patient.queue()
     projects: dict[str, set[str]] = {}
     sdks: dict[str, set[str]] = {}
     for name in (queue, f"{queue}-files"):

@@ -83,7 +83,7 @@ async def test_no_server_is_said_once_and_all_else_is_looked_at(ollama: FakeOlla
     server = found(ran, "server")
     assert server["figure"] == "No Temporal server answers at 127.0.0.1:1 (Connection refused)"
     assert server["advice"].startswith("Start one with `python worker.py --dev`")
-    unseen = ["retention", "search attributes", "task queues", "versions", "clock"]
+    unseen = ["retention", "search attributes", "task queues", "versions", "clock", "image", "adopted"]
     assert ran.json["not_checked"] == {"no server": unseen}
     assert found(ran, "settings")["state"] == found(ran, "model llama3.1:8b")["state"] == "ok"
     assert plain.out.count("no server") == 1
@@ -147,7 +147,10 @@ async def test_no_worker_and_one_that_has_stopped(client: Client, ollama: FakeOl
 
     for ran in (never, stopped):
         assert (ran.code, worries(ran)) == (2, dict.fromkeys(queues, "broken"))
-        assert ran.json["not_checked"] == {"no worker": ["versions"]}
+        assert ran.json["not_checked"] == {
+            "no worker": ["versions"],
+            "no living image": ["image", "adopted"],
+        }
         assert {found(ran, queue)["figure"] for queue in queues} == {"no worker polls it"}
     assert worries(half) == {queues[1]: "broken"}
     assert found(half, queues[1])["advice"].endswith("python worker.py --role files")
@@ -275,7 +278,8 @@ async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, s
     assert "[autopoiesis] max_turns = 99: must be less than" in found(bad, "settings")["figure"]
     assert found(bad, "settings")["advice"].startswith("Correct it")
     assert found(bad, "server")["state"] == "ok"
-    unseen = ["task queues", "versions", "clock", "models", "embedding model", "snapshots"]
+    models = ["models", "embedding model"]
+    unseen = ["task queues", "versions", "clock", "image", "adopted", *models, "snapshots"]
     assert bad.json["not_checked"] == {"no valid settings": unseen}
     assert "settings.toml cannot be read (No such file or directory)" in found(missing, "settings")["figure"]
     assert found(missing, "settings")["advice"].startswith("Put the file there")
@@ -299,7 +303,8 @@ async def test_fix_mends_and_looks_again(client: Client, ollama: FakeOllama, tmp
     ):
         assert f"Fixed: {done}." in ran.out
     assert ollama.pulled == ["llama3.1:8b", "nomic-embed-text"]
-    assert {line.split()[0] for line in ran.out.splitlines()} == {"Fixed:", "ok"}
+    assert {line.split()[0] for line in ran.out.splitlines()} == {"Fixed:", "ok", "not"}
+    assert ran.out.endswith("not checked: image, adopted (no living image)\n")
     assert "pulling llama3.1:8b: success" in ran.err
     assert await retention(inside) == RETENTION
     assert set(await present_search_attributes(inside)) >= {"NeedsHuman", "ImagePhase", "SettingsRevision"}

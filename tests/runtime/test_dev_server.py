@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
@@ -56,14 +57,14 @@ async def test_it_is_ready_for_the_image_and_shows_its_web_ui(
 
 
 @contextmanager
-def plain_server(state_dir: Path, ports: tuple[int, int]) -> Iterator[str]:
+def plain_server(state_dir: Path, ports: tuple[int, int]) -> Iterator[tuple[str, psutil.Process]]:
     """Somebody else's server, on the database that our own would use."""
     port, ui_port = ports
     options = {"--ip": "127.0.0.1", "--port": str(port), "--ui-port": str(ui_port), "--log-level": "error"}
     flags = [part for option in options.items() for part in option]
     database = str(state_dir / "temporal.db")
     with subprocess.Popen([TEMPORAL, "server", "start-dev", *flags, "--db-filename", database]) as process:
-        yield f"127.0.0.1:{port}"
+        yield f"127.0.0.1:{port}", psutil.Process(process.pid)
         process.terminate()
 
 
@@ -77,7 +78,7 @@ async def connected(address: str) -> Client | None:
 async def test_a_database_that_knows_nothing_of_images_is_made_ready_as_well(
     tmp_path: Path, free_ports: tuple[int, int]
 ) -> None:
-    with plain_server(tmp_path, free_ports) as address:
+    with plain_server(tmp_path, free_ports) as (address, _):
         client = await until(lambda: connected(address))
         assert not await attributes(client) & ATTRIBUTES
     async with run_dev_server(tmp_path, *free_ports) as (_, client):
@@ -119,6 +120,27 @@ async def test_a_second_one_on_the_same_data_is_refused(tmp_path: Path, free_por
         with pytest.raises(Problem, match=f"TEMPORAL_ADDRESS={server.address}"):
             await run_dev_server(tmp_path, *free_ports).__aenter__()
         assert await attributes(client) >= ATTRIBUTES
+
+
+async def test_a_server_that_was_started_in_another_way_makes_room_and_its_data_stay(
+    tmp_path: Path, free_ports: tuple[int, int]
+) -> None:
+    """As a worker of before left it: its database named by the whole path."""
+    with plain_server(tmp_path, free_ports) as (address, left):
+        client = await until(lambda: connected(address))
+        await client.start_workflow("SomeWorkflow", id="some-workflow", task_queue="nobody")
+        record = Record(
+            pid=left.pid,
+            create_time=left.create_time(),
+            command=left.cmdline(),
+            address=address,
+            web_ui=f"http://127.0.0.1:{free_ports[1]}",
+        )
+        (tmp_path / RECORD).write_text(record.model_dump_json())
+        async with run_dev_server(tmp_path, *free_ports) as (server, client):
+            assert not lives(left.pid)
+            assert server.pid != left.pid
+            assert (await client.get_workflow_handle("some-workflow").describe()).id == "some-workflow"
 
 
 async def test_a_recorded_process_id_that_is_used_again_is_left_alone(

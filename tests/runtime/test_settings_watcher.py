@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -71,6 +72,86 @@ async def test_a_save_through_a_link_is_adopted_and_so_is_another_target(
 
         world.edit({"autopoiesis.max_turns": 7})
         await until(lambda: adopted(world, 7))
+
+
+def with_turns(text: str, max_turns: int) -> str:
+    return re.sub(r"max_turns = \d+", f"max_turns = {max_turns}", text)
+
+
+async def test_a_folder_of_links_that_is_swapped_as_a_whole_is_followed(world: World, tmp_path: Path) -> None:
+    """As Kubernetes lays out a mounted ConfigMap: settings.toml -> ..data/settings.toml, ..data -> ..1."""
+    mounted, data, text = tmp_path / "mounted", tmp_path / "mounted" / "..data", world.file.read_text()
+
+    def swap(version: str, max_turns: int) -> None:
+        folder = mounted / version
+        folder.mkdir(parents=True)
+        (folder / "settings.toml").write_text(with_turns(text, max_turns))
+        (mounted / "..data_tmp").symlink_to(version)
+        (mounted / "..data_tmp").replace(data)
+
+    swap("..1", 2)
+    (mounted / "settings.toml").symlink_to("..data/settings.toml")
+    world.file.unlink()
+    world.file.symlink_to(mounted / "settings.toml")
+    async with watching(world):
+        swap("..2", 5)
+        await until(lambda: adopted(world, 5))
+        swap("..3", 6)
+        await until(lambda: adopted(world, 6))
+
+
+async def test_a_folder_above_that_is_replaced_or_linked_anew_is_followed(
+    world: World, tmp_path: Path
+) -> None:
+    text = world.file.read_text()
+
+    def config(name: str, max_turns: int) -> Path:
+        folder = tmp_path / name / "deep"
+        folder.mkdir(parents=True)
+        (folder / "settings.toml").write_text(with_turns(text, max_turns))
+        return tmp_path / name
+
+    config("config", 2)
+    world.file.unlink()
+    world.file.symlink_to("config/deep/settings.toml")
+    async with watching(world):
+        (tmp_path / "config").rename(tmp_path / "old")
+        config("new", 5).rename(tmp_path / "config")
+        await until(lambda: adopted(world, 5))
+
+        (tmp_path / "config").rename(tmp_path / "older")
+        (tmp_path / "config").symlink_to(config("newer", 6))
+        await until(lambda: adopted(world, 6))
+
+        (tmp_path / "link").symlink_to(config("newest", 7))
+        (tmp_path / "link").replace(tmp_path / "config")
+        await until(lambda: adopted(world, 7))
+
+
+async def test_a_file_that_was_away_is_adopted_when_it_is_back(world: World) -> None:
+    text = with_turns(world.file.read_text(), 5)
+    async with watching(world):
+        world.file.unlink()
+        await asyncio.sleep(2)
+        world.file.write_text(text)
+        await until(lambda: adopted(world, 5))
+        assert (await world.status()).settings_problem == ""
+
+
+async def test_the_image_hears_once_of_a_save_and_nothing_of_a_touch(world: World) -> None:
+    async def reloads() -> int:
+        history = await world.image.fetch_history()
+        accepted = (event.workflow_execution_update_accepted_event_attributes for event in history.events)
+        return sum(each.accepted_request.input.name == "reload_settings" for each in accepted)
+
+    async with watching(world):
+        await until(reloads)
+        world.edit({"autopoiesis.max_turns": 5})
+        await until(lambda: adopted(world, 5))
+        for _ in range(3):
+            world.file.touch()
+            await asyncio.sleep(1)
+        assert await reloads() == 2
 
 
 async def test_a_refused_edit_is_one_clear_line_and_the_next_one_is_heard(
