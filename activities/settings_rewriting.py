@@ -50,7 +50,7 @@ BACKUPS_KEPT = 50
 """Each is a few kilobytes; fifty approved changes are months of an image's life."""
 
 LOCKED_SECONDS = 3.0
-"""How long a rewrite waits for another. It takes milliseconds; more is for whoever asked to hear of."""
+"""How long a rewrite waits for another, which takes milliseconds; whoever asked is told of more."""
 
 _BACKUP_NAME = re.compile(r"(\d{4,})\.(.*)\.([0-9a-f]{12})\.([0-9a-f]{12})\.toml")
 

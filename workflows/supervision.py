@@ -204,10 +204,10 @@ class Supervisor:
         """Take over a person's edit of settings.toml; false when there is none. Refuses a broken one."""
         async with self._reading_file:
             file = await self._read_file()
-            if file.last_loop in self._state.open_loops:
+            if (file.rewritten_by or file.last_loop) in self._state.open_loops:
                 # What a loop has just written is not a person's edit; the loop will say so itself.
                 return False
-            return self._state.adopt_edit(file.settings, file.owner, workflow.now())
+            return self._state.adopt_file(file, workflow.now())
 
     def changes_of_revert(self, revision: int) -> list[Change]:
         """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
