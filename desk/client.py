@@ -207,7 +207,7 @@ class Desk:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
         to = Addressee(loop_id, ended)
         watch = self._obstructed(loop_id)
-        return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch)
+        return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch=watch)
 
     async def _obstructed(self, loop_id: str) -> str:
         """Wait until a loop cannot carry out its decision for longer than a moment."""
@@ -250,6 +250,7 @@ class Desk:
         request: Request,
         answer: type[Answer],
         to: Addressee,
+        *,
         watch: Coroutine[Any, Any, str] | None = None,
     ) -> Answer:
         """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
@@ -302,8 +303,8 @@ async def _sent(
 
 def waits_because(view: ProposalView) -> str:
     return (
-        f"waits, because something is in the way: {view.obstacle}. It tries again by itself, and goes on when "
-        f"that is mended; see: python starter.py show {view.loop_id}"
+        f"waits, because something is in the way: {view.obstacle}. It tries again by itself and goes on when "
+        f"that is mended. See: python starter.py show {view.loop_id}"
     )
 
 
@@ -326,14 +327,14 @@ def image_named_in(settings: Path | None) -> str:
     A file that the image refuses must not keep a person from asking the image why.
     """
     path = settings or SETTINGS
-    if not path.exists():
-        if settings is None:
-            return DEFAULT_IMAGE
-        raise Problem(f"There is no file {path}. Correct --settings, or name the image: --image ID")
     try:
         values = read_values(path)
     except (InvalidSettings, SettingsUnreadable) as error:
-        raise Problem(f"{error}. Or name the image: --image ID") from None
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise Problem(f"{error}. Or name the image: --image ID") from None
+        if settings is None:
+            return DEFAULT_IMAGE
+        raise Problem(f"There is no file {path}. Correct --settings, or name the image: --image ID") from None
     match values:
         case {"system": {"image_id": str(name)}}:
             return name
