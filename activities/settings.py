@@ -115,3 +115,5 @@ def _reported() -> Iterator[None]:
         raise ApplicationError(
             _shortened(str(error), MOST_CHARACTERS), type=type(error).__name__, non_retryable=final
         ) from None
+    except OSError as error:
+        raise ApplicationError(f"{error}; see to the disk", type="SettingsUnreadable") from error

@@ -9,8 +9,8 @@ from typing import Any
 from configuration import InvalidSettings, Settings
 from messages.common import excerpt
 
-MOST_BYTES = 512 << 10
-"""A hundred times the shipped file. This much is rewritten in seconds; ten megabytes would take minutes."""
+MOST_BYTES = 1 << 20
+"""Two hundred times the shipped file. This much is rewritten in seconds; ten of it would take minutes."""
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -42,7 +42,7 @@ def read_text(path: Path) -> str:
         raise unreadable(path, error) from error
     if len(data) > MOST_BYTES:
         raise InvalidSettings(
-            f"{path} is larger than the {MOST_BYTES >> 10} KiB a settings file may have, so it was not read; "
+            f"{path} is larger than the {MOST_BYTES >> 20} MiB a settings file may have, so it was not read; "
             "take out what is no setting"
         )
     try:

@@ -87,7 +87,8 @@ def rewrite(path: Path, order: Rewrite, run_id: str) -> RewriteReceipt:
     except Locked as error:
         raise SettingsNotWritable(f"{path} cannot be rewritten: {error}") from error
     except OSError as error:
-        reason = error.strerror or str(error)
+        where = f": {error.filename}" if error.filename else ""
+        reason = f"{error.strerror or error}{where}"
         advice = _ADVICE.get(error.errno or 0, "see to its disk").format(me=login(os.geteuid()))
         raise SettingsNotWritable(f"{path} cannot be rewritten ({reason}); {advice}") from error
 
@@ -102,6 +103,9 @@ def check_writable(path: Path) -> None:
         )
     places = {file: os.W_OK, file.parent: os.W_OK | os.X_OK}
     if (backups := _backup_folder(file)).exists():
+        if not backups.is_dir():
+            told = f"{path} cannot be rewritten: {backups} is no folder; move it out of the way"
+            raise SettingsNotWritable(told)
         places[backups] = os.R_OK | os.W_OK | os.X_OK
     for place, access in places.items():
         if not os.access(place, access):
@@ -265,7 +269,7 @@ def backups(file: Path) -> list[Backup]:
     """The backups beside a file, oldest first."""
     folder = _backup_folder(file)
     found = []
-    for path in folder.iterdir() if folder.exists() else ():
+    for path in folder.iterdir() if folder.is_dir() else ():
         if name := _BACKUP_NAME.fullmatch(path.name):
             number, loop, order, target = name.groups()
             found.append(Backup(int(number), unquote(loop), order, target, path))

@@ -45,8 +45,6 @@ CARRY_OUT_WITHIN = timedelta(seconds=60)
 
 LOOK_EVERY_SECONDS, OBSTRUCTED_LOOKS = 1.0, 3
 
-_AT_WORK = "is still at work on it. Does a worker with --role files run? See: python starter.py status"
-
 # The next run of an image takes an update within a few milliseconds of the end of the last.
 RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
 
@@ -217,7 +215,7 @@ class Desk:
             with contextlib.suppress(Problem):  # whoever waits for the answer tells of it
                 view = await self.proposal(loop_id)
                 seen = seen + 1 if view.obstacle else 0
-        return waits_because(view)
+        return f"Your decision on {loop_id} is taken. It {waits_because(view)}"
 
     def _loop(self, loop_id: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(loop_id)
@@ -266,8 +264,11 @@ class Desk:
                     return_when=asyncio.FIRST_COMPLETED,
                 )
                 if not answering.done():
-                    reason = watching[0].result() if watching and watching[0].done() else _AT_WORK
-                    raise Problem(f"{to.name} has taken this and {reason}")
+                    at_work = (
+                        f"{to.name} has taken this and is still at work on it. "
+                        "Does a worker with --role files run? See: python starter.py status"
+                    )
+                    raise Problem(watching[0].result() if watching and watching[0].done() else at_work)
                 return answering.result()
             finally:
                 for task in (answering, *watching):

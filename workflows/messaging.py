@@ -54,7 +54,7 @@ def failure_text(error: ActivityError, with_type: bool = True) -> str:
             kind, message = cause.type or kind, cause.message
         # Only what touches files waits no longer than so long for a worker.
         case TimeoutError(type=TimeoutType.SCHEDULE_TO_START):
-            message = "no files worker has taken it in time; run `python worker.py` where settings.toml is"
+            message = "no files worker has done it in time; run `python worker.py` where settings.toml is"
         case TimeoutError(type=TimeoutType.SCHEDULE_TO_CLOSE | TimeoutType.START_TO_CLOSE):
             message = (
                 "a worker has begun it and not ended it in time; see whether it runs and its disk answers"
