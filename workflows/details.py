@@ -275,7 +275,8 @@ def _what_to_do() -> str:
 
 def loop_details(view: ProposalView) -> str:
     """A proposal as a person decides it: what would change, why, and what to click."""
-    title = f"{line(view.loop_id)}: {_TITLES.get(view.state, view.state)}"
+    waits = "something is in the way of settings.toml" if view.obstacle else ""
+    title = f"{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
     if view.state == "analysing":
         return _page(title, "<p>Nothing to decide yet.</p>", _obstacle(view))
     ended = [_obstacle(view)]
@@ -306,7 +307,7 @@ def _obstacle(view: ProposalView) -> str:
         return ""
     until = f" until {_moment(view.expires_at)}" if view.expires_at else ""
     return (
-        f"<p><b>It waits, because something is in the way:</b> {line(view.obstacle, 1_000)}</p>"
+        f"<p><b>It waits:</b> {line(view.obstacle, 1_000)}</p>"
         f"<p>It tries again by itself{until}, and goes on when that is mended. "
         "Nothing has to be decided again.</p>"
     )
