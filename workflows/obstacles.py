@@ -36,14 +36,13 @@ async def wait_out(
     StillInTheWay at the deadline; the first attempts have their chance all the same.
     """
     began, length, before = workflow.now(), FIRST_ROUND, ""
-    limits: dict[str, Any] = {"schedule_to_start_timeout": TAKEN_WITHIN, "retry_policy": FIRST}
+    limits = _until_taken(TAKEN_WITHIN)
     while True:
         try:
             return await workflow.execute_activity_method(
                 activity,
                 order,
                 task_queue=f"{workflow.info().task_queue}-files",
-                start_to_close_timeout=DONE_WITHIN,
                 summary=summary,
                 **limits,
             )
@@ -65,10 +64,22 @@ async def wait_out(
 def _limits(length: timedelta, was_taken: bool) -> dict[str, Any]:
     """How long a round lasts, and the pauses in it: growing, and each round begins with longer ones."""
     if not was_taken:
-        # The first word of a worker that comes is news.
-        return {"schedule_to_start_timeout": length, "retry_policy": FIRST}
-    pauses = RetryPolicy(initial_interval=min(length / 10, LONGEST_PAUSE), maximum_interval=LONGEST_PAUSE)
-    return {"schedule_to_close_timeout": length, "retry_policy": pauses}
+        return _until_taken(length)  # the first word of a worker that comes is news
+    return {
+        "schedule_to_close_timeout": length,
+        "start_to_close_timeout": min(length, DONE_WITHIN),
+        "retry_policy": RetryPolicy(
+            initial_interval=min(length / 10, LONGEST_PAUSE), maximum_interval=LONGEST_PAUSE
+        ),
+    }
+
+
+def _until_taken(within: timedelta) -> dict[str, Any]:
+    return {
+        "schedule_to_start_timeout": within,
+        "start_to_close_timeout": DONE_WITHIN,
+        "retry_policy": FIRST,
+    }
 
 
 def _may_pass(error: ActivityError) -> bool:
