@@ -26,11 +26,21 @@ class NoWayBack(ValueError):
     """An earlier revision whose settings cannot hold again; the message says why."""
 
 
+class UnheardRevert(BaseModel):
+    """A revert by a person's order of which nobody could say whether it was carried out. `order` names it."""
+
+    order: str
+    source: str
+    by: str
+    comment: str = ""
+
+
 class Ledger(BaseModel):
     """The adopted settings, every amendment that led to them, and how arguments went under each.
 
     amendments     the latest 80 entries; older ones: the workflows `<image_id>/loop/...`, and the numbered
                    copies in `settings.backups/`
+    unheard        the last revert whose worker never answered: the file may say that it was carried out
     tallies        how arguments went under the latest 60 settings; older ones: the logs in the workflows
                    `<image_id>/task/...`
     """
@@ -40,6 +50,7 @@ class Ledger(BaseModel):
     revision: int = 1
     settings_problem: str = ""
     amendments: list[Amendment] = []
+    unheard: UnheardRevert | None = None
     tallies: list[Tally] = []
 
     @property
@@ -95,6 +106,10 @@ class Ledger(BaseModel):
             # It changed nothing where it stands, so no revision after it rests on it.
             self.amendments = [entry for entry in self.amendments if entry is not late]
             self._enter(self._approved(late))
+        revert, self.unheard = self.unheard, None
+        if revert is not None and revert.order == file.last_loop:
+            told = {"source": revert.source, "comment": revert.comment}
+            return self.adopt_edit(file.settings, revert.by, now, **told)
         return self.adopt_edit(file.settings, file.owner, now) or late is not None
 
     def _was_carried_out(self, entry: Amendment, file: SettingsFile) -> bool:
