@@ -79,7 +79,7 @@ class Prompts:
             problem = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in problem["loc"])
             raise BrokenPrompts(f"{self._path}, {where}: {problem['msg']}; correct it") from None
-        except ValueError as error:  # Not TOML, or not UTF-8.
+        except (ValueError, RecursionError) as error:  # Not TOML, nested without end, or not UTF-8.
             raise BrokenPrompts(f"{self._path} is not TOML ({error}); correct it") from None
         return self._entries
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.failures import MOST_CHARACTERS
 from activities.settings_reading import (
     SettingsUnreadable,
     load_settings,
@@ -43,9 +44,6 @@ __all__ = [
 LINE_CHARACTERS = 400
 DIFF_LINES = 120
 """A proposal changes three values at most. What is longer is somebody's text beside them, in every answer."""
-
-MOST_CHARACTERS = 2_000
-"""Of a failure: one that is too large for the server would be no answer at all."""
 
 
 class SettingsFiles:
