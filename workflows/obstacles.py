@@ -2,7 +2,7 @@
 
 Most attempts are the server's own retries, which leave no event in the history. So that the workflow learns
 what is in the way now, it asks anew after a while, and ever more rarely: some two hundred rounds in the first
-three hours, six hundred in a week, fewer than two thousand in ten years, each of six events.
+three hours, seven hundred in a week, fewer than two thousand in ten years, each of six events.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,6 +21,8 @@ TAKEN_WITHIN, DONE_WITHIN = timedelta(seconds=5), timedelta(seconds=10)
 FIRST = RetryPolicy(initial_interval=RETRY_FILES.initial_interval, maximum_attempts=3)
 SHORTEST_ROUND, FIRST_ROUND, LONGEST_ROUND = (timedelta(seconds=seconds) for seconds in (1, 10, 120))
 LONGEST_PAUSE = timedelta(minutes=1)
+# Two workers may take turns and have each its own to say, which is no news any more after a while.
+MOST_NEWS = 20
 
 
 class StillInTheWay(Exception):
@@ -35,7 +37,7 @@ async def wait_out(
     `tell` is given what is in the way, after each round. Raises ActivityError for what no waiting mends, and
     StillInTheWay at the deadline; the first attempts have their chance all the same.
     """
-    began, length, before = workflow.now(), FIRST_ROUND, ""
+    began, length, before, news = workflow.now(), FIRST_ROUND, "", 0
     limits = _until_taken(TAKEN_WITHIN)
     while True:
         try:
@@ -56,7 +58,9 @@ async def wait_out(
             raise StillInTheWay(obstacle)
         # When something else is in the way than before, somebody is at work on it: look closely again.
         longest = max(LONGEST_ROUND, (workflow.now() - began) / 100)
-        length = min(2 * length, longest) if obstacle == before else FIRST_ROUND
+        news += obstacle != before
+        is_news = obstacle != before and news <= MOST_NEWS
+        length = FIRST_ROUND if is_news else min(2 * length, longest)
         before = obstacle
         limits = _limits(max(min(length, left), SHORTEST_ROUND), was_taken)
 

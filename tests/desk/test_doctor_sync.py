@@ -18,8 +18,10 @@ LOOK = """
 import asyncio, sys
 from pathlib import Path
 from desk.doctor import CHECKS, examine
+from runtime.problems import leave
 report = asyncio.run(examine(Path(sys.argv[1]), Path(), {"writable": CHECKS["writable"]}))
 print(report.model_dump_json())
+leave(0)
 """
 
 
