@@ -238,11 +238,15 @@ TUNABLES = _find_tunables()
 """The only keys a philosophical loop may change, by dotted key."""
 
 
+_MOST_FAULTS = 3
+"""As many as a person corrects at a time; a file of another kind may have a hundred thousand."""
+
+
 def _explain(error: ValidationError) -> list[str]:
-    """One sentence for each broken rule: the key, the value and what is allowed."""
+    """One sentence for each of the first broken rules: the key, the value and what is allowed."""
     sentences = []
-    for problem in error.errors(include_url=False):
-        section, *rest = [str(part) for part in problem["loc"]] or ["settings"]
+    for problem in error.errors(include_url=False)[:_MOST_FAULTS]:
+        section, *rest = [part[:80] for part in map(str, problem["loc"])] or ["settings"]
         where = f"[{section}] {'.'.join(rest)}".rstrip()
         if problem["type"] == "missing":
             sentences.append(f"{where} is missing")
@@ -255,7 +259,10 @@ def _explain(error: ValidationError) -> list[str]:
             allowed = re.sub(r"^Value error, |^(Input|String) (?=should )", "", problem["msg"])
             allowed = re.sub(r"^should ", "must ", allowed)
             value = problem["input"]
-            text = json.dumps(value, default=str, ensure_ascii=False)[:80]
-            shown = "" if isinstance(value, dict) else f" = {text}"
+            shown = ""
+            if not isinstance(value, dict):
+                shown = f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"
             sentences.append(f"{where}{shown}: {allowed}")
+    if (more := error.error_count() - len(sentences)) > 0:
+        sentences.append(f"and {more:,} more")
     return sentences

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from messages.common import excerpt
+
 FailureType = Literal[
     "PromptsBroken",
     "PromptTooLong",
@@ -52,6 +54,9 @@ PAUSES: dict[FailureType, tuple[int, ...]] = {
 
 MOST_ATTEMPTS = 100
 """Failures are counted in heartbeats, which a server may lose: this ends the attempts all the same."""
+
+MOST_CHARACTERS = 2_000
+"""Of a failure's sentence: one that is too large for the server is none, and is tried again in silence."""
 
 HEARTBEAT_SECONDS = 1.0
 """Well within any heartbeat timeout; the SDK passes on to the server only what the timeout needs."""
@@ -95,6 +100,7 @@ class Attempt:
 
     def failure(self, kind: FailureType, sentence: str) -> ApplicationError:
         """The error to raise: it knows its pause before the next attempt, or that it was the last."""
+        sentence = sentence if len(sentence) <= MOST_CHARACTERS else excerpt(sentence, MOST_CHARACTERS)
         pauses = PAUSES[kind]
         self._failed[kind] += 1
         self._beat()

@@ -5,7 +5,7 @@ step. Object stores do the same by themselves.
 """
 
 import asyncio
-import fcntl
+import logging
 import os
 import re
 import tempfile
@@ -20,12 +20,17 @@ from uuid import uuid4
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
-from activities.disk import sync_folder
+from activities.disk import Locked, sync_folder, try_lock
 from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
 from messages.files import SnapshotReceipt
 
 LOOK_EVERY_SECONDS = 0.1
+LOCKED_SECONDS = 30.0
+"""How long a writer waits for another. A large snapshot takes seconds; whoever asked is told of more."""
+
+log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<image>.+)\.(?P<generation>\d{8,})\.image")
 
@@ -68,14 +73,21 @@ class Place:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """One writer at a time, across processes; the lock of a process that dies goes with it."""
+        """One writer at a time, across processes; the lock of a process that dies goes with it.
+
+        Raises Locked where another does not give it up.
+        """
         if self.folder is None:
             yield
             return
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            while not _has_lock(handle):  # noqa: ASYNC110 (other processes have no event to wait for)
-                await asyncio.sleep(LOOK_EVERY_SECONDS)
+            try:
+                async with asyncio.timeout(LOCKED_SECONDS):
+                    while not try_lock(handle):  # noqa: ASYNC110 (other processes have no event to wait for)
+                        await asyncio.sleep(LOOK_EVERY_SECONDS)
+            except TimeoutError:
+                raise Locked(self.folder) from None
             yield
         finally:
             os.close(handle)
@@ -100,7 +112,10 @@ class Place:
             self.fs.put_file(str(file), path)
         else:
             file.replace(path)
-            sync_folder(self.folder)
+            try:
+                sync_folder(self.folder)
+            except OSError as error:  # it is there all the same, and is read back
+                log.warning("%s was written; afterwards: %s", path, error)
         return path
 
     def all(self) -> list[Found]:
@@ -167,21 +182,21 @@ class Place:
         return f"{quote(self._image_id, safe='')}."
 
 
-def _has_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def open_url(where: str, base: Path) -> tuple[Any, str]:
     """The file system of a path or URL, and the path in it. Raises NoPlace."""
     try:
         fs, path = fsspec.core.url_to_fs(where if "://" in where else str(base / Path(where).expanduser()))
     except (ImportError, ValueError) as error:
         raise NoPlace(f"{where} cannot be reached: {error}") from None
+    if _is_forgotten(fs):
+        raise NoPlace(f"{where} is the memory of one process, so what is put there is lost at once")
     return fs, str(path)
+
+
+def _is_forgotten(fs: Any) -> bool:
+    """Whether a file system, or the one that it wraps (`simplecache::memory://`), ends with its process."""
+    inner = getattr(fs, "fs", None) or getattr(fs, "sync_fs", None)
+    return isinstance(fs, MemoryFileSystem) or (inner is not None and _is_forgotten(inner))
 
 
 def read_file(fs: Any, path: str) -> bytes:

@@ -6,6 +6,7 @@ Where nothing has changed since the last good one, that one is the answer.
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities import plain_pickle
 from activities.snapshot_format import Header, pack, signing_key
 from activities.snapshot_places import Place
+from messages.common import excerpt
 from messages.files import SnapshotOrder, SnapshotReceipt
 from messages.tasks import Transcript
 
@@ -33,6 +35,8 @@ SYNC_BYTES = 4 << 20
 """Written through to the disk at a time. Whoever else waits for the disk, such as a server that writes a
 history, would otherwise wait for all of a large snapshot."""
 LOWEST_PRIORITY = 19
+
+log = logging.getLogger(__name__)
 
 
 Memories = Callable[[str], Iterable[dict[str, Any]]]
@@ -96,8 +100,9 @@ class Snapshots:
             try:
                 return await save(order, state, self._base, self._memories)
             except Exception as error:  # every file system has errors of its own
+                reason = excerpt(str(error), 500) or type(error).__name__
                 raise ApplicationError(
-                    f"no snapshot could be written to {order.place} ({error}); make room or give access "
+                    f"no snapshot could be written to {order.place} ({reason}); make room or give access "
                     "there, or change [system] image_path",
                     type="SnapshotNotWritten",
                     non_retryable=True,
@@ -171,7 +176,10 @@ async def save(
 
 def _settle(place: Place, file: Path, generation: int, keep: int, key: bytes) -> SnapshotReceipt:
     written = place.check(place.put(file, generation), key)
-    place.prune(keep, key)
+    try:
+        place.prune(keep, key)
+    except Exception as error:  # every file system has errors of its own
+        log.warning("%s was written; older ones could not be removed: %s", written.receipt.path, error)
     return written.receipt
 
 

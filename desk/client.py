@@ -4,7 +4,8 @@ They are reached by the names of their messages, as from any other program.
 """
 
 import asyncio
-import tomllib
+import contextlib
+from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,7 +21,7 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import SettingsUnreadable, load_settings
+from activities.settings import SettingsUnreadable, load_settings, read_values
 from configuration import InvalidSettings, Settings
 from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
 from messages.files import SnapshotReceipt
@@ -41,6 +42,8 @@ DEFAULT_IMAGE = "living-image"
 ANSWER_WITHIN = timedelta(seconds=15)
 # Carrying out what was accepted takes a few file operations, tried again for half a minute.
 CARRY_OUT_WITHIN = timedelta(seconds=60)
+
+LOOK_EVERY_SECONDS, OBSTRUCTED_LOOKS = 1.0, 3
 
 # The next run of an image takes an update within a few milliseconds of the end of the last.
 RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
@@ -200,9 +203,19 @@ class Desk:
 
     async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
-        return await self._tell(
-            self._loop(loop_id), "decide", decision, LoopConcluded, Addressee(loop_id, ended)
-        )
+        to = Addressee(loop_id, ended)
+        watch = self._obstructed(loop_id)
+        return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch=watch)
+
+    async def _obstructed(self, loop_id: str) -> str:
+        """Wait until a loop cannot carry out its decision for longer than a moment."""
+        seen = 0
+        while seen < OBSTRUCTED_LOOKS:
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
+            with contextlib.suppress(Problem):  # whoever waits for the answer tells of it
+                view = await self.proposal(loop_id)
+                seen = seen + 1 if view.obstacle else 0
+        return f"Your decision on {loop_id} is taken. It {waits_because(view)}"
 
     def _loop(self, loop_id: str) -> WorkflowHandle[Any, Any]:
         return self._client.get_workflow_handle(loop_id)
@@ -235,18 +248,31 @@ class Desk:
         request: Request,
         answer: type[Answer],
         to: Addressee,
+        *,
+        watch: Coroutine[Any, Any, str] | None = None,
     ) -> Answer:
+        """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
         with in_plain_words(self.server, to):
             accepted = await _sent(handle, update, request, answer)
+            # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
+            answering = asyncio.ensure_future(accepted.result())
+            watching = [asyncio.ensure_future(watch)] if watch else []
             try:
-                async with asyncio.timeout(CARRY_OUT_WITHIN.total_seconds()):
-                    result: Answer = await accepted.result()
-            except TimeoutError:
-                raise Problem(
-                    f"{to.name} has taken this and is still at work on it. "
-                    "Does a worker with --role files run? See: python starter.py status"
-                ) from None
-        return result
+                await asyncio.wait(
+                    [answering, *watching],
+                    timeout=CARRY_OUT_WITHIN.total_seconds(),
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                if not answering.done():
+                    at_work = (
+                        f"{to.name} has taken this and is still at work on it. "
+                        "Does a worker with --role files run? See: python starter.py status"
+                    )
+                    raise Problem(watching[0].result() if watching and watching[0].done() else at_work)
+                return answering.result()
+            finally:
+                for task in (answering, *watching):
+                    task.cancel()
 
 
 async def _sent(
@@ -276,6 +302,13 @@ async def _sent(
             await asyncio.sleep(pause_seconds)
 
 
+def waits_because(view: ProposalView) -> str:
+    return (
+        f"waits, because something is in the way: {view.obstacle}. It tries again by itself and goes on when "
+        f"that is mended. See: python starter.py show {view.loop_id}"
+    )
+
+
 def no_task(image_id: str, task_id: str) -> Unknown:
     return Unknown(f"{image_id} has no task {task_id}. See: python starter.py tasks")
 
@@ -296,13 +329,13 @@ def image_named_in(settings: Path | None) -> str:
     """
     path = settings or SETTINGS
     try:
-        values = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except FileNotFoundError:
+        values = read_values(path)
+    except (InvalidSettings, SettingsUnreadable) as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise Problem(f"{error}. Or name the image: --image ID") from None
         if settings is None:
             return DEFAULT_IMAGE
         raise Problem(f"There is no file {path}. Correct --settings, or name the image: --image ID") from None
-    except (OSError, ValueError) as error:
-        raise Problem(f"{path} cannot be read: {error}. Repair it, or name the image: --image ID") from None
     match values:
         case {"system": {"image_id": str(name)}}:
             return name

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from configuration import Value
 from desk import rendering
-from desk.client import Desk
+from desk.client import Desk, waits_because
 from desk.problems import Interrupted, Refused
 from messages.loops import LoopConcluded, ProposalView
 from messages.requests import Decision
@@ -25,6 +25,9 @@ async def find_proposal(desk: Desk, loop: str | None) -> ProposalView:
         return await desk.proposal(desk.loop_id(loop))
     pending = await desk.pending()
     if not pending:
+        # One that is decided and waits for something else is what a person may be looking for.
+        if obstructed := (await desk.status()).obstacles:
+            return await desk.proposal(next(iter(obstructed)))
         raise Refused(
             f"No proposal of {desk.image_id} waits for a person. Past ones: python starter.py amendments"
         )
@@ -41,7 +44,7 @@ def read_changes(settings: list[str]) -> dict[str, Value]:
         key, equals, text = setting.partition("=")
         try:
             value = tomllib.loads(f"value = {text.strip()}")
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             value = {}
         if not (
             key.strip()
@@ -62,6 +65,10 @@ async def decide(
 ) -> LoopConcluded:
     """Show the proposal, ask the person if wanted, and send the decision bound to what was shown."""
     if view.state != "pending":
+        if view.obstacle and view.decided_by:
+            raise Refused(
+                f"{view.loop_id} is decided already, by {view.decided_by}. It {waits_because(view)}"
+            )
         by = f" by {view.decided_by}" if view.decided_by else ""
         raise Refused(f"{view.loop_id} has nothing to decide: {view.state}{by}. {view.reason}".strip())
     console.print(rendering.proposal(view))

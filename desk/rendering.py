@@ -102,6 +102,8 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
     }
     link = whole(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
     parts: list[RenderableType] = [_fields(rows), link]
+    for loop_id, obstacle in image.obstacles.items():
+        parts.append(words(f"{loop_id} waits and tries again: {obstacle}", "yellow"))
     if image.settings_problem:
         parts.append(words(f"settings.toml was refused: {image.settings_problem}", "red"))
     if image.snapshot_problem:
@@ -284,6 +286,7 @@ def proposal(view: ProposalView) -> RenderableType:
     facts = {
         "loop": words(view.loop_id, "bold"),
         "state": styled(view.state),
+        "waits, because": words(view.obstacle, "yellow"),
         "reason": words(view.reason),
         "decided by": words(view.decided_by),
         "ended": words(moment(view.decided_at)),

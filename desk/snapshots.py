@@ -186,6 +186,7 @@ class Restoring:
         if self.state.open_loops:
             # Their proposals are gone; the logs they were to judge are judged anew.
             self.state.open_loops, self.state.logs_since_look = [], len(self.state.window)
+            self.state.obstacles = {}
         self.state.phase = "paused" if self.state.phase == "paused" else "active"
         self.state.keeping = Keeping(
             active_at=datetime.now(UTC), saved_at=header.written_at, generation=header.generation

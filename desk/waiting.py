@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.status import Status
 
 from desk import rendering
-from desk.client import Desk, no_task
+from desk.client import Desk, no_task, waits_because
 from desk.problems import Interrupted, Refused, Unknown
 from messages.loops import ProposalView
 from messages.tasks import DialogueResult, Transcript
@@ -103,4 +103,6 @@ async def until_settled(desk: Desk, loop_id: str) -> ProposalView:
             view = await desk.proposal(loop_id)
             if view.state not in ("analysing", "rewriting"):
                 return view
+            if view.obstacle:
+                raise Problem(f"{loop_id} {waits_because(view)}")
             await asyncio.sleep(LOOK_EVERY_SECONDS)

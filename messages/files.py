@@ -7,12 +7,16 @@ from messages.loops import Change
 
 
 class SettingsFile(BaseModel):
-    """settings.toml as it stands. `last_loop`: the loop whose rewrite the file still holds, or empty."""
+    """settings.toml as it stands. `rewritten_by`: the loop or order that rewrote it last, or empty.
+
+    `last_loop`: the same while the file still holds what that rewrite made of it, and empty after an edit.
+    """
 
     settings: Settings
     digest: str
     owner: str
     last_loop: str = ""
+    rewritten_by: str = ""
 
 
 class Rewrite(BaseModel):
@@ -37,7 +41,10 @@ class RewriteReceipt(BaseModel):
 
 
 class RewritePreview(BaseModel):
-    """A unified diff of the file against what it would become, or the keys that are stale already."""
+    """A unified diff of the file against what it would become, or the keys that are stale already.
+
+    Of long lines and long diffs it holds the beginning; what is decided on are the changes.
+    """
 
     diff: str
     stale: list[str] = []

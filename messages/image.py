@@ -125,6 +125,8 @@ class ReloadReceipt(BaseModel):
 
 
 class ImageStatus(BaseModel):
+    """`obstacles`: of the loops that cannot get at settings.toml, what is in the way."""
+
     image_id: str
     phase: Phase
     model_backend: str
@@ -133,6 +135,7 @@ class ImageStatus(BaseModel):
     finished: int
     failed: int
     waiting_loops: list[str]
+    obstacles: dict[str, str] = {}
     window: int
     revision: int
     digest: str

@@ -52,7 +52,10 @@ class LoopStart(BaseModel):
 
 
 class ProposalView(BaseModel):
-    """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended."""
+    """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended.
+
+    `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
+    """
 
     loop_id: str
     state: Literal["analysing", "pending", "rewriting"] | LoopState
@@ -64,10 +67,18 @@ class ProposalView(BaseModel):
     evidence: dict[str, Value | None] = {}
     source: str = ""
     expires_at: datetime | None = None
+    obstacle: str = ""
     reason: str = ""
     decided_by: str = ""
     decided_at: datetime | None = None
     comment: str = ""
+
+
+class LoopWaits(BaseModel):
+    """From a loop to the image: what keeps it from settings.toml, or that nothing does any more."""
+
+    loop_id: str
+    obstacle: str = ""
 
 
 class LoopConcluded(BaseModel):

@@ -1,13 +1,12 @@
 """A proposal approved, and what must hold of it afterwards whatever died meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable
 
 from messages.loops import LoopConcluded, ProposalView
 from tests.world import Image, until
 
 
-async def sending_approval(world: Image, view: ProposalView) -> Awaitable[LoopConcluded]:
+async def sending_approval(world: Image, view: ProposalView) -> asyncio.Future[LoopConcluded]:
     return asyncio.ensure_future(
         world.loop(view.loop_id).execute_update(
             "decide", {"verdict": "approve", "approver": "Ada"}, id="one click", result_type=LoopConcluded

@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +14,12 @@ MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "tr
 
 
 @contextmanager
-def worker_process(settings: Path, address: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python worker.py` beside a server that somebody else runs; it is not waited for."""
+def worker_process(
+    settings: Path, address: str, under: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`python worker.py`, maybe under another program, beside a server that runs; it is not waited for."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)],
+        [*under, sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)],
         env={**os.environ, "TEMPORAL_ADDRESS": address},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -45,7 +45,8 @@ class Recorder(World):
     async def save(self, title: str, workflow_id: str, run_id: str | None = None) -> None:
         """Write one history to a file, without anything of the machine it was recorded on."""
         history = await self.client.get_workflow_handle(workflow_id, run_id=run_id).fetch_history()
-        text = _scrub(history.to_json(), {str(self._folder): "/image", self.ollama.url: "http://model"})
+        replaced = {str(self._folder): "/image", self.ollama.url: "http://model"}
+        text = _scrub(history.to_json(), replaced | {f"let {getpass.getuser()} ": "let somebody "})
         (HISTORIES / f"{title}.json").write_text(text)
         print(f"{title}: {len(history.events)} events, {len(text) // 1024} KiB")
 
@@ -232,6 +233,44 @@ async def record_newborn(image: Recorder) -> None:
     await image.save_runs("living-image-newborn")
 
 
+async def record_obstacles(image: Recorder) -> None:
+    """A proposal and two approvals wait for settings.toml, which comes back, but once not in time."""
+    elsewhere = image.file.with_name("elsewhere.toml")
+
+    async def told(loop_id: str) -> None:
+        async def heard() -> bool:
+            return loop_id in (await image.status()).obstacles
+
+        await until(heard)
+
+    await image.record_logs(4)
+    image.file.rename(elsewhere)
+    loop_id = await image.reflect()
+    await told(loop_id)
+    elsewhere.rename(image.file)
+    await image.proposal(loop_id)
+    image.file.rename(elsewhere)
+    await image.loop(loop_id).signal("approve", "Ada")
+    await told(loop_id)
+    elsewhere.rename(image.file)
+    await image.loop(loop_id).result()
+    await image.save("loop-approved-after-obstacles", loop_id)
+    await image.quiet()
+
+    image.edit({"governance.approval_timeout": "6s"})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.record_logs(4)
+    loop_id = await image.reflect()
+    await image.proposal(loop_id)
+    image.file.rename(elsewhere)
+    await image.loop(loop_id).signal("approve", "Ada")
+    await image.loop(loop_id).result()
+    await image.save("loop-failed-by-an-obstacle", loop_id)
+    elsewhere.rename(image.file)
+    await image.quiet()
+    await image.save_runs("living-image-obstructed")
+
+
 DREAMING: dict[str, Value] = {
     "motivator.goals": True,
     "motivator.idle_after": "1s",
@@ -242,6 +281,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
+    "obstructed": (4096, record_obstacles, {}),
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
     "scoring": (4096, record_scoring, DREAMING),

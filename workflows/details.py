@@ -183,7 +183,7 @@ def _value(value: object) -> str:
 
 def image_details(state: ImageState) -> str:
     """What the image is, what it does and what it waits for."""
-    waiting = [f"{_link(loop, loop)} has a proposal, or is looking for one" for loop in state.open_loops]
+    waiting = [_open_loop(state, loop) for loop in state.open_loops]
     running = [f"{_task(state, task.task_id, task.task)}, running" for task in state.running[-LATEST:]]
     finished = [_finished(state, task) for task in state.finished[-LATEST:]]
     parts = [
@@ -220,6 +220,12 @@ def _facts(state: ImageState) -> str:
             ("last snapshot", saved),
         ]
     )
+
+
+def _open_loop(state: ImageState, loop: str) -> str:
+    if obstacle := state.obstacles.get(loop):
+        return f"{_link(loop, loop)} cannot get at settings.toml: {line(obstacle, 800)}"
+    return f"{_link(loop, loop)} has a proposal, or is looking for one"
 
 
 def _task(state: ImageState, task_id: str, task: str) -> str:
@@ -269,10 +275,11 @@ def _what_to_do() -> str:
 
 def loop_details(view: ProposalView) -> str:
     """A proposal as a person decides it: what would change, why, and what to click."""
-    title = f"{line(view.loop_id)}: {_TITLES.get(view.state, view.state)}"
+    waits = "something is in the way of settings.toml" if view.obstacle else ""
+    title = f"{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
     if view.state == "analysing":
-        return _page(title, "<p>Nothing to decide yet.</p>")
-    ended = []
+        return _page(title, "<p>Nothing to decide yet.</p>", _obstacle(view))
+    ended = [_obstacle(view)]
     if view.decided_by:
         ended.append(f"<p>Decided by <b>{line(view.decided_by)}</b>. {line(view.comment, 1_000)}</p>")
     if view.reason:
@@ -292,6 +299,17 @@ def loop_details(view: ProposalView) -> str:
         _section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
         _section("Evidence", _evidence(view)) if view.evidence else "",
         _section("How to decide", _how_to_decide(view)) if pending else "",
+    )
+
+
+def _obstacle(view: ProposalView) -> str:
+    if not view.obstacle:
+        return ""
+    until = f" until {_moment(view.expires_at)}" if view.expires_at else ""
+    return (
+        f"<p><b>It waits:</b> {line(view.obstacle, 1_000)}</p>"
+        f"<p>It tries again by itself{until}, and goes on when that is mended. "
+        "Nothing has to be decided again.</p>"
     )
 
 

@@ -14,7 +14,7 @@ from messages.common import Phase, excerpt
 from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
-from messages.loops import LoopConcluded
+from messages.loops import LoopConcluded, LoopWaits
 from messages.tasks import PerformanceLog, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
@@ -75,6 +75,7 @@ class ImageState(Ledger):
     set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
     answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
+    obstacles      of these, what keeps a loop from settings.toml
     keeping        when it was last active and last saved; no part of a snapshot
     """
 
@@ -94,6 +95,7 @@ class ImageState(Ledger):
     set_aside: list[SetAside] = []
 
     open_loops: list[str] = []
+    obstacles: dict[str, str] = {}
     next_loop: int = 1
     answered: dict[str, str] = {}
     last_look: datetime | None = None
@@ -325,12 +327,19 @@ class ImageState(Ledger):
         self.logs_since_look = 0
         return loop_id
 
+    def note_obstacle(self, news: LoopWaits) -> None:
+        """An open loop waits, or does not wait any more."""
+        self.obstacles.pop(news.loop_id, None)
+        if news.obstacle and news.loop_id in self.open_loops:
+            self.obstacles[news.loop_id] = excerpt(news.obstacle, 600)
+
     def answer(self, update_id: str, loop_id: str) -> None:
         self.answered = dict([*self.answered.items(), (update_id, loop_id)][-50:])
 
     def conclude(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
         """A loop has ended: the ledger, the settings as the file now holds them, the logs it has used up."""
         self.open_loops.remove(conclusion.loop_id)
+        self.obstacles.pop(conclusion.loop_id, None)
         self.file_conclusion(conclusion, file)
         # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
         if conclusion.state in ("approved", "rejected", "expired"):
@@ -349,6 +358,7 @@ class ImageState(Ledger):
             finished=self.finished_count,
             failed=self.failed_count,
             waiting_loops=self.open_loops,
+            obstacles=self.obstacles,
             window=len(self.window),
             revision=self.revision,
             digest=self.digest,

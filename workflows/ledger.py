@@ -18,9 +18,21 @@ TALLY_BYTES = 10 * 1024
 MOST_AMENDMENTS = 80
 MOST_TALLIES = 60
 
+_UNSEEN = "settings.toml could not be read afterwards"
+"""The reason on an approval that the file will still have to confirm."""
+
 
 class NoWayBack(ValueError):
     """An earlier revision whose settings cannot hold again; the message says why."""
+
+
+class UnheardRevert(BaseModel):
+    """A revert by a person's order of which nobody could say whether it was carried out. `order` names it."""
+
+    order: str
+    source: str
+    by: str
+    comment: str = ""
 
 
 class Ledger(BaseModel):
@@ -28,6 +40,7 @@ class Ledger(BaseModel):
 
     amendments     the latest 80 entries; older ones: the workflows `<image_id>/loop/...`, and the numbered
                    copies in `settings.backups/`
+    unheard        the last revert whose worker never answered: the file may say that it was carried out
     tallies        how arguments went under the latest 60 settings; older ones: the logs in the workflows
                    `<image_id>/task/...`
     """
@@ -37,6 +50,7 @@ class Ledger(BaseModel):
     revision: int = 1
     settings_problem: str = ""
     amendments: list[Amendment] = []
+    unheard: UnheardRevert | None = None
     tallies: list[Tally] = []
 
     @property
@@ -60,33 +74,66 @@ class Ledger(BaseModel):
         The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
         """
         before = self.digest
-        ours = {change.key: change.new for change in conclusion.changes if change.key in TUNABLES}
-        if (
-            conclusion.state == "approved"
-            and file is not None
-            and file.digest != before
-            # Only what the file confirms: anybody may send the signal that brings a conclusion.
-            and ours.items() <= file.settings.flat().items()
-        ):
-            self._adopt(self.settings.with_changes(ours))
-        self._enter(
-            Amendment(
-                revision=self.revision,
-                digest_before=before,
-                digest=self.digest,
-                loop_id=conclusion.loop_id,
-                source=conclusion.source or "loop",
-                changes=conclusion.changes,
-                state=conclusion.state,
-                justification=excerpt(conclusion.justification, 300),
-                reason=excerpt(conclusion.reason, 400),
-                decided_by=conclusion.decided_by,
-                comment=conclusion.comment,
-                decided_at=conclusion.decided_at,
-            )
+        entry = Amendment(
+            revision=self.revision,
+            digest_before=before,
+            digest=before,
+            loop_id=conclusion.loop_id,
+            source=conclusion.source or "loop",
+            changes=conclusion.changes,
+            state=conclusion.state,
+            justification=excerpt(conclusion.justification, 300),
+            reason=excerpt(conclusion.reason, 400)
+            or _UNSEEN * (file is None and conclusion.state == "approved"),
+            decided_by=conclusion.decided_by,
+            comment=conclusion.comment,
+            decided_at=conclusion.decided_at,
         )
+        if file is not None and conclusion.state == "approved" and self._is_confirmed(entry, file):
+            entry = self._approved(entry)
+        self._enter(entry)
         if file is not None:
-            self.adopt_edit(file.settings, file.owner, conclusion.decided_at)
+            self.adopt_file(file, conclusion.decided_at)
+
+    def adopt_file(self, file: SettingsFile, now: datetime) -> bool:
+        """Take over what settings.toml says by now. False when it says what holds already.
+
+        A rewrite that was approved may be done though nobody could say so, as when its worker was killed:
+        what it changed is then its amendment, and only what differs beyond that is the owner's.
+        """
+        late = next((entry for entry in self.amendments if self._was_carried_out(entry, file)), None)
+        if late is not None:
+            # It changed nothing where it stands, so no revision after it rests on it.
+            self.amendments = [entry for entry in self.amendments if entry is not late]
+            self._enter(self._approved(late))
+        revert, self.unheard = self.unheard, None
+        if revert is not None and revert.order == file.last_loop:
+            told = {"source": revert.source, "comment": revert.comment}
+            return self.adopt_edit(file.settings, revert.by, now, **told)
+        return self.adopt_edit(file.settings, file.owner, now) or late is not None
+
+    def _was_carried_out(self, entry: Amendment, file: SettingsFile) -> bool:
+        """Whether an approval that has changed nothing so far is in the file after all."""
+        changed_nothing = bool(entry.digest) and entry.digest == entry.digest_before
+        return (
+            (entry.reason == _UNSEEN or entry.state == "failed")
+            and bool(entry.decided_by)
+            and changed_nothing
+            and entry.loop_id == file.rewritten_by
+            and self._is_confirmed(entry, file)
+        )
+
+    def _is_confirmed(self, entry: Amendment, file: SettingsFile) -> bool:
+        """Whether the file has an entry's changes, and we not yet. Anybody may send a conclusion's signal."""
+        changes = _tunable(entry).items()
+        return changes <= file.settings.flat().items() and not changes <= self.settings.flat().items()
+
+    def _approved(self, entry: Amendment) -> Amendment:
+        """Adopt what an entry changes, and the entry as that of the new revision."""
+        before = self.digest
+        self._adopt(self.settings.with_changes(_tunable(entry)))
+        news = {"revision": self.revision, "digest_before": before, "digest": self.digest}
+        return entry.model_copy(update={**news, "state": "approved", "reason": ""})
 
     def adopt_edit(
         self, settings: Settings, owner: str, now: datetime, *, source: str = "person", comment: str = ""
@@ -173,6 +220,10 @@ class Ledger(BaseModel):
 
     def _enter(self, amendment: Amendment) -> None:
         self.amendments = keep_newest([*self.amendments, amendment], MOST_AMENDMENTS, AMENDMENT_BYTES)
+
+
+def _tunable(entry: Amendment) -> dict[str, Value]:
+    return {change.key: change.new for change in entry.changes if change.key in TUNABLES}
 
 
 def changes_between(before: Settings, after: Settings) -> list[Change]:

@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.files import SnapshotReceipt
     from messages.goals import InquiryConcluded
     from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt, SettingsView
-    from messages.loops import LoopConcluded, LoopReceipt
+    from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
     from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
     from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
     from workflows.details import image_details
@@ -290,6 +290,14 @@ class LivingImage:
             self._note_change()
             return
         await self._supervisor.conclude_loop(conclusion)
+
+    @workflow.signal(description="From a philosophical loop: what keeps it from settings.toml, or nothing")
+    def loop_waits(self, message: Any = None, *_: Any) -> None:
+        try:
+            self._state.note_obstacle(take(LoopWaits, message))
+        except ApplicationError as error:
+            self._state.put_aside("loop_waits", error.message, message, workflow.now())
+        self._wake()
 
     # --- queries ---
 

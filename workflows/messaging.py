@@ -18,9 +18,6 @@ RETRY_FILES = RetryPolicy(
     non_retryable_error_types=["InvalidSettings", "SettingsNotWritable"],
 )
 
-# Only what touches files waits no longer than so long for a worker.
-NOT_TAKEN = (TimeoutType.SCHEDULE_TO_START, TimeoutType.SCHEDULE_TO_CLOSE)
-
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 
@@ -48,14 +45,21 @@ def refuse(reason: str, kind: str = "Refused") -> NoReturn:
     raise ApplicationError(reason, type=kind, non_retryable=True)
 
 
-def failure_text(error: ActivityError) -> str:
-    """Why an activity failed, as `Type: message`."""
+def failure_text(error: ActivityError, with_type: bool = True) -> str:
+    """Why an activity failed, as `Type: message` or the message alone."""
     cause = error.cause
-    if isinstance(cause, TimeoutError) and cause.type in NOT_TAKEN:
-        return "Timeout: no files worker has done it in time; run `python worker.py` where settings.toml is"
-    if isinstance(cause, ApplicationError):
-        return f"{cause.type}: {cause.message}"
-    return f"{type(cause).__name__.removesuffix('Error')}: {cause}"
+    kind, message = type(cause).__name__.removesuffix("Error"), str(cause)
+    match cause:
+        case ApplicationError():
+            kind, message = cause.type or kind, cause.message
+        # Only what touches files waits no longer than so long for a worker.
+        case TimeoutError(type=TimeoutType.SCHEDULE_TO_START):
+            message = "no files worker has done it in time; run `python worker.py` where settings.toml is"
+        case TimeoutError(type=TimeoutType.SCHEDULE_TO_CLOSE | TimeoutType.START_TO_CLOSE):
+            message = (
+                "a worker has begun it and not ended it in time; see whether it runs and its disk answers"
+            )
+    return f"{kind}: {message}" if with_type else message
 
 
 async def outlive_cancellation(life: Coroutine[Any, Any, Result]) -> Result:

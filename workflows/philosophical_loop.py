@@ -1,9 +1,10 @@
 """One reflection: look at the logs, propose a change, wait for a person, rewrite settings.toml, conclude."""
 
+import asyncio
 import contextlib
 import hashlib
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -16,10 +17,19 @@ with workflow.unsafe.imports_passed_through():
     from configuration import InvalidSettings
     from messages.common import LoopState
     from messages.files import Rewrite, RewritePreview, RewriteReceipt
-    from messages.loops import Change, LoopConcluded, LoopStart, OptimizerRequest, Proposal, ProposalView
+    from messages.loops import (
+        Change,
+        LoopConcluded,
+        LoopStart,
+        LoopWaits,
+        OptimizerRequest,
+        Proposal,
+        ProposalView,
+    )
     from messages.requests import Approver, Decision
     from workflows.details import loop_details
     from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
+    from workflows.obstacles import StillInTheWay, wait_out
 
 NEEDS_HUMAN = SearchAttributeKey.for_bool("NeedsHuman")
 UNNAMED = "somebody, by signal"
@@ -33,6 +43,7 @@ class PhilosophicalLoop:
         self._view = ProposalView(loop_id=self._start.loop_id, state="analysing")
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
+        self._image_retires = False
 
     @workflow.run
     async def run(self, start: Any = None) -> LoopConcluded:
@@ -70,9 +81,12 @@ class PhilosophicalLoop:
                 SettingsFiles.preview_rewrite,
                 Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes),
                 "Compare the proposal with settings.toml",
+                deadline=workflow.now() + self._start.settings.governance.approval_timeout,
             )
         except ActivityError as error:
             return self._ending("failed", failure_text(error))
+        except StillInTheWay as obstacle:
+            return self._ending("failed", f"no proposal could be compared with settings.toml: {obstacle}")
         self._view.changes = answer.proposal.changes
         if preview.stale:
             return self._stale(preview.stale)
@@ -118,9 +132,12 @@ class PhilosophicalLoop:
                 SettingsFiles.rewrite_settings,
                 Rewrite(loop_id=self._start.loop_id, changes=changes),
                 "Rewrite settings.toml",
+                deadline=self._view.expires_at or workflow.now(),
             )
         except ActivityError as error:
             return self._ending("failed", failure_text(error))
+        except StillInTheWay as obstacle:
+            return self._ending("failed", f"approved, and not carried out before it expired: {obstacle}")
         if receipt.stale:
             return self._stale(receipt.stale)
         return self._ending("approved")
@@ -128,6 +145,7 @@ class PhilosophicalLoop:
     async def _conclude(self, conclusion: LoopConcluded) -> LoopConcluded:
         self._view.state, self._view.reason = conclusion.state, conclusion.reason
         self._view.decided_at = conclusion.decided_at
+        self._view.obstacle = ""
         self._show()
         try:
             image = workflow.get_external_workflow_handle(self._start.image_id)
@@ -185,6 +203,7 @@ class PhilosophicalLoop:
             # A signal cannot be refused. What nobody can read decides nothing.
             workflow.logger.warning("The signal %s was not understood: %s", verdict, error)
             return
+        self._image_retires |= verdict == "reject" and by.approver == self._start.image_id
         if self._decision is None and self._view.state in ("analysing", "pending"):
             self._decision = Decision(verdict=verdict, approver=by.approver or UNNAMED, comment=by.comment)
 
@@ -216,7 +235,18 @@ class PhilosophicalLoop:
 
     # --- helpers ---
 
-    async def _file_activity(self, activity: Any, order: Rewrite, summary: str) -> Any:
+    async def _file_activity(self, activity: Any, order: Rewrite, summary: str, deadline: datetime) -> Any:
+        """What a files worker makes of an order. Raises ActivityError, and StillInTheWay at the deadline."""
+        # By the name of the state: a proposal may be older than this patch, and its rewrite younger.
+        if workflow.patched(f"{self._view.state}-waits"):
+            waiting = asyncio.create_task(wait_out(activity, order, summary, deadline, self._tell_obstacle))
+            await workflow.wait_condition(lambda: waiting.done() or self._gives_up())
+            if not waiting.done():
+                waiting.cancel()
+                raise StillInTheWay(self._view.obstacle)
+            answer = await waiting
+            await self._tell_obstacle("")
+            return answer
         return await workflow.execute_activity_method(
             activity,
             order,
@@ -225,6 +255,22 @@ class PhilosophicalLoop:
             retry_policy=RETRY_FILES,
             summary=summary,
         )
+
+    def _gives_up(self) -> bool:
+        """Whether an obstacle is not waited out any more: a retiring image waits for its loops."""
+        return bool(self._view.obstacle) and self._image_retires
+
+    async def _tell_obstacle(self, obstacle: str) -> None:
+        """Say on the loop's page, in its view and to the image what it waits for; once for each obstacle."""
+        if obstacle == self._view.obstacle:
+            return
+        self._view.obstacle = obstacle
+        self._show()
+        try:
+            image = workflow.get_external_workflow_handle(self._start.image_id)
+            await image.signal("loop_waits", LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle))
+        except ApplicationError as error:
+            workflow.logger.warning("The image %s was not told: %s", self._start.image_id, error)
 
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
         return LoopConcluded(

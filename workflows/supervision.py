@@ -18,6 +18,7 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     ChildWorkflowError,
+    TimeoutError,
     WorkflowAlreadyStartedError,
 )
 
@@ -35,7 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.inquiry import Inquiry
-    from workflows.ledger import NoWayBack
+    from workflows.ledger import NoWayBack, UnheardRevert
     from workflows.messaging import RETRY_FILES, failure_text, refuse
     from workflows.philosophical_loop import PhilosophicalLoop
 
@@ -165,7 +166,7 @@ class Supervisor:
             )
             for child in closed:
                 await self._lose_child(child.workflow_id, child.how)
-            with contextlib.suppress(TimeoutError):
+            with contextlib.suppress(asyncio.TimeoutError):
                 await workflow.wait_condition(
                     lambda: not still_in_flight(), timeout=pause, timeout_summary="Until asking again"
                 )
@@ -204,10 +205,10 @@ class Supervisor:
         """Take over a person's edit of settings.toml; false when there is none. Refuses a broken one."""
         async with self._reading_file:
             file = await self._read_file()
-            if file.last_loop in self._state.open_loops:
+            if (file.rewritten_by or file.last_loop) in self._state.open_loops:
                 # What a loop has just written is not a person's edit; the loop will say so itself.
                 return False
-            return self._state.adopt_edit(file.settings, file.owner, workflow.now())
+            return self._state.adopt_file(file, workflow.now())
 
     def changes_of_revert(self, revision: int) -> list[Change]:
         """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
@@ -224,6 +225,7 @@ class Supervisor:
                 changes=self.changes_of_revert(request.revision),
                 by_person=True,
             )
+            source = f"revert to revision {request.revision}"
             try:
                 receipt: RewriteReceipt = await workflow.execute_activity_method(
                     SettingsFiles.rewrite_settings,
@@ -235,6 +237,11 @@ class Supervisor:
                     summary=f"Rewrite settings.toml to revision {request.revision}",
                 )
             except ActivityError as error:
+                if isinstance(error.cause, TimeoutError):
+                    # Its worker may have died after the rewrite; then the file will say so.
+                    self._state.unheard = UnheardRevert(
+                        order=order.loop_id, source=source, by=request.approver, comment=request.comment
+                    )
                 refuse(failure_text(error), "InvalidSettings")
             if receipt.stale:
                 refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
@@ -242,7 +249,7 @@ class Supervisor:
                 receipt.settings,
                 request.approver,
                 workflow.now(),
-                source=f"revert to revision {request.revision}",
+                source=source,
                 comment=request.comment,
             )
         self._note_change()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from activities.disk import sync_folder
 from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable
 from configuration import Settings
 from desk.doctor.finding import Absent, Check, Finding, Patient, broken
@@ -37,7 +38,25 @@ async def settings_writable(patient: Patient) -> list[Finding]:
         raise Absent("no settings file") from None
     except SettingsNotWritable as error:
         return [broken("writable", error)]
-    return [Finding(check="writable", figure=f"{patient.path} and its folder can be rewritten")]
+    writable = Finding(check="writable", figure=f"{patient.path} and its folder can be rewritten")
+    return [writable, *_unsynced(patient)]
+
+
+def _unsynced(patient: Patient) -> list[Finding]:
+    """The folders, if any, that their file system cannot write through to the disk."""
+    folders = [patient.path.resolve().parent]
+    if isinstance(patient.file, Settings):
+        # A URL is no folder of this machine, and neither is a place that nothing was written to yet.
+        folders.append(folders[0] / Path(patient.file.system.image_path).expanduser())
+    try:
+        unable = [str(folder) for folder in folders if folder.is_dir() and not sync_folder(folder)]
+    except OSError as error:
+        return [broken("sync", OSError(f"{error}; see to the disk"))]
+    if not unable:
+        return []
+    figure = f"{' and '.join(unable)}: the file system cannot write a folder through to the disk"
+    advice = "After a power cut the latest rewrite or snapshot may be gone; use another disk if that matters"
+    return [Finding(check="sync", state="warning", figure=figure, advice=advice)]
 
 
 async def disk_space(patient: Patient) -> list[Finding]:

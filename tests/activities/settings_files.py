@@ -106,6 +106,14 @@ def rewrite_as_nobody(path: str) -> None:
             print(error)
 
 
+def rewrite_once(path: str) -> None:
+    """Print whether a rewrite was written, or what it failed with."""
+    try:
+        print(rewrite(Path(path)).written)
+    except Exception as error:
+        print(error)
+
+
 def _disturb_every_step(start: Path, folder: Path, disturb: Callable[[Path], None]) -> list[int]:
     """The exit status of a rewrite for each of its steps; a step is a file opened, moved, made, removed.
 

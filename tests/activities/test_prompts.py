@@ -126,3 +126,10 @@ def test_a_file_that_knows_no_memory_is_used_as_it_is(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(BrokenPrompts, match=r"nowhere\.toml cannot be read"):
         Prompts(tmp_path / "nowhere.toml").messages("plan", {"task": "tea"})
+
+
+@pytest.mark.parametrize("text", [f"x = {'[' * 5_000}{']' * 5_000}", f"[{'k' * 500_000}]\nsystem = 1\n"])
+def test_a_file_of_any_depth_or_length_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "prompts.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(BrokenPrompts, match=r"prompts\.toml"):
+        Prompts(tmp_path / "prompts.toml").messages("plan", {})

@@ -46,12 +46,14 @@ AS_NOBODY = """
 import asyncio, os, sys
 from pathlib import Path
 from desk.doctor import CHECKS, examine
+from runtime.problems import leave
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)
 checks = {name: CHECKS[name] for name in ("settings", "writable")}
 print(asyncio.run(examine(Path(sys.argv[1]), Path(), checks)).model_dump_json())
+leave(0)
 """
 
 

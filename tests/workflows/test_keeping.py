@@ -213,15 +213,24 @@ async def test_an_image_that_cannot_be_saved_retires_all_the_same(world: World) 
     assert "no snapshot could be written" in (await world.image.result()).keeping.problem
 
 
+@pytest.mark.parametrize("place", ["memory://kept", "simplecache::memory://kept"])
+async def test_a_place_that_ends_with_its_process_is_refused(world: World, place: str) -> None:
+    world.edit({"system.image_path": place})
+    await world.update("reload_settings", None, dict)
+    with pytest.raises(WorkflowUpdateFailedError) as failure:
+        await save(world)
+    told = f"{place} is the memory of one process, so what is put there is lost at once"
+    assert told in str(failure.value.cause)
+    assert told in (await world.status()).snapshot_problem
+
+
 async def test_a_url_of_any_file_system_will_do_and_keep_counts_good_ones_there(world: World) -> None:
-    world.edit({"system.image_path": f"memory://{world.name}", "system.snapshot_keep": 2})
+    folder = world.file.parent / "kept"
+    world.edit({"system.image_path": f"simplecache::file://{folder}", "system.snapshot_keep": 2})
     await world.update("reload_settings", None, dict)
     for _ in range(4):
         await world.record_logs(1)
         receipt = await save(world)
-    import fsspec
-
-    store = fsspec.filesystem("memory")
-    assert receipt.path == f"memory:///{world.name}/{world.name}.00000004.image"
-    assert len(store.ls(world.name)) == 2
-    assert read(store.cat_file(receipt.path), b"").header.generation == 4
+    assert receipt.path == f"file://{folder}/{world.name}.00000004.image"
+    assert len(list(folder.iterdir())) == 2
+    assert loaded(folder / f"{world.name}.00000004.image").header.generation == 4

@@ -40,6 +40,9 @@ def test_every_workflow_is_recorded_in_every_way_they_go() -> None:
         "loop-stale",
         "loop-no-proposal",
         "loop-failed",
+        "loop-approved-after-obstacles",
+        "loop-failed-by-an-obstacle",
+        "living-image-obstructed-run-1",
         "inquiry-a-goal",
         "inquiry-scored-in-both-orders",
         "living-image-dreaming-run-1",
@@ -72,6 +75,26 @@ async def test_a_replayed_loop_comes_to_its_end_and_tells_the_image(title: str, 
     assert result[0]["state"] == end
     ((signal, image, told),) = deeds["signals"]
     assert (signal, image, told) == ("loop_concluded", "reflecting", result)
+
+
+@pytest.mark.parametrize(
+    ("title", "end", "told"),
+    [
+        ("approved-after-obstacles", "approved", [True, False] * 2),
+        ("failed-by-an-obstacle", "failed", [True]),
+    ],
+)
+async def test_a_replayed_loop_that_waited_tells_the_image_of_each_obstacle(
+    title: str, end: str, told: list[bool]
+) -> None:
+    deeds = await replay(recorded(f"loop-{title}"), list(WORKFLOWS))
+    *waits, concluded = deeds["signals"]
+    assert [bool(news[0]["obstacle"]) for signal, _, news in waits if signal == "loop_waits"] == told
+    assert (concluded[0], concluded[2][0]["state"], concluded[2][0]["decided_by"]) == (
+        "loop_concluded",
+        end,
+        "Ada",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,15 @@
 """Back to an earlier revision: the file, the settings and the ledger agree, and a person ordered it."""
 
+from datetime import timedelta
+
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from activities.settings_rewriting import rewrite
+from messages.files import Rewrite
 from messages.image import HistoryEntry, ReloadReceipt
 from tests.world import World
+from workflows import supervision
 
 TURNS, WINDOW = "autopoiesis.max_turns", "cadence.window"
 
@@ -48,6 +53,30 @@ async def test_a_revert_never_overwrites_an_edit_that_the_image_has_not_seen(wor
         await revert(world, 1)
     assert "settings.toml says otherwise by now: autopoiesis.max_turns" in str(refused.value.cause)
     assert world.on_file().autopoiesis.max_turns == 7
+
+
+async def test_a_revert_whose_worker_could_not_say_that_it_was_done_is_still_that_persons(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "FILE_TIMEOUT", timedelta(seconds=1))
+    await edited_twice(world)
+    before = await world.state()
+    await world.stop_files_worker()
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await revert(world, 1, comment="it was better")
+    assert "no files worker has done it in time" in str(refused.value.cause)
+    order = Rewrite(loop_id=f"{world.name}/revert/1/3", changes=before.changes_back_to(1), by_person=True)
+    rewrite(world.file, order, "the run of an attempt that died")
+    monkeypatch.undo()
+    await world.start_files_worker()
+    assert (await world.update("reload_settings", None, ReloadReceipt)).changed
+    entry = (await world.state()).amendments[-1]
+    assert (entry.source, entry.decided_by, entry.comment, entry.state) == (
+        "revert to revision 1",
+        "Ada",
+        "it was better",
+        "adopted",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,64 @@
+"""Whoever decides hears within seconds that it is decided, and what keeps it from being carried out."""
+
+import json
+
+from messages.loops import LoopConcluded
+from tests.desk.command_line import Ran, Starter
+from tests.world import World
+
+
+def told(ran: Ran) -> str:
+    """What a command that was cut short said on stderr, below what it showed."""
+    assert ran.code == 2
+    return ran.err.splitlines()[-1]
+
+
+async def test_an_approval_without_a_files_worker_says_that_it_is_taken_and_waits_for_one(
+    world: World, starter: Starter
+) -> None:
+    view = await world.pending_proposal()
+    await world.stop_files_worker()
+    waits = told(await starter("approve", "--yes", "--by", "Ada"))
+    assert waits.startswith(f"Your decision on {view.loop_id} is taken. It waits, because ")
+    assert "no files worker has done it in time; run `python worker.py` where settings.toml is" in waits
+    assert "goes on when that is mended" in waits
+
+    status, again, shown, listed = await starter.each(
+        ["status"], ["approve", "--yes"], ["show"], ["proposals"]
+    )
+    assert f"{view.loop_id} waits and tries again: no files worker" in status.out
+    assert again.code == 1
+    assert again.sentence.startswith(f"{view.loop_id} is decided already, by Ada. It waits, because ")
+    assert "waits, because" in shown.out
+    assert "No proposal waits for a person" in listed.out
+
+    await world.start_files_worker()
+    concluded: LoopConcluded = await world.loop(view.loop_id).result()
+    assert (concluded.state, concluded.decided_by) == ("approved", "Ada")
+    after = await starter("status", "--json")
+    assert after.json["obstacles"] == {}
+
+
+async def test_an_approval_without_the_file_says_that_it_is_taken_and_waits_for_it(
+    world: World, starter: Starter
+) -> None:
+    view = await world.pending_proposal()
+    elsewhere = world.file.rename(world.file.with_name("elsewhere.toml"))
+    of_ours = ["--image", world.name]
+    ran = await starter("approve", "--yes", "--by", "Ada", "--json", *of_ours)
+    assert ran.out == ""
+    assert f"Your decision on {view.loop_id} is taken." in told(ran)
+    assert f"{world.file} cannot be read (No such file or directory); put the file there" in told(ran)
+    status = await starter("status", "--json", *of_ours)
+    assert list(json.loads(status.out)["obstacles"]) == [view.loop_id]
+    elsewhere.rename(world.file)
+    assert (await world.loop(view.loop_id).result()).state == "approved"
+
+
+async def test_an_update_that_takes_long_is_not_told_as_a_missing_worker(
+    world: World, starter: Starter
+) -> None:
+    await world.stop_files_worker()
+    ran = await starter("reload")
+    assert ran.code == 1
+    assert "no files worker has done it in time" in ran.sentence
