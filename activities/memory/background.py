@@ -1,0 +1,42 @@
+"""Work for the memory that goes on behind the tasks, in the worker's event loop."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+
+class Background:
+    """Running work. Whoever waits for it and gives up does not stop it; what nobody waits for is logged."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """Stop what still runs."""
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("The memory: %s", error or repr(error))
+
+
+async def done_by(deadline: float, *tasks: asyncio.Task[Any]) -> bool:
+    """Wait for tasks until a moment of the loop's clock, and leave them running then."""
+    left = deadline - asyncio.get_running_loop().time()
+    await asyncio.wait(tasks, timeout=max(0.0, left))
+    return all(task.done() for task in tasks)
