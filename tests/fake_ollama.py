@@ -107,7 +107,7 @@ class Script(BaseModel):
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     `embedding_status`: all but 200 are errors.
     `embedding_faults`: what happens to requests with a text that contains the key. Texts longer than
-    `longest_embedded` characters are refused.
+    `longest_embedded` characters are refused, and requests with more than `most_embedded_at_once`.
     Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
     """
 
@@ -124,6 +124,7 @@ class Script(BaseModel):
     embedding_status: int = 200
     embedding_faults: dict[str, EmbeddingFault] = {}
     longest_embedded: int | None = None
+    most_embedded_at_once: int | None = None
     dimension: int = 512
 
 
@@ -251,19 +252,20 @@ class FakeOllama:
         longest = self.script.longest_embedded
         if longest is not None and any(len(text) > longest for text in texts):
             return JSONResponse({"error": "the input length exceeds the context length"}, status_code=400)
+        most = self.script.most_embedded_at_once
+        if most is not None and len(texts) > most:
+            return JSONResponse({"error": "too many inputs"}, status_code=400)
         for part, fault in self.script.embedding_faults.items():
-            for place, text in enumerate(texts):
-                if part not in text:
-                    continue
-                match fault:
-                    case "400" | "500":
-                        return JSONResponse({"error": "cannot embed this"}, status_code=int(fault))
-                    case "nan":
-                        vectors[place] = [math.nan] * self.script.dimension
-                    case "short":
-                        vectors[place] = vectors[place][1:]
-                    case "slow":
-                        await asyncio.sleep(SLOW_SECONDS)
+            faulty = [place for place, text in enumerate(texts) if part in text]
+            if faulty and fault in ("400", "500"):
+                return JSONResponse({"error": "cannot embed this"}, status_code=int(fault))
+            if faulty and fault == "slow":
+                await asyncio.sleep(SLOW_SECONDS)
+            for place in faulty:
+                if fault == "nan":
+                    vectors[place] = [math.nan] * self.script.dimension
+                elif fault == "short":
+                    vectors[place] = vectors[place][1:]
         # Not a JSONResponse: like some servers, it says NaN where there is none in JSON.
         answer = json.dumps({"model": model, "embeddings": vectors})
         return Response(answer, media_type="application/json")

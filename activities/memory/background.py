@@ -35,8 +35,7 @@ class Background:
             log.warning("The memory: %s", error or repr(error))
 
 
-async def done_by(deadline: float, *tasks: asyncio.Task[Any]) -> bool:
-    """Wait for tasks until a moment of the loop's clock, and leave them running then."""
-    left = deadline - asyncio.get_running_loop().time()
-    await asyncio.wait(tasks, timeout=max(0.0, left))
-    return all(task.done() for task in tasks)
+async def done_by(moment: float, task: asyncio.Task[Any]) -> None:
+    """Wait for a task until a moment of the loop's clock, and leave it running then."""
+    left = moment - asyncio.get_running_loop().time()
+    await asyncio.wait([task], timeout=max(0.0, left))

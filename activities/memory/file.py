@@ -5,6 +5,7 @@ other processes one pauses and tries again, in Python and not for long. Transact
 `with connection:` and `close` of apsw hold the whole interpreter until the disk has done its part.
 """
 
+import ctypes
 import logging
 import threading
 import time
@@ -32,13 +33,12 @@ class _Broken(Exception):
 _BROKEN = (_Broken, apsw.NotADBError, apsw.CorruptError, apsw.FormatError)
 
 
-_Looks = tuple[tuple[int, ...], ...]
-"""What tells a file from the one that was there before, and from one that something else wrote over."""
-
-
 class _Open(NamedTuple):
+    """A connection. `log`: which files its log and index are. `written`: size and time of the file itself."""
+
     db: apsw.Connection
-    looks: _Looks | None
+    log: tuple[int, ...]
+    written: tuple[int, ...]
 
 
 class MemoryFile:
@@ -55,7 +55,8 @@ class MemoryFile:
         self._writing = threading.Lock()
         # Connections that nobody uses now. Any may read or write; there are as many as were used at once.
         self._idle: list[_Open] = []
-        self._looked: _Looks | None = None
+        # The file that was opened last, and its log.
+        self._last: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def read(self, work: Work[Result], patience_seconds: float) -> Result:
         """Work on one state of the file, whoever writes meanwhile."""
@@ -98,48 +99,41 @@ class MemoryFile:
                 time.sleep(PAUSE_SECONDS)
 
     def _attempt(self, begin: str, work: Work[Result]) -> Result:
-        db = self._take()
+        one = self._take()
         try:
-            db.execute(begin)
-            result = work(db)
-            db.execute("COMMIT")
+            one.db.execute(begin)
+            result = work(one.db)
+            one.db.execute("COMMIT")
         except apsw.BusyError:
-            self._give_back(db)
+            self._give_back(one)
             raise
         except BaseException:
-            db.close()
+            one.db.close()
             raise
-        self._give_back(db)
+        self._give_back(one)
         return result
 
-    def _take(self) -> apsw.Connection:
-        looks = self._looks()
+    def _take(self) -> _Open:
         while self._idle:
             try:
-                idle = self._idle.pop()
+                one = self._idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if idle.looks == looks is not None:
-                return idle.db
-            idle.db.close()
+            # What was written over by something else than SQLite would not be noticed otherwise.
+            if not _has_moved(one.db) and one.log == self._log() and one.written == _written(self.path):
+                return one
+            one.db.close()
         return self._open()
 
-    def _give_back(self, db: apsw.Connection) -> None:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        self._looked = self._looks()
-        self._idle.append(_Open(db, self._looked))
+    def _give_back(self, one: _Open) -> None:
+        if one.db.in_transaction:
+            one.db.execute("ROLLBACK")
+        self._idle.append(one._replace(written=_written(self.path)))
 
-    def _looks(self) -> _Looks | None:
-        """None where there is no such file."""
-        try:
-            file = self.path.stat()
-        except FileNotFoundError:
-            return None
-        log, index = _identity(self._beside("-wal")), _identity(self._beside("-shm"))
-        return (file.st_dev, file.st_ino, file.st_size, file.st_mtime_ns), log, index
+    def _log(self) -> tuple[int, ...]:
+        return _identity(self._beside("-wal")) + _identity(self._beside("-shm"))
 
-    def _open(self) -> apsw.Connection:
+    def _open(self) -> _Open:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._discard_log_of_another()
         db = apsw.Connection(str(self.path))
@@ -160,7 +154,8 @@ class MemoryFile:
         except BaseException:
             db.close()
             raise
-        return db
+        self._last = _identity(self.path), _identity(self._beside("-wal"))
+        return _Open(db, self._log(), ())
 
     def _create(self, db: apsw.Connection) -> None:
         db.execute("BEGIN IMMEDIATE")
@@ -177,8 +172,8 @@ class MemoryFile:
         # First the log: whoever makes a new file makes its log after it.
         log = _identity(self._beside("-wal"))
         file = _identity(self.path)
-        replaced = self._looked and (file != self._looked[0][:2] and log == self._looked[1])
-        if log and (not file or replaced):
+        last_file, last_log = self._last
+        if log and (not file or (log == last_log and file != last_file)):
             self._delete(("-wal", "-shm"))
 
     def _delete(self, suffixes: Sequence[str] = ("-wal", "-shm", "")) -> None:
@@ -201,3 +196,18 @@ def _identity(path: Path) -> tuple[int, ...]:
     except FileNotFoundError:
         return ()
     return found.st_dev, found.st_ino
+
+
+def _written(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_size, found.st_mtime_ns
+
+
+def _has_moved(db: apsw.Connection) -> bool:
+    """Whether its file is no longer where it was opened."""
+    moved = ctypes.c_int()
+    db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
+    return bool(moved.value)

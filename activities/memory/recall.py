@@ -25,8 +25,8 @@ RECALL_SECONDS = 0.8
 """All that a task ever waits for the memory, which leaves something of a second for a busy worker."""
 SEARCH_SECONDS = 60.0
 """What a person waits who searches it."""
-GATHERING = 0.75
-"""The part of that for what is not there yet: new tasks, and embeddings. Then the memory answers."""
+LOOKING, GATHERING = 0.5, 0.75
+"""The parts of that after which nobody waits longer for new tasks, and for embeddings. Then it answers."""
 FORESEEN_SECONDS = 2.0
 """How long a look at the server's list is new enough for the task whose planning began with it."""
 MOST_FORESEEN = 64
@@ -92,11 +92,12 @@ class Memory:
         now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(within_seconds):
-                return await self._look_up(wanted, now, now + GATHERING * within_seconds)
+                return await self._look_up(wanted, now, within_seconds)
         except TimeoutError:
             raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
 
-    async def _look_up(self, wanted: RecallRequest, now: float, gathered_by: float) -> Recalled:
+    async def _look_up(self, wanted: RecallRequest, now: float, within_seconds: float) -> Recalled:
+        looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
         model = _Model(wanted.host, wanted.model)
         foreseen = self._foreseen.pop(wanted.task_id, None)
         if self._models.get(wanted.image_id) != model:
@@ -104,7 +105,8 @@ class Memory:
         if foreseen is None or now - foreseen.at > FORESEEN_SECONDS:
             vector = foreseen.vector if foreseen else self._start_embedding(model, wanted.text)
             foreseen = _Foreseen(now, self._look(wanted.image_id), vector)
-        await done_by(gathered_by, foreseen.look, foreseen.vector)
+        await done_by(looked_by, foreseen.look)
+        await done_by(gathered_by, foreseen.vector)
         missed = foreseen.look.result() if foreseen.look.done() else "the server's histories are still read"
         try:
             if not foreseen.vector.done():
