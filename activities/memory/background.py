@@ -11,9 +11,13 @@ Result = TypeVar("Result")
 
 
 class Background:
-    """Running work. Whoever waits for it and gives up does not stop it; what nobody waits for is logged."""
+    """Running work. Whoever waits for it and gives up does not stop it.
 
-    def __init__(self) -> None:
+    Its failures are logged, but for those that whoever waits for it tells of.
+    """
+
+    def __init__(self, told: type[Exception]) -> None:
+        self._told = told
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
@@ -31,8 +35,9 @@ class Background:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            log.warning("The memory: %s", error or repr(error))
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, self._told):
+            log.warning("The memory could not do all that it wanted to: %r", error)
 
 
 async def done_by(moment: float, task: asyncio.Task[Any]) -> None:

@@ -66,7 +66,7 @@ class Memory:
         self._histories = Histories(client)
         self._backend = backend
         self._store = store
-        self._background = Background()
+        self._background = Background(told=NoEmbeddings)
         self._embedders: dict[_Model, Embedder] = {}
         # Which model an image was last asked to recall with; of others nothing is foreseen.
         self._models: dict[str, _Model] = {}
@@ -178,9 +178,15 @@ class Memory:
     def _embed_missing(self, image_id: str, model: _Model, dimension: int) -> asyncio.Task[None]:
         embedding = self._embedding.get((image_id, model))
         if embedding is None or embedding.done():
-            work = self._embedder(model).embed_missing(self._store, image_id, dimension)
+            work = self._embed_all(image_id, model, dimension)
             embedding = self._embedding[image_id, model] = self._background.start(work)
         return embedding
+
+    async def _embed_all(self, image_id: str, model: _Model, dimension: int) -> None:
+        try:
+            await self._embedder(model).embed_missing(self._store, image_id, dimension)
+        except (NoEmbeddings, apsw.Error, OSError) as error:
+            log.warning("Not all of the memory could be embedded: %r", error)
 
     def _embedder(self, model: _Model) -> Embedder:
         if model not in self._embedders:
