@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from typing import NamedTuple
 
 import apsw
@@ -30,6 +30,8 @@ LOOKING, GATHERING = 0.5, 0.75
 FORESEEN_SECONDS = 2.0
 """How long a look at the server's list is new enough for the task whose planning began with it."""
 MOST_FORESEEN = 64
+FORESEEN_IN_VAIN = 4
+"""Tasks in a row that did not recall after all, after which an image is left alone until one does."""
 # Measured on ten questions against four memories. With all-MiniLM-L6-v2 the five pairs of one subject score
 # 0.30 or more and all others less than 0.18. By shared words two of the five score 0.45 or more, all others
 # less than 0.38: words that stand in every question are shared too.
@@ -68,8 +70,9 @@ class Memory:
         self._store = store
         self._background = Background(told=NoEmbeddings)
         self._embedders: dict[_Model, Embedder] = {}
-        # Which model an image was last asked to recall with; of others nothing is foreseen.
+        # Which model an image recalls with, as far as it does; for others nothing is foreseen.
         self._models: dict[str, _Model] = {}
+        self._in_vain: Counter[str] = Counter()
         self._foreseen: OrderedDict[str, _Foreseen] = OrderedDict()
         self._next_looks: dict[str, asyncio.Task[str]] = {}
         self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -80,6 +83,8 @@ class Memory:
         """What the image remembers that bears on a text. Never fails: a task goes on without memory."""
         try:
             return await self.look_up(wanted, RECALL_SECONDS)
+        except TimeoutError:
+            return Recalled(means="nothing: the memory of this machine took too long")
         except apsw.BusyError:
             return Recalled(means="nothing: another program holds the memory of this machine")
         except (apsw.Error, OSError) as error:
@@ -97,9 +102,11 @@ class Memory:
             raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
 
     async def _look_up(self, wanted: RecallRequest, now: float, within_seconds: float) -> Recalled:
+        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
         looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
         model = _Model(wanted.host, wanted.model)
         foreseen = self._foreseen.pop(wanted.task_id, None)
+        self._in_vain[wanted.image_id] = 0
         if self._models.get(wanted.image_id) != model:
             self._models[wanted.image_id], foreseen = model, None
         if foreseen is None or now - foreseen.at > FORESEEN_SECONDS:
@@ -123,6 +130,10 @@ class Memory:
     def foresee(self, image_id: str, task_id: str, text: str) -> None:
         """Begin what a recall for this task will wait for, if its image has recalled before."""
         if (model := self._models.get(image_id)) is None:
+            return
+        self._in_vain[image_id] += 1
+        if self._in_vain[image_id] > FORESEEN_IN_VAIN:
+            del self._models[image_id]
             return
         now = asyncio.get_running_loop().time()
         look, vector = self._look(image_id), self._start_embedding(model, text)
@@ -198,9 +209,11 @@ class Memory:
     async def _like(
         self, wanted: RecallRequest, vector: Vector, gathered_by: float
     ) -> tuple[list[Found], str]:
+        model = _Model(wanted.host, wanted.model)
+        if (embedding := self._embedding.get((wanted.image_id, model))) is not None:
+            await done_by(gathered_by, embedding)
         found, left, refused = await self._store.in_thread(self._by_vector, wanted, vector)
         if left:
-            model = _Model(wanted.host, wanted.model)
             await done_by(gathered_by, self._embed_missing(wanted.image_id, model, len(vector)))
             found, left, refused = await self._store.in_thread(self._by_vector, wanted, vector)
         means = f"embeddings {wanted.model}"

@@ -48,8 +48,12 @@ CREATE TABLE memories (
 CREATE VIRTUAL TABLE words USING fts5 (
     task, synthesis, content=memories, content_rowid=id, tokenize='porter unicode61 remove_diacritics 2'
 );
-CREATE TABLE vectors (memory INTEGER, model TEXT, vector BLOB, PRIMARY KEY (memory, model));
-CREATE TABLE refused (memory INTEGER, model TEXT, PRIMARY KEY (memory, model));
+CREATE TABLE vectors (
+    memory INTEGER, model TEXT, image_id TEXT, dimension INTEGER, vector BLOB, PRIMARY KEY (memory, model)
+);
+CREATE INDEX embedded ON vectors (image_id, model, dimension, memory);
+CREATE TABLE refused (memory INTEGER, model TEXT, image_id TEXT, PRIMARY KEY (memory, model));
+CREATE INDEX not_embedded ON refused (image_id, model);
 CREATE TABLE unrelated (model TEXT, dimension INTEGER, likeness REAL, PRIMARY KEY (model, dimension));
 CREATE TABLE looked (source TEXT, image_id TEXT, until TEXT, PRIMARY KEY (source, image_id));
 CREATE TRIGGER remember AFTER INSERT ON memories BEGIN
@@ -64,7 +68,7 @@ END;
 # What has no vector of a model and a dimension, and might get one.
 _WITHOUT_VECTOR = """
     FROM memories WHERE image_id = ?
-    AND NOT EXISTS (SELECT 1 FROM vectors WHERE memory = id AND model = ? AND length(vector) = 4 * ?)
+    AND NOT EXISTS (SELECT 1 FROM vectors WHERE memory = id AND model = ? AND dimension = ?)
     AND NOT EXISTS (SELECT 1 FROM refused WHERE memory = id AND model = ?)
 """
 
@@ -225,10 +229,14 @@ class MemoryStore:
         """
         zero = self.unrelated(model, len(vector)) or 0.0
         query = """
-            SELECT task_id, task, synthesis, (1 - vec_distance_cosine(vector, :vector) - :zero) / (1 - :zero)
-            FROM memories JOIN vectors ON memory = id
-            WHERE image_id = :image_id AND model = :model AND length(vector) = :bytes AND task_id != :besides
-            ORDER BY 4 DESC LIMIT :most
+            WITH likest AS (
+                SELECT memory, (1 - vec_distance_cosine(vector, :vector) - :zero) / (1 - :zero) AS score
+                FROM vectors WHERE image_id = :image_id AND model = :model AND dimension = :dimension
+                AND memory IS NOT (SELECT id FROM memories WHERE image_id = :image_id AND task_id = :besides)
+                ORDER BY score DESC LIMIT :most
+            )
+            SELECT task_id, task, synthesis, score FROM likest JOIN memories ON memory = id
+            ORDER BY score DESC
         """
         packed = sqlite_vec.serialize_float32(list(vector))
         named = {
@@ -236,7 +244,7 @@ class MemoryStore:
             "zero": zero,
             "image_id": image_id,
             "model": model,
-            "bytes": len(packed),
+            "dimension": len(vector),
             "besides": besides,
             "most": most,
         }
@@ -259,24 +267,41 @@ class MemoryStore:
 
     def count_without_vector(self, image_id: str, model: str, dimension: int) -> tuple[int, int]:
         """How many have no vector of this model and dimension yet, and how many the model refused."""
-        refused = """
-            SELECT count(*) FROM refused JOIN memories ON memory = id WHERE image_id = ? AND model = ?
+        # Each is counted in an index alone. What has a vector of another dimension has none of this one.
+        query = """
+            SELECT (SELECT count(*) FROM memories WHERE image_id = :image_id)
+                - (SELECT count(*) FROM vectors
+                    WHERE image_id = :image_id AND model = :model AND dimension = :dimension),
+                (SELECT count(*) FROM refused WHERE image_id = :image_id AND model = :model)
         """
-        query = f"SELECT (SELECT count(*) {_WITHOUT_VECTOR}), ({refused})"
-        values = (image_id, model, dimension, model, image_id, model)
+        values = {"image_id": image_id, "model": model, "dimension": dimension}
         counts: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        return counts[0][0], counts[0][1]
+        without, refused = counts[0]
+        return without - refused, refused
 
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:
         """Keep vectors by the number of their memory; one that was forgotten meanwhile is passed over."""
-        rows = [(sqlite_vec.serialize_float32(list(v)), model, number) for number, v in vectors.items()]
-        query = "REPLACE INTO vectors (vector, model, memory) SELECT ?, ?, id FROM memories WHERE id = ?"
+        rows = [
+            (model, len(vector), sqlite_vec.serialize_float32(list(vector)), number)
+            for number, vector in vectors.items()
+        ]
+        query = """
+            REPLACE INTO vectors (memory, image_id, model, dimension, vector)
+            SELECT id, image_id, ?, ?, ? FROM memories WHERE id = ?
+        """
         self._write(lambda db: db.executemany(query, rows).get)
 
     def set_refused(self, model: str, number: int) -> None:
         """Remember that a model does not embed a memory, so that it is not asked to again."""
-        query = "REPLACE INTO refused (model, memory) SELECT ?, id FROM memories WHERE id = ?"
-        self._write(lambda db: db.execute(query, (model, number)).get)
+        query = """
+            REPLACE INTO refused (memory, image_id, model) SELECT id, image_id, ? FROM memories WHERE id = ?
+        """
+
+        def work(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM vectors WHERE memory = ? AND model = ?", (number, model))
+            db.execute(query, (model, number))
+
+        self._write(work)
 
     def unrelated(self, model: str, dimension: int) -> float | None:
         """How alike unrelated texts look to a model, if that was measured."""
@@ -327,7 +352,7 @@ def _by_words(
         FROM words JOIN memories ON memories.id = words.rowid
         WHERE words MATCH ? AND +image_id = ? AND task_id != ?
         AND NOT EXISTS
-        (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ? AND length(vector) = 4 * ?)
+        (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ? AND dimension = ?)
         ORDER BY bm25(words) LIMIT ?
     """
     values = (" OR ".join(words), image_id, besides, *unless, CANDIDATES)

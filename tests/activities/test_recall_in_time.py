@@ -171,6 +171,17 @@ async def test_what_was_foreseen_while_a_task_was_planned_is_not_done_again(
     await memory.close()
 
 
+async def test_nothing_is_foreseen_any_more_where_tasks_no_longer_recall(
+    remembering: Remembering, ollama: FakeOllama
+) -> None:
+    await remembering.recall(QUESTION)
+    for number in range(20):
+        remembering.memory.foresee(remembering.image_id, f"task-{number}", f"In vain {number}?")
+    await remembering.recall("The last?")
+    asked = [text for each in ollama.embeddings for text in each.texts if "In vain" in text]
+    assert 0 < len(asked) < 10
+
+
 async def test_a_recall_that_is_given_up_leaves_the_work_behind_it_going(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:

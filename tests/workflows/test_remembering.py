@@ -152,4 +152,4 @@ async def test_a_look_begins_where_the_last_one_ended_and_overlaps_it(argued: Wo
     assert await Histories(argued.client).catch_up(store, argued.name) == 3
     store.forget(argued.name)
     store.set_looked_until(source, argued.name, "2100-01-01T00:00:00+00:00")
-    assert await histories.catch_up(store, argued.name) == 0
+    assert await Histories(argued.client).catch_up(store, argued.name) == 0
