@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.load import load
 from benchmarks.measures import Bench, Row, measure_all
 from benchmarks.snapshots import large_snapshot
 from runtime.connection import connect
@@ -63,7 +64,12 @@ async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench
             await world.start()
             with module_process("benchmarks.bare", server.address, host):
                 yield Bench(
-                    client, world, lambda: worker_process(world.file, server.address), rounds, delay_ms
+                    client,
+                    server.address,
+                    world,
+                    lambda: worker_process(world.file, server.address),
+                    rounds,
+                    delay_ms,
                 )
 
 
@@ -74,6 +80,7 @@ async def run(rounds: int) -> list[Row]:
             async with bench(Path(folder), delay_ms, rounds) as one:
                 rows += await measure_all(one)
                 if delay_ms == 0:
+                    rows += await load(one)
                     rows += await large_snapshot(one)
     return rows
 

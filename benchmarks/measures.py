@@ -24,6 +24,7 @@ class Bench:
     """`worker` starts the image's worker process; the delay is that of one model call."""
 
     client: Client
+    address: str
     world: Image
     worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
     rounds: int
@@ -52,7 +53,9 @@ async def measure_all(bench: Bench) -> list[Row]:
     rows = []
     with bench.worker():
         await warm_up(bench)
-        rows += await task_latency(bench)
+        for recall in (True, False):
+            await remembering(bench, recall)
+            rows += await task_latency(bench, "with" if recall else "without")
         if bench.delay_ms == 0:
             rows += await histories(bench)
             rows += await submit_latency(bench)
@@ -82,18 +85,26 @@ async def warm_up(bench: Bench) -> None:
         await (await bare_task(bench, f"warm-{number}")).result()
 
 
-async def task_latency(bench: Bench) -> list[Row]:
-    """From handing a task in to its result, ours and bare in turn."""
+async def remembering(bench: Bench, recall: bool, abreast: int = 2) -> None:
+    """Let the tasks that follow recall three earlier ones, or none, so many tasks at a time."""
+    # The arguments converge in their first turn, whatever was measured before.
+    settings = {"autopoiesis.convergence_threshold": 0.4, "system.max_concurrent_tasks": abreast}
+    bench.world.edit({**settings, "memory.recall": 3 if recall else 0})
+    await bench.world.update("reload_settings", None, dict)
+
+
+async def task_latency(bench: Bench, recall: str) -> list[Row]:
+    """From handing a task in to its result, ours (with or without recall) and bare in turn."""
     pairs = []
     for number in range(bench.rounds):
 
         async def bare(number: int = number) -> None:
-            await (await bare_task(bench, f"task-{bench.delay_ms}-{number}")).result()
+            await (await bare_task(bench, f"task-{bench.delay_ms}-{recall}-{number}")).result()
 
         receipts: list[TaskReceipt] = []
 
         async def ours(number: int = number, receipts: list[TaskReceipt] = receipts) -> None:
-            receipts.append(await bench.world.submit(f"Question {number}?"))
+            receipts.append(await bench.world.submit(f"Question {number} {recall} recall?"))
             await bench.world.result(receipts[0])
 
         took = await seconds(ours())
@@ -103,7 +114,7 @@ async def task_latency(bench: Bench) -> list[Row]:
         pairs.append(Pair(took, inside, await seconds(bare())))
     return [
         Row(
-            f"a task of six calls of {bench.delay_ms} ms: {what}",
+            f"a task of six calls of {bench.delay_ms} ms {recall} recall: {what}",
             milliseconds(ours_s),
             milliseconds([pair.bare for pair in pairs]),
             f"{statistics.median(mine / pair.bare for mine, pair in zip(ours_s, pairs, strict=True)):.2f}",
@@ -114,7 +125,7 @@ async def task_latency(bench: Bench) -> list[Row]:
         )
     ] + [
         Row(
-            f"overhead for each call of {bench.delay_ms} ms (dialogue alone)",
+            f"overhead for each call of {bench.delay_ms} ms {recall} recall (dialogue alone)",
             milliseconds([pair.dialogue / 6 - bench.delay_ms / 1000 for pair in pairs]),
             milliseconds([pair.bare / 6 - bench.delay_ms / 1000 for pair in pairs]),
         )
@@ -124,6 +135,7 @@ async def task_latency(bench: Bench) -> list[Row]:
 async def histories(bench: Bench) -> list[Row]:
     """Events and bytes of a dialogue of one turn, of each further turn, and of the bare task."""
     world = bench.world
+    await remembering(bench, True)
     world.edit({"autopoiesis.convergence_threshold": 0.05})
     sizes = []
     for turns in (1, 3):
@@ -132,7 +144,7 @@ async def histories(bench: Bench) -> list[Row]:
         receipt = await world.submit(f"How large are {turns} turns?")
         await world.result(receipt)
         sizes.append(await _size(bench, receipt.workflow_id))
-    bare = await _size(bench, "task-0-0")
+    bare = await _size(bench, "task-0-with-0")
     before = await _size(bench, world.name)
     await world.ask("And in the image?")
     after = await _size(bench, world.name)

@@ -40,8 +40,12 @@ async def search(desk: Desk, settings: Path | None, state_dir: Path, text: str) 
     wanted = RecallRequest(
         image_id=desk.image_id, task_id="", text=text, host=host, model=model, most=MOST_FOUND
     )
-    with _file_in_plain_words(file):
-        return await Memory(desk.client, ModelBackend(), file).look_up(wanted)
+    with _opened(file) as store:
+        memory = Memory(desk.client, ModelBackend(), store)
+        try:
+            return await memory.look_up(wanted)
+        finally:
+            await memory.close()
 
 
 async def rebuild(
@@ -51,21 +55,19 @@ async def rebuild(
 
     Raises Problem.
     """
-    store = MemoryStore(memory_file(state_dir))
     name = f"living image {desk.image_id!r}"
     the_image = Addressee(f"the {name}", Unknown(f"No {name} is known at {desk.server}"))
-    with _file_in_plain_words(store.path), in_plain_words(desk.server, the_image):
+    with _opened(memory_file(state_dir)) as store, in_plain_words(desk.server, the_image):
         await asyncio.to_thread(store.forget, desk.image_id)
         await asyncio.to_thread(store.add, kept())
-        await Histories(desk.client).catch_up(store, desk.image_id, listed=None, read=None)
+        await Histories(desk.client).catch_up(store, desk.image_id, listed=None)
         remembered = len(await asyncio.to_thread(store.task_ids, desk.image_id))
     return Rebuilt(image_id=desk.image_id, remembered=remembered)
 
 
 def remember(state_dir: Path, entries: list[dict[str, Any]]) -> None:
     """Take entries from elsewhere into the store of this machine. Raises Problem."""
-    store = MemoryStore(memory_file(state_dir))
-    with _file_in_plain_words(store.path):
+    with _opened(memory_file(state_dir)) as store:
         store.add(entries)
 
 
@@ -78,11 +80,15 @@ def _embedding(settings: Path | None) -> tuple[str, str]:
 
 
 @contextmanager
-def _file_in_plain_words(file: Path) -> Iterator[None]:
+def _opened(file: Path) -> Iterator[MemoryStore]:
+    store = MemoryStore(file)
     try:
-        yield
+        store.held("", ())  # so that a file of no use is noticed before anything is asked of anybody
+        yield store
     except (apsw.Error, OSError) as error:
         raise Problem(
             f"The memory {file} cannot be used ({error}). Correct --state-dir, or delete the file; "
             "python starter.py memory rebuild makes it anew"
         ) from None
+    finally:
+        store.close()

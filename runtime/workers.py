@@ -11,6 +11,7 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from activities.memory.foresight import Foresight
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
@@ -61,6 +62,7 @@ def compute_worker(
             propose_amendment,
             Children(client).find_closed,
         ],
+        interceptors=[Foresight(memory)],
         max_cached_workflows=max_cached_workflows,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
@@ -69,15 +71,15 @@ def compute_worker(
     )
 
 
-def files_worker(client: Client, task_queue: str, settings: Path, memory: Path) -> Worker:
+def files_worker(client: Client, task_queue: str, settings: Path, memory: MemoryStore) -> Worker:
     """What touches the files of this machine, on `<task_queue>-files`; its memory goes into snapshots."""
     files = SettingsFiles(settings)
     snapshots = Snapshots(
         client,
         settings.absolute().parent,
-        partial(entries_of, memory),
-        # All of it, not what a recall has time for: on another server the histories will be gone.
-        partial(Histories(client).catch_up, MemoryStore(memory), listed=None, read=None),
+        partial(entries_of, memory.path),
+        # All of it, not what a recall looks through: on another server the histories will be gone.
+        partial(Histories(client).catch_up, memory, listed=None),
     )
     return Worker(
         client,
@@ -106,16 +108,16 @@ async def running_workers(
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
     """The workers of one process, drained on exit: compute if it has a model, files if it has a file."""
-    memory = memory_file(state_dir)
+    memory = MemoryStore(memory_file(state_dir))
     async with AsyncExitStack() as stack:
+        stack.callback(memory.close)
         if settings is not None:
-            await stack.enter_async_context(
-                files_worker(client, task_queue, settings, memory_file(state_dir))
-            )
+            await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
         if model is not None:
             personas = Personas(model.backend, loading=model.loading)
-            remembering = Memory(client, model.backend, memory)
+            remembering = Memory(client, model.backend, memory.in_a_hurry())
             stack.push_async_callback(personas.close)
+            stack.push_async_callback(remembering.close)
             await stack.enter_async_context(
                 compute_worker(client, task_queue, personas, remembering, max_cached_workflows)
             )

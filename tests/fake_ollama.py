@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import hashlib
 import json
+import math
 import re
 import socket
 import zlib
@@ -48,6 +49,14 @@ FaultKind = Literal[
     "slow",  # silence until the client goes away
 ]
 
+EmbeddingFault = Literal[
+    "400",
+    "500",
+    "nan",  # 200, and a vector that is none
+    "short",  # 200, and a vector of another dimension
+    "slow",  # an answer after some seconds
+]
+SLOW_SECONDS = 2.0
 
 PULL_BYTES = 4_000_000
 """The size of every model that is pulled."""
@@ -103,6 +112,8 @@ class Script(BaseModel):
     `says`: the whole answer to what is asked, instead of any other.
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     `embedding_status`: all but 200 are errors.
+    `embedding_faults`: what happens to requests with a text that contains the key. Texts longer than
+    `longest_embedded` characters are refused, and requests with more than `most_embedded_at_once`.
     Embeddings are bags of words in `dimension` numbers: texts that share no word are at right angles.
     """
 
@@ -120,6 +131,9 @@ class Script(BaseModel):
     models: list[str] | None = None
     unknown_models: list[str] = []
     embedding_status: int = 200
+    embedding_faults: dict[str, EmbeddingFault] = {}
+    longest_embedded: int | None = None
+    most_embedded_at_once: int | None = None
     dimension: int = 512
 
 
@@ -257,8 +271,30 @@ class FakeOllama:
             return _not_pulled(model)
         if self.script.embedding_status != 200:
             return JSONResponse({"error": "cannot embed"}, status_code=self.script.embedding_status)
+        return await self._embedded(model, texts)
+
+    async def _embedded(self, model: str, texts: list[str]) -> Response:
         vectors = [_bag_of_words(text, self.script.dimension) for text in texts]
-        return JSONResponse({"model": model, "embeddings": vectors})
+        longest = self.script.longest_embedded
+        if longest is not None and any(len(text) > longest for text in texts):
+            return JSONResponse({"error": "the input length exceeds the context length"}, status_code=400)
+        most = self.script.most_embedded_at_once
+        if most is not None and len(texts) > most:
+            return JSONResponse({"error": "too many inputs"}, status_code=400)
+        for part, fault in self.script.embedding_faults.items():
+            faulty = [place for place, text in enumerate(texts) if part in text]
+            if faulty and fault in ("400", "500"):
+                return JSONResponse({"error": "cannot embed this"}, status_code=int(fault))
+            if faulty and fault == "slow":
+                await asyncio.sleep(SLOW_SECONDS)
+            for place in faulty:
+                if fault == "nan":
+                    vectors[place] = [math.nan] * self.script.dimension
+                elif fault == "short":
+                    vectors[place] = vectors[place][1:]
+        # Not a JSONResponse: like some servers, it says NaN where there is none in JSON.
+        answer = json.dumps({"model": model, "embeddings": vectors})
+        return Response(answer, media_type="application/json")
 
     async def _answer(self, call: Call, lines: Iterator[dict[str, Any]], silent: bool) -> AsyncIterator[str]:
         self._at_once += 1

@@ -178,16 +178,18 @@ async def record_loops(image: Recorder) -> None:
 
 async def record_remembering(image: Recorder) -> None:
     """A task whose research recalls an earlier one, by embeddings and then by shared words."""
-    await image.argue("remembering-trees", [PARTLY], research=True)
-    query = f"WorkflowId STARTS_WITH '{image.name}/task/' AND ExecutionStatus = 'Completed'"
+    # By the image's name, so that scenes of before and after a change stand side by side.
+    name = image.name
+    await image.argue(f"{name}-trees", [PARTLY], research=True)
+    query = f"WorkflowId STARTS_WITH '{name}/task/' AND ExecutionStatus = 'Completed'"
 
     async def listed() -> bool:
         return (await image.client.count_workflows(query)).count > 0
 
     await until(listed)
-    await image.argue("remembering-more-trees", [PARTLY], research=True)
+    await image.argue(f"{name}-more-trees", [PARTLY], research=True)
     image.ollama.script.models = ["qwen2.5:7b", "llama3.1:8b"]
-    await image.argue("remembering-trees-by-words", [PARTLY], research=True)
+    await image.argue(f"{name}-trees-by-words", [PARTLY], research=True)
 
 
 async def record_dreaming(image: Recorder) -> None:
@@ -282,6 +284,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
     "obstructed": (4096, record_obstacles, {}),
+    "recalling": (4096, record_remembering, {}),
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
     "scoring": (4096, record_scoring, DREAMING),

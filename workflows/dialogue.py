@@ -6,6 +6,7 @@ from typing import Any
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from activities.memory.recall import Memory
@@ -26,9 +27,12 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details import dialogue_details
     from workflows.messaging import failure_text, take
 
-# Catching up with histories and embedding are bounded by less, see activities/memory/.
-RECALL_WITHIN = timedelta(seconds=90)
-RECALL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+# A recall bounds itself by a little less, see activities/memory/recall.py; nobody waits longer for a memory.
+RECALL_WITHIN = timedelta(seconds=1)
+ONCE = RetryPolicy(maximum_attempts=1)
+# What a recall was given before it was bounded.
+SLOW_RECALL_WITHIN = timedelta(seconds=90)
+SLOW_RECALL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
 # Without a usable answer the dissonance is unknown, and the argument goes on.
 NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
 
@@ -86,7 +90,9 @@ class Dialogue:
     async def _recall(self) -> str:
         """What BABS is told of earlier tasks. Memory helps where it can; no task fails for want of it."""
         settings = self._start.settings
-        if not settings.memory.recall or not workflow.patched("memory"):
+        if not settings.memory.recall:
+            return ""
+        if not (quickly := workflow.patched("recall-within-a-second")) and not workflow.patched("memory"):
             return ""
         self._say("BABS remembers")
         wanted = RecallRequest(
@@ -98,18 +104,11 @@ class Dialogue:
             most=settings.memory.recall,
         )
         try:
-            recalled = await workflow.execute_activity_method(
-                Memory.recall,
-                wanted,
-                start_to_close_timeout=RECALL_WITHIN,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RECALL_RETRY,
-                summary="BABS remembers",
-            )
+            recalled = await (_recall_quickly(wanted) if quickly else _recall_slowly(wanted))
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            recalled = Recalled(means=f"nothing: {excerpt(_failure_text(error))}")
+            recalled = Recalled(means=f"nothing: {_no_recall(error)}")
         self._transcript.recalled, self._transcript.recalled_by = recalled.items, recalled.means
         return "\n\n".join(f"Task: {item.task}\nConclusion: {item.synthesis}" for item in recalled.items)
 
@@ -222,6 +221,35 @@ class Dialogue:
         except ApplicationError as error:
             # The image is gone (terminated, say): the result still stands in this workflow.
             workflow.logger.warning("The image %s took no result: %s", self._start.image_id, error)
+
+
+async def _recall_quickly(wanted: RecallRequest) -> Recalled:
+    # Local: it only reads, so after a crash it may run again, and the server need not be told of each step.
+    return await workflow.execute_local_activity_method(
+        Memory.recall,
+        wanted,
+        schedule_to_close_timeout=RECALL_WITHIN,
+        retry_policy=ONCE,
+        summary="BABS remembers",
+    )
+
+
+async def _recall_slowly(wanted: RecallRequest) -> Recalled:
+    """As dialogues did that began before recalls were bounded."""
+    return await workflow.execute_activity_method(
+        Memory.recall,
+        wanted,
+        start_to_close_timeout=SLOW_RECALL_WITHIN,
+        heartbeat_timeout=HEARTBEAT_TIMEOUT,
+        retry_policy=SLOW_RECALL_RETRY,
+        summary="BABS remembers",
+    )
+
+
+def _no_recall(error: ActivityError) -> str:
+    if isinstance(error.cause, ActivityTimeout):
+        return "the memory took longer than a second"
+    return excerpt(_failure_text(error))
 
 
 def _typed_failure(error: BaseException) -> ApplicationError | None:

@@ -1,7 +1,10 @@
 """Fills the memory from the server: dialogues that completed since the store last looked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -20,11 +23,16 @@ from activities.memory.store import MemoryStore
 
 OVERLAP = timedelta(minutes=10)
 """How far a look reaches back behind the last one: the server's lists lag behind its histories by seconds."""
+THOROUGH_EVERY_SECONDS = 60.0
+"""How often a look goes back that far. Those between stop where the list comes to tasks that are known."""
+SHORT_OVERLAP = timedelta(seconds=10)
+"""How far they go back at most: the more the server has to sort, the longer it takes."""
+PAGE, SHORT_PAGE = 1_000, 5
 MOST_LISTED = 1_000
 """The newest tasks that a recall looks through; `memory rebuild` looks through all."""
-MOST_READ = 50
-"""The histories that one recall reads, each two calls of the server. The next recall reads on."""
+MOST_EXPECTED = 64
 AT_ONCE = 10
+"""Histories that are read at the same time, each two calls of the server, and kept together."""
 ENDS_WITHIN_SECONDS = 5.0
 """For a dialogue that has told the image its end, and now only has to complete."""
 
@@ -32,7 +40,6 @@ ENDS_WITHIN_SECONDS = 5.0
 class _Asked(BaseModel):
     """What memory needs of a DialogueStart; of any version, so it is not read as one."""
 
-    task_id: str
     task: str
 
 
@@ -48,45 +55,62 @@ class Histories:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._source = f"{client.service_client.config.target_host} {client.namespace}"
+        self._looked: dict[str, float] = {}
+        self._latest: dict[str, datetime] = {}
+        self._tasks: OrderedDict[str, str] = OrderedDict()
+
+    def expect(self, image_id: str, task_id: str, task: str) -> None:
+        """A task that runs now: its words are known, and need not be read when it has completed."""
+        self._tasks[f"{image_id}/task/{task_id}"] = task
+        while len(self._tasks) > MOST_EXPECTED:
+            self._tasks.popitem(last=False)
 
     async def catch_up(
         self,
         store: MemoryStore,
         image_id: str,
         listed: int | None = MOST_LISTED,
-        read: int | None = MOST_READ,
-        ended: Iterable[str] = (),
+        ended: Collection[str] = (),
     ) -> int:
         """Remember what completed since the last look; return how many tasks are new to the store.
 
-        What does not fit into `listed` and `read` (None: all) is left for the next time. `ended`: tasks that
-        are known to have ended, even if the server does not list them yet. Raises RPCError, and what
-        MemoryStore raises; what was read before stays remembered.
+        What does not fit into `listed` (None: all) is left out. `ended`: tasks that are known to have ended,
+        even if the server does not list them yet. Raises RPCError, and what MemoryStore raises; what was read
+        before stays remembered, and the next look goes on from there.
         """
-        until = await asyncio.to_thread(store.looked_until, self._source, image_id)
-        held = await asyncio.to_thread(store.task_ids, image_id)
-        closed = [each async for each in self._closed(image_id, until, listed)]
+        until = await store.in_thread(store.looked_until, self._source, image_id)
+        since_thorough = time.monotonic() - self._looked.get(image_id, -math.inf)
+        thorough = not until or since_thorough > THOROUGH_EVERY_SECONDS
+        if not thorough and image_id in self._latest:
+            until = (self._latest[image_id] - SHORT_OVERLAP).isoformat()
+        closed, unread = await self._closed(store, image_id, until, thorough, listed)
         names = {each.id for each in closed}
+        known = await store.in_thread(store.held, image_id, ended)
         for task_id in ended:
             workflow_id = f"{image_id}/task/{task_id}"
-            if task_id not in held and workflow_id not in names:
-                closed += await self._not_listed(workflow_id)
-        unread = [each for each in closed if _is_new(each, held)]
-        now = unread[:read]
+            if task_id not in known and workflow_id not in names:
+                found = await self._not_listed(workflow_id)
+                closed, unread = closed + found, unread + found
         new = 0
-        for start in range(0, len(now), AT_ONCE):
+        for start in range(0, len(unread), AT_ONCE):
             entries = await asyncio.gather(
-                *(self._entry(image_id, each) for each in now[start : start + AT_ONCE])
+                *(self._entry(image_id, each) for each in unread[start : start + AT_ONCE])
             )
-            new += await asyncio.to_thread(store.add, [entry for entry in entries if entry])
-        if len(now) == len(unread) and closed:
-            latest = max(_closed_at(each) for each in closed)
-            await asyncio.to_thread(
-                store.set_looked_until, self._source, image_id, (latest - OVERLAP).isoformat()
-            )
+            new += await store.in_thread(store.add, [entry for entry in entries if entry])
+        latest = max(map(_closed_at, closed), default=None)
+        if latest:
+            self._latest[image_id] = latest
+        if thorough:
+            self._looked[image_id] = time.monotonic()
+            if latest:
+                next_time = (latest - OVERLAP).isoformat()
+                await store.in_thread(store.set_looked_until, self._source, image_id, next_time)
         return new
 
-    async def _closed(self, image_id: str, until: str, most: int | None) -> AsyncIterator[WorkflowExecution]:
+    async def _closed(
+        self, store: MemoryStore, image_id: str, until: str, thorough: bool, most: int | None
+    ) -> tuple[list[WorkflowExecution], list[WorkflowExecution]]:
+        """The dialogues that completed since a moment, as far as one looks, and those not remembered yet."""
         name = image_id.replace("\\", "\\\\").replace("'", "\\'")
         query = (
             "WorkflowType = 'Dialogue' AND ExecutionStatus = 'Completed' "
@@ -94,8 +118,19 @@ class Histories:
         )
         if until:
             query += f" AND CloseTime >= '{until}'"
-        async for execution in self._client.list_workflows(query, limit=most):
-            yield execution
+        # The server tells the latest first.
+        listing = self._client.list_workflows(query, limit=most, page_size=PAGE if thorough else SHORT_PAGE)
+        closed: list[WorkflowExecution] = []
+        unread: list[WorkflowExecution] = []
+        while True:
+            await listing.fetch_next_page()
+            page = list(listing.current_page or ())
+            known = await store.in_thread(store.held, image_id, [_task_id(each.id) for each in page])
+            closed += page
+            unread += (new := [each for each in page if _is_new(each, known)])
+            enough = most is not None and len(closed) >= most
+            if not listing.next_page_token or enough or (len(new) < len(page) and not thorough):
+                return closed, unread
 
     async def _not_listed(self, workflow_id: str) -> list[WorkflowExecution]:
         """A dialogue that has completed, or is about to; none where it did not."""
@@ -118,12 +153,7 @@ class Histories:
             execution.id, run_id=execution.run_id, result_type=_Concluded
         )
         try:
-            concluded = await dialogue.result(follow_runs=False)
-            first = await anext(dialogue.fetch_history_events(page_size=1))
-            if first.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-                return None
-            given = first.workflow_execution_started_event_attributes.input
-            (asked,) = await self._client.data_converter.decode(given.payloads, [_Asked])
+            task, concluded = await asyncio.gather(self._task(dialogue), dialogue.result(follow_runs=False))
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 return None
@@ -132,15 +162,30 @@ class Histories:
             return None
         return {
             "image_id": image_id,
-            "task_id": asked.task_id,
-            "task": asked.task,
+            "task_id": _task_id(execution.id),
+            "task": task,
             "synthesis": concluded.synthesis,
             "finished_at": _closed_at(execution).isoformat(),
         }
 
+    async def _task(self, dialogue: WorkflowHandle[Any, Any]) -> str:
+        """What a dialogue was asked. Raises ValueError where its history does not say so."""
+        if (known := self._tasks.pop(dialogue.id, None)) is not None:
+            return known
+        first = await anext(dialogue.fetch_history_events(page_size=1))
+        if first.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
+            raise ValueError("its history does not begin with its start")
+        given = first.workflow_execution_started_event_attributes.input
+        (asked,) = await self._client.data_converter.decode(given.payloads, [_Asked])
+        return str(asked.task)
 
-def _is_new(execution: WorkflowExecution, held: dict[str, str]) -> bool:
-    finished_at = held.get(execution.id.rpartition("/")[2], "")
+
+def _task_id(workflow_id: str) -> str:
+    return workflow_id.rpartition("/")[2]
+
+
+def _is_new(execution: WorkflowExecution, known: dict[str, str]) -> bool:
+    finished_at = known.get(_task_id(execution.id), "")
     return finished_at < _closed_at(execution).isoformat(timespec="microseconds")
 
 

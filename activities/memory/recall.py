@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from pathlib import Path
+from collections import Counter, OrderedDict, defaultdict
+from typing import NamedTuple
 
 import apsw
 from pydantic import ValidationError
@@ -10,8 +11,8 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.failures import Attempt
-from activities.memory.embedding import EMBED_SECONDS, Embedder, NoEmbeddings
+from activities.memory.background import Background, done_by
+from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.memory.histories import Histories
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.personas import ModelBackend
@@ -20,8 +21,17 @@ from messages.memory import Recalled, RecallRequest, Recollection
 
 log = logging.getLogger(__name__)
 
-CATCH_UP_SECONDS = 15.0
-"""For reading histories: fifty of them take less than a second on a server nearby."""
+RECALL_SECONDS = 0.8
+"""All that a task ever waits for the memory, which leaves something of a second for a busy worker."""
+SEARCH_SECONDS = 60.0
+"""What a person waits who searches it."""
+LOOKING, GATHERING = 0.5, 0.75
+"""The parts of that after which nobody waits longer for new tasks, and for embeddings. Then it answers."""
+FORESEEN_SECONDS = 2.0
+"""How long a look at the server's list is new enough for the task whose planning began with it."""
+MOST_FORESEEN = 64
+FORESEEN_IN_VAIN = 4
+"""Tasks in a row that did not recall after all, after which an image is left alone until one does."""
 # Measured on ten questions against four memories. With all-MiniLM-L6-v2 the five pairs of one subject score
 # 0.30 or more and all others less than 0.18. By shared words two of the five score 0.45 or more, all others
 # less than 0.38: words that stand in every question are shared too.
@@ -32,80 +42,205 @@ SYNTHESIS_CHARACTERS = 600
 """A synthesis is four short sentences. Ten such memories take a prompt less than 3,000 tokens."""
 
 
-class Memory:
-    """The memory of this machine, in the file at `path`."""
+class _Model(NamedTuple):
+    """A model for embeddings, and the [models] host that has it."""
 
-    def __init__(self, client: Client, backend: ModelBackend, path: Path) -> None:
+    host: str
+    name: str
+
+
+class _Foreseen(NamedTuple):
+    """What was begun for a task while it was planned. `at`: on the loop's clock."""
+
+    at: float
+    look: asyncio.Task[str]
+    vector: asyncio.Task[Vector]
+
+
+class Memory:
+    """The memory of this machine, kept in `store`. It belongs to one event loop.
+
+    What takes long goes on in the background: reading histories, for each image one look at a time, and
+    embedding, for each image and model once at a time. A recall takes what is there when its time is over.
+    """
+
+    def __init__(self, client: Client, backend: ModelBackend, store: MemoryStore) -> None:
         self._histories = Histories(client)
         self._backend = backend
-        self._store = MemoryStore(path)
+        self._store = store
+        self._background = Background(told=NoEmbeddings)
+        self._embedders: dict[_Model, Embedder] = {}
+        # Which model an image recalls with, as far as it does; for others nothing is foreseen.
+        self._models: dict[str, _Model] = {}
+        self._in_vain: Counter[str] = Counter()
+        self._foreseen: OrderedDict[str, _Foreseen] = OrderedDict()
+        self._next_looks: dict[str, asyncio.Task[str]] = {}
+        self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._embedding: dict[tuple[str, _Model], asyncio.Task[None]] = {}
 
     @activity.defn
     async def recall(self, wanted: RecallRequest) -> Recalled:
         """What the image remembers that bears on a text. Never fails: a task goes on without memory."""
         try:
-            async with Attempt().heartbeats():
-                return await self.look_up(wanted)
+            return await self.look_up(wanted, RECALL_SECONDS)
+        except TimeoutError:
+            return Recalled(means="nothing: the memory of this machine took too long")
+        except apsw.BusyError:
+            return Recalled(means="nothing: another program holds the memory of this machine")
         except (apsw.Error, OSError) as error:
             log.warning("The memory %s cannot be used: %s", self._store.path, error)
             reason = excerpt(str(error))
             return Recalled(means=f"nothing: the memory of this machine cannot be used ({reason})")
 
-    async def look_up(self, wanted: RecallRequest) -> Recalled:
+    async def look_up(self, wanted: RecallRequest, within_seconds: float = SEARCH_SECONDS) -> Recalled:
         """As `recall`, outside of an activity. Raises apsw.Error or OSError where the file cannot be used."""
-        await self._catch_up(wanted.image_id)
-        found, means = await self._find(wanted)
+        now = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(within_seconds):
+                return await self._look_up(wanted, now, within_seconds)
+        except TimeoutError:
+            raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
+
+    async def _look_up(self, wanted: RecallRequest, now: float, within_seconds: float) -> Recalled:
+        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
+        looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
+        model = _Model(wanted.host, wanted.model)
+        foreseen = self._foreseen.pop(wanted.task_id, None)
+        self._in_vain[wanted.image_id] = 0
+        if self._models.get(wanted.image_id) != model:
+            self._models[wanted.image_id], foreseen = model, None
+        if foreseen is None or now - foreseen.at > FORESEEN_SECONDS:
+            vector = foreseen.vector if foreseen else self._start_embedding(model, wanted.text)
+            foreseen = _Foreseen(now, self._look(wanted.image_id), vector)
+        await done_by(looked_by, foreseen.look)
+        await done_by(gathered_by, foreseen.vector)
+        missed = foreseen.look.result() if foreseen.look.done() else "the server's histories are still read"
+        try:
+            if not foreseen.vector.done():
+                raise NoEmbeddings(f"{wanted.model} was too slow")
+            vector_of_text = foreseen.vector.result()
+        except NoEmbeddings as error:
+            found, means = await self._store.in_thread(self._by_words, wanted), f"shared words ({error})"
+        else:
+            found, means = await self._like(wanted, vector_of_text, gathered_by)
+        if missed:
+            means += f", without what ended lately ({missed})"
         return Recalled(items=[_recollection(memory) for memory in found], means=means)
 
-    async def _catch_up(self, image_id: str) -> None:
-        try:
-            async with asyncio.timeout(CATCH_UP_SECONDS):
-                await self._histories.catch_up(self._store, image_id)
-        except (RPCError, TimeoutError, ValidationError) as error:
-            log.warning("The memory could not read on in the histories: %r", error)
+    def foresee(self, image_id: str, task_id: str, text: str) -> None:
+        """Begin what a recall for this task will wait for, if its image has recalled before."""
+        if (model := self._models.get(image_id)) is None:
+            return
+        self._in_vain[image_id] += 1
+        if self._in_vain[image_id] > FORESEEN_IN_VAIN:
+            del self._models[image_id]
+            return
+        now = asyncio.get_running_loop().time()
+        look, vector = self._look(image_id), self._start_embedding(model, text)
+        self._foreseen[task_id] = _Foreseen(now, look, vector)
+        while len(self._foreseen) > MOST_FORESEEN:
+            self._foreseen.popitem(last=False)
+        self._background.start(self._embed_what_is_new(image_id, model, look, vector))
 
-    async def _find(self, wanted: RecallRequest) -> tuple[list[Found], str]:
-        store, image_id, model = self._store, wanted.image_id, wanted.model
-        try:
-            vector = await self._embed(wanted)
-        except NoEmbeddings as error:
-            return await asyncio.to_thread(self._by_words, wanted), f"shared words ({error})"
-        found = await asyncio.to_thread(
-            store.by_vector,
-            image_id,
-            model,
-            vector,
-            besides=wanted.task_id,
-            least=LEAST_LIKE,
-            most=wanted.most,
-        )
-        left = len(await asyncio.to_thread(store.without_vector, image_id, model, len(vector)))
-        if not left:
-            return found, f"embeddings {model}"
-        found += await asyncio.to_thread(self._by_words, wanted, model)
-        found.sort(key=lambda memory: -memory.score)
-        return found[: wanted.most], f"embeddings {model}, and shared words for {left} not embedded yet"
+    async def close(self) -> None:
+        """Stop what goes on in the background, and close the connections; the worker has stopped."""
+        await self._background.close()
+        for embedder in self._embedders.values():
+            await embedder.close()
+        self._embedders.clear()
 
-    async def _embed(self, wanted: RecallRequest) -> Vector:
-        """The vector of what is looked for; memories get theirs too, as far as time allows."""
-        async with Embedder(self._backend.reach(wanted.host), wanted.model) as embedder:
-            (vector,) = await embedder.embed([wanted.text])
-            await embedder.measure(self._store, len(vector))
+    # --- in the background ---
+
+    def _look(self, image_id: str) -> asyncio.Task[str]:
+        """A look at the histories that has not begun yet: one runs, and who comes meanwhile shares the next.
+
+        It comes to nothing, or to the reason why it failed.
+        """
+        if image_id not in self._next_looks:
+            self._next_looks[image_id] = self._background.start(self._catch_up(image_id))
+        return self._next_looks[image_id]
+
+    async def _catch_up(self, image_id: str) -> str:
+        async with self._looking[image_id]:
+            del self._next_looks[image_id]
             try:
-                async with asyncio.timeout(EMBED_SECONDS):
-                    await embedder.embed_missing(self._store, wanted.image_id, len(vector))
-            except (NoEmbeddings, TimeoutError) as error:
-                log.warning("Not all of the memory could be embedded: %r", error)
-            return vector
+                await self._histories.catch_up(self._store, image_id)
+            except (RPCError, ValidationError, apsw.Error, OSError) as error:
+                log.warning("The memory could not read on in the histories: %r", error)
+                if isinstance(error, apsw.BusyError):
+                    return "another program writes to the memory"
+                return excerpt(str(error))
+        return ""
 
-    def _by_words(self, wanted: RecallRequest, unless_embedded: str = "") -> list[Found]:
+    def _start_embedding(self, model: _Model, text: str) -> asyncio.Task[Vector]:
+        return self._background.start(self._embed(model, text))
+
+    async def _embed(self, model: _Model, text: str) -> Vector:
+        (vector,) = await self._embedder(model).embed([text])
+        return vector
+
+    async def _embed_what_is_new(
+        self, image_id: str, model: _Model, look: asyncio.Task[str], vector: asyncio.Task[Vector]
+    ) -> None:
+        await asyncio.wait([look, vector])
+        if not vector.exception():
+            await self._embed_missing(image_id, model, len(vector.result()))
+
+    def _embed_missing(self, image_id: str, model: _Model, dimension: int) -> asyncio.Task[None]:
+        embedding = self._embedding.get((image_id, model))
+        if embedding is None or embedding.done():
+            work = self._embed_all(image_id, model, dimension)
+            embedding = self._embedding[image_id, model] = self._background.start(work)
+        return embedding
+
+    async def _embed_all(self, image_id: str, model: _Model, dimension: int) -> None:
+        try:
+            await self._embedder(model).embed_missing(self._store, image_id, dimension)
+        except (NoEmbeddings, apsw.Error, OSError) as error:
+            log.warning("Not all of the memory could be embedded: %r", error)
+
+    def _embedder(self, model: _Model) -> Embedder:
+        if model not in self._embedders:
+            self._embedders[model] = Embedder(self._backend.reach(model.host), model.name)
+        return self._embedders[model]
+
+    # --- what is there ---
+
+    async def _like(
+        self, wanted: RecallRequest, vector: Vector, gathered_by: float
+    ) -> tuple[list[Found], str]:
+        model = _Model(wanted.host, wanted.model)
+        if (embedding := self._embedding.get((wanted.image_id, model))) is not None:
+            await done_by(gathered_by, embedding)
+        found, left, refused = await self._store.in_thread(self._by_vector, wanted, vector)
+        if left:
+            await done_by(gathered_by, self._embed_missing(wanted.image_id, model, len(vector)))
+            found, left, refused = await self._store.in_thread(self._by_vector, wanted, vector)
+        means = f"embeddings {wanted.model}"
+        if not left and not refused:
+            return found, means
+        found += await self._store.in_thread(self._by_words, wanted, (wanted.model, len(vector)))
+        found.sort(key=lambda memory: -memory.score)
+        counts = {"not embedded yet": left, "that it does not embed": refused}
+        without = " and ".join(f"{count} {why}" for why, count in counts.items() if count)
+        return found[: wanted.most], f"{means}, and shared words for {without}"
+
+    def _by_vector(self, wanted: RecallRequest, vector: Vector) -> tuple[list[Found], int, int]:
+        """What is like a text; how many memories have no vector yet, and how many are refused one."""
+        image_id, model = wanted.image_id, wanted.model
+        found = self._store.by_vector(
+            image_id, model, vector, besides=wanted.task_id, least=LEAST_LIKE, most=wanted.most
+        )
+        return found, *self._store.count_without_vector(image_id, model, len(vector))
+
+    def _by_words(self, wanted: RecallRequest, unless: tuple[str, int] = ("", 0)) -> list[Found]:
         return self._store.by_words(
             wanted.image_id,
             wanted.text,
             besides=wanted.task_id,
             least=LEAST_SHARED,
             most=wanted.most,
-            unless_embedded=unless_embedded,
+            unless=unless,
         )
 
 

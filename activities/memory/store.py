@@ -1,38 +1,43 @@
 """The memories of one machine: one SQLite file, with FTS5 for shared words and sqlite-vec for embeddings.
 
 A projection: all of it comes back from histories and snapshots. So a file that is broken, or of another
-version, is deleted and begun anew. Every method opens the file for itself; several processes may share it.
+version, is deleted and begun anew. Several threads and processes may share it, see file.py.
 """
 
-import contextlib
-import logging
+import asyncio
+import copy
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import apsw
 import sqlite_vec  # type: ignore[import-untyped]
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-log = logging.getLogger(__name__)
+from activities.memory.file import HURRY_SECONDS, MemoryFile, Work
 
 SYNTHESIS_BYTES = 16_384
 """The longest synthesis that is kept: as long as an answer may be, see activities/asking.py."""
-VERSION = 1
+VERSION = 2
 """Of the schema. A file of another version is begun anew."""
-BUSY_MILLISECONDS = 5_000
-"""How long a process waits for another that writes: a write takes milliseconds."""
 MOST_WORDS = 64
 """Of one question: a task is a sentence or two, and each word is one look into the index."""
 FEW = 10
 """Memories without any of the words, counted in: few memories alone say little about which words are rare."""
 CANDIDATES = 50
 """The best by BM25 that are looked at closely."""
+PATIENCE_SECONDS = 5.0
+"""How long one waits for another program that writes; `memory rebuild` writes often, but never for long."""
 PAGE = 100
+"""Entries that are read, written or forgotten in one go, so that nobody waits long for the file."""
+THREADS = 4
 
 _WORD = re.compile(r"[^\W_]{3,}")
 _SCHEMA = """
@@ -43,7 +48,12 @@ CREATE TABLE memories (
 CREATE VIRTUAL TABLE words USING fts5 (
     task, synthesis, content=memories, content_rowid=id, tokenize='porter unicode61 remove_diacritics 2'
 );
-CREATE TABLE vectors (memory INTEGER, model TEXT, vector BLOB, PRIMARY KEY (memory, model));
+CREATE TABLE vectors (
+    memory INTEGER, model TEXT, image_id TEXT, dimension INTEGER, vector BLOB, PRIMARY KEY (memory, model)
+);
+CREATE INDEX embedded ON vectors (image_id, model, dimension, memory);
+CREATE TABLE refused (memory INTEGER, model TEXT, image_id TEXT, PRIMARY KEY (memory, model));
+CREATE INDEX not_embedded ON refused (image_id, model);
 CREATE TABLE unrelated (model TEXT, dimension INTEGER, likeness REAL, PRIMARY KEY (model, dimension));
 CREATE TABLE looked (source TEXT, image_id TEXT, until TEXT, PRIMARY KEY (source, image_id));
 CREATE TRIGGER remember AFTER INSERT ON memories BEGIN
@@ -52,18 +62,19 @@ END;
 CREATE TRIGGER forget AFTER DELETE ON memories BEGIN
     INSERT INTO words (words, rowid, task, synthesis) VALUES ('delete', old.id, old.task, old.synthesis);
     DELETE FROM vectors WHERE memory = old.id;
+    DELETE FROM refused WHERE memory = old.id;
 END;
 """
+# What has no vector of a model and a dimension, and might get one.
+_WITHOUT_VECTOR = """
+    FROM memories WHERE image_id = ?
+    AND NOT EXISTS (SELECT 1 FROM vectors WHERE memory = id AND model = ? AND dimension = ?)
+    AND NOT EXISTS (SELECT 1 FROM refused WHERE memory = id AND model = ?)
+"""
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 Vector = Sequence[float]
-
-
-class _Broken(Exception):
-    """The file is not a store of this version."""
-
-
-_BROKEN = (_Broken, apsw.NotADBError, apsw.CorruptError, apsw.FormatError)
 
 
 class Entry(BaseModel):
@@ -92,14 +103,48 @@ class MemoryStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._file = MemoryFile(path, _SCHEMA, VERSION)
+        self._patience_seconds = PATIENCE_SECONDS
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="memory")
+
+    def in_a_hurry(self) -> Self:
+        """The same store, for somebody who waits less long while another process writes."""
+        other = copy.copy(self)
+        other._patience_seconds = HURRY_SECONDS
+        return other
+
+    async def in_thread(
+        self,
+        method: Callable[Parameters, Result],
+        *arguments: Parameters.args,
+        **named: Parameters.kwargs,
+    ) -> Result:
+        """Call what blocks in one of the store's own threads: it takes none from anybody else."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, partial(method, *arguments, **named)
+        )
+
+    def close(self) -> None:
+        """Close the file. A store that is used again opens it again."""
+        self._file.close()
+
+    def _read(self, work: Work[Result]) -> Result:
+        return self._file.read(work, self._patience_seconds)
+
+    def _write(self, work: Work[Result]) -> Result:
+        return self._file.write(work, self._patience_seconds)
 
     def add(self, entries: Iterable[dict[str, Any]]) -> int:
         """Keep entries, and return how many were new. Of two for the same task the later one stays.
 
-        Raises pydantic.ValidationError for a dict that is no Entry.
+        Raises pydantic.ValidationError for a dict that is no Entry, and keeps none then.
         """
         kept = [Entry.model_validate(entry) for entry in entries]
-        return self._do(lambda db: sum(_add(db, entry) for entry in kept))
+        new = 0
+        for start in range(0, len(kept), PAGE):
+            page = kept[start : start + PAGE]
+            new += self._write(lambda db, page=page: sum(_add(db, entry) for entry in page))  # type: ignore[misc]
+        return new
 
     def entries(self, image_id: str) -> Iterator[dict[str, Any]]:
         """Every entry of an image as a plain dict of texts; `finished_at` in ISO format, UTC."""
@@ -110,23 +155,36 @@ class MemoryStore:
             f"SELECT id, {', '.join(columns)} FROM memories WHERE +image_id = ? AND id > ? "
             f"ORDER BY id LIMIT {PAGE}"
         )
-        while rows := self._do(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
+        while rows := self._read(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
             last = rows[-1][0]
             yield from (dict(zip(columns, values, strict=True)) for _, *values in rows)
 
     def forget(self, image_id: str) -> None:
         """Empty the store of one image."""
 
-        def work(db: apsw.Connection) -> None:
-            db.execute("DELETE FROM memories WHERE image_id = ?", (image_id,))
-            db.execute("DELETE FROM looked WHERE image_id = ?", (image_id,))
+        some = f"SELECT id FROM memories WHERE image_id = ? LIMIT {PAGE}"
 
-        self._do(work)
+        def work(db: apsw.Connection) -> int:
+            db.execute("DELETE FROM looked WHERE image_id = ?", (image_id,))
+            db.execute(f"DELETE FROM memories WHERE id IN ({some})", (image_id,))
+            return db.changes()
+
+        while self._write(work):
+            pass
 
     def task_ids(self, image_id: str) -> dict[str, str]:
         """When each remembered task of an image finished, by its id."""
         query = "SELECT task_id, finished_at FROM memories WHERE image_id = ?"
-        rows: list[Any] = self._do(lambda db: db.execute(query, (image_id,)).fetchall())
+        rows: list[Any] = self._read(lambda db: db.execute(query, (image_id,)).fetchall())
+        return dict(rows)
+
+    def held(self, image_id: str, task_ids: Iterable[str]) -> dict[str, str]:
+        """When each of these tasks finished, as far as they are remembered."""
+        query = """
+            SELECT task_id, finished_at FROM json_each(?) JOIN memories ON task_id = value WHERE image_id = ?
+        """
+        values = (json.dumps(list(task_ids)), image_id)
+        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
         return dict(rows)
 
     # --- how far histories were read ---
@@ -134,22 +192,30 @@ class MemoryStore:
     def looked_until(self, source: str, image_id: str) -> str:
         """The moment until which a server was searched for tasks of an image, or nothing."""
         query = "SELECT until FROM looked WHERE source = ? AND image_id = ?"
-        return self._do(lambda db: db.execute(query, (source, image_id)).get) or ""
+        return self._read(lambda db: db.execute(query, (source, image_id)).get) or ""
 
     def set_looked_until(self, source: str, image_id: str, until: str) -> None:
-        self._do(lambda db: db.execute("REPLACE INTO looked VALUES (?, ?, ?)", (source, image_id, until)).get)
+        row = (source, image_id, until)
+        self._write(lambda db: db.execute("REPLACE INTO looked VALUES (?, ?, ?)", row).get)
 
     # --- by shared words ---
 
     def by_words(
-        self, image_id: str, text: str, *, besides: str, least: float, most: int, unless_embedded: str = ""
+        self,
+        image_id: str,
+        text: str,
+        *,
+        besides: str,
+        least: float,
+        most: int,
+        unless: tuple[str, int] = ("", 0),
     ) -> list[Found]:
         """The memories that share words with a text, best first.
 
         score: the part of the text's words that a memory has, rare words counting more (by Lucene's inverse
-        document frequency). `unless_embedded`: pass over what has a vector of this model.
+        document frequency). `unless`: pass over what has a vector of this model and dimension.
         """
-        found = self._do(lambda db: _by_words(db, image_id, text, besides, unless_embedded))
+        found = self._read(lambda db: _by_words(db, image_id, text, besides, unless))
         return [memory for memory in found if memory.score >= least][:most]
 
     # --- by embeddings ---
@@ -163,10 +229,14 @@ class MemoryStore:
         """
         zero = self.unrelated(model, len(vector)) or 0.0
         query = """
-            SELECT task_id, task, synthesis, (1 - vec_distance_cosine(vector, :vector) - :zero) / (1 - :zero)
-            FROM memories JOIN vectors ON memory = id
-            WHERE image_id = :image_id AND model = :model AND length(vector) = :bytes AND task_id != :besides
-            ORDER BY 4 DESC LIMIT :most
+            WITH likest AS (
+                SELECT memory, (1 - vec_distance_cosine(vector, :vector) - :zero) / (1 - :zero) AS score
+                FROM vectors WHERE image_id = :image_id AND model = :model AND dimension = :dimension
+                AND memory IS NOT (SELECT id FROM memories WHERE image_id = :image_id AND task_id = :besides)
+                ORDER BY score DESC LIMIT :most
+            )
+            SELECT task_id, task, synthesis, score FROM likest JOIN memories ON memory = id
+            ORDER BY score DESC
         """
         packed = sqlite_vec.serialize_float32(list(vector))
         named = {
@@ -174,83 +244,74 @@ class MemoryStore:
             "zero": zero,
             "image_id": image_id,
             "model": model,
-            "bytes": len(packed),
+            "dimension": len(vector),
             "besides": besides,
             "most": most,
         }
-        rows: list[Any] = self._do(lambda db: db.execute(query, named).fetchall())
+        rows: list[Any] = self._read(lambda db: db.execute(query, named).fetchall())
         return [Found(*row) for row in rows if row[3] is not None and row[3] >= least]
 
-    def without_vector(self, image_id: str, model: str, dimension: int) -> dict[int, str]:
-        """The texts to embed that have no vector of this model and dimension yet, newest first, by number."""
-        query = """
-            SELECT id, task || char(10) || synthesis FROM memories WHERE image_id = ? AND NOT EXISTS
-            (SELECT 1 FROM vectors WHERE memory = id AND model = ? AND length(vector) = 4 * ?)
-            ORDER BY finished_at DESC
+    def without_vector(
+        self, image_id: str, model: str, dimension: int, most: int | None = None
+    ) -> dict[int, str]:
+        """The texts to embed that have no vector of this model and dimension yet, newest first, by number.
+
+        Not those that the model refused.
         """
-        values = (image_id, model, dimension)
-        rows: list[Any] = self._do(lambda db: db.execute(query, values).fetchall())
+        query = f"""
+            SELECT id, task || char(10) || synthesis {_WITHOUT_VECTOR} ORDER BY finished_at DESC LIMIT ?
+        """
+        values = (image_id, model, dimension, model, -1 if most is None else most)
+        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
         return dict(rows)
+
+    def count_without_vector(self, image_id: str, model: str, dimension: int) -> tuple[int, int]:
+        """How many have no vector of this model and dimension yet, and how many the model refused."""
+        # Each is counted in an index alone. What has a vector of another dimension has none of this one.
+        query = """
+            SELECT (SELECT count(*) FROM memories WHERE image_id = :image_id)
+                - (SELECT count(*) FROM vectors
+                    WHERE image_id = :image_id AND model = :model AND dimension = :dimension),
+                (SELECT count(*) FROM refused WHERE image_id = :image_id AND model = :model)
+        """
+        values = {"image_id": image_id, "model": model, "dimension": dimension}
+        counts: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
+        without, refused = counts[0]
+        return without - refused, refused
 
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:
         """Keep vectors by the number of their memory; one that was forgotten meanwhile is passed over."""
-        rows = [(sqlite_vec.serialize_float32(list(v)), model, number) for number, v in vectors.items()]
-        query = "REPLACE INTO vectors (vector, model, memory) SELECT ?, ?, id FROM memories WHERE id = ?"
-        self._do(lambda db: db.executemany(query, rows).get)
+        rows = [
+            (model, len(vector), sqlite_vec.serialize_float32(list(vector)), number)
+            for number, vector in vectors.items()
+        ]
+        query = """
+            REPLACE INTO vectors (memory, image_id, model, dimension, vector)
+            SELECT id, image_id, ?, ?, ? FROM memories WHERE id = ?
+        """
+        self._write(lambda db: db.executemany(query, rows).get)
+
+    def set_refused(self, model: str, number: int) -> None:
+        """Remember that a model does not embed a memory, so that it is not asked to again."""
+        query = """
+            REPLACE INTO refused (memory, image_id, model) SELECT id, image_id, ? FROM memories WHERE id = ?
+        """
+
+        def work(db: apsw.Connection) -> None:
+            db.execute("DELETE FROM vectors WHERE memory = ? AND model = ?", (number, model))
+            db.execute(query, (model, number))
+
+        self._write(work)
 
     def unrelated(self, model: str, dimension: int) -> float | None:
         """How alike unrelated texts look to a model, if that was measured."""
         query = "SELECT likeness FROM unrelated WHERE model = ? AND dimension = ?"
-        value: float | None = self._do(lambda db: db.execute(query, (model, dimension)).get)
+        value: float | None = self._read(lambda db: db.execute(query, (model, dimension)).get)
         return value
 
     def set_unrelated(self, model: str, dimension: int, likeness: float) -> None:
         row = (model, dimension, likeness)
-        self._do(lambda db: db.execute("REPLACE INTO unrelated VALUES (?, ?, ?)", row).get)
-
-    # --- the file ---
-
-    def _do(self, work: Callable[[apsw.Connection], Result]) -> Result:
-        """Work on the file in one transaction; a broken file is deleted first."""
-        try:
-            return self._attempt(work)
-        except _BROKEN as error:
-            log.warning("%s cannot be used (%s); the memory is begun anew.", self.path, error)
-            for suffix in ("-wal", "-shm", ""):
-                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
-            return self._attempt(work)
-
-    def _attempt(self, work: Callable[[apsw.Connection], Result]) -> Result:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._open() as db:
-            return work(db)
-
-    @contextlib.contextmanager
-    def _open(self) -> Iterator[apsw.Connection]:
-        with contextlib.closing(apsw.Connection(str(self.path))) as db:
-            db.set_busy_timeout(BUSY_MILLISECONDS)
-            db.enable_load_extension(True)
-            db.load_extension(sqlite_vec.loadable_path())
-            db.enable_load_extension(False)
-            if db.pragma("user_version") != VERSION:
-                _create(db)
-            # Immediate: two processes that read first and write later would otherwise refuse each other.
-            db.transaction_mode = "IMMEDIATE"
-            with db:
-                yield db
-
-
-def _create(db: apsw.Connection) -> None:
-    db.pragma("journal_mode", "wal")
-    db.transaction_mode = "IMMEDIATE"
-    with db:
-        version = db.pragma("user_version")
-        if version == VERSION:
-            return  # another process was first
-        if version or db.execute("SELECT count(*) FROM sqlite_master").get:
-            raise _Broken(f"it is no memory of version {VERSION}")
-        db.execute(_SCHEMA)
-        db.pragma("user_version", VERSION)
+        self._write(lambda db: db.execute("REPLACE INTO unrelated VALUES (?, ?, ?)", row).get)
 
 
 def _add(db: apsw.Connection, entry: Entry) -> bool:
@@ -269,7 +330,7 @@ def _add(db: apsw.Connection, entry: Entry) -> bool:
 
 
 def _by_words(
-    db: apsw.Connection, image_id: str, text: str, besides: str, unless_embedded: str
+    db: apsw.Connection, image_id: str, text: str, besides: str, unless: tuple[str, int]
 ) -> list[Found]:
     # Quoted, so that no word of the text is an operator of FTS5.
     words = [f'"{word}"' for word in islice(dict.fromkeys(_WORD.findall(text.casefold())), MOST_WORDS)]
@@ -290,10 +351,11 @@ def _by_words(
         SELECT memories.id, task_id, memories.task, memories.synthesis
         FROM words JOIN memories ON memories.id = words.rowid
         WHERE words MATCH ? AND +image_id = ? AND task_id != ?
-        AND NOT EXISTS (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ?)
+        AND NOT EXISTS
+        (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ? AND dimension = ?)
         ORDER BY bm25(words) LIMIT ?
     """
-    values = (" OR ".join(words), image_id, besides, unless_embedded, CANDIDATES)
+    values = (" OR ".join(words), image_id, besides, *unless, CANDIDATES)
     found = []
     rows: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
     for number, task_id, task, synthesis in rows:

@@ -170,6 +170,7 @@ def test_a_deleted_file_is_made_anew_under_a_store_in_use(store: MemoryStore) ->
 
 def test_a_broken_file_is_begun_anew(store: MemoryStore) -> None:
     store.add([entry()])
+    store.close()
     store.path.write_bytes(b"this is no database" * 1000)
     assert store.task_ids("image") == {}
     assert store.add([entry()]) == 1
@@ -177,6 +178,7 @@ def test_a_broken_file_is_begun_anew(store: MemoryStore) -> None:
 
 def test_a_file_with_a_broken_page_is_begun_anew(store: MemoryStore) -> None:
     store.add([entry(f"task-{number}") for number in range(100)])
+    store.close()
     data = bytearray(store.path.read_bytes())
     data[8192:] = b"\xff" * (len(data) - 8192)
     store.path.write_bytes(data)

@@ -2,6 +2,7 @@
 
 import socket
 import uuid
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities.memory import embedding
 from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend
 from messages.memory import Recalled, RecallRequest
 from tests.fake_ollama import FakeOllama
+from tests.world import until
 
 TASKS = {
     "trees": "Should a town plant trees or build shade roofs?",
@@ -32,7 +33,7 @@ class Remembering:
         self.image_id = f"image-{uuid.uuid4().hex[:8]}"
         self.path = folder / "memory.db"
         self.store = MemoryStore(self.path)
-        self.memory = Memory(client, ModelBackend(), self.path)
+        self.memory = Memory(client, ModelBackend(), self.store.in_a_hurry())
         self.host = ollama.url
         for task_id, task in TASKS.items():
             self.keep(task_id, task)
@@ -57,8 +58,10 @@ class Remembering:
 
 
 @pytest.fixture
-def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> Remembering:
-    return Remembering(client, ollama, tmp_path)
+async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Remembering]:
+    one = Remembering(client, ollama, tmp_path)
+    yield one
+    await one.memory.close()
 
 
 def names(recalled: Recalled) -> list[str]:
@@ -100,13 +103,18 @@ async def test_another_model_or_dimension_embeds_anew(
 
 
 async def test_what_is_not_embedded_yet_is_found_by_shared_words(
-    remembering: Remembering, monkeypatch: pytest.MonkeyPatch
+    remembering: Remembering, ollama: FakeOllama
 ) -> None:
-    monkeypatch.setattr(embedding, "MOST_EMBEDDED", 2)
+    ollama.script.embedding_faults = {TASKS["piano"]: "slow"}
     recalled = await remembering.recall("Which bridge carries traffic?")
     assert names(recalled)[0] == "bridge"
-    assert recalled.means == f"embeddings {EMBEDDING}, and shared words for 1 not embedded yet"
-    assert (await remembering.recall("Which bridge carries traffic?")).means == f"embeddings {EMBEDDING}"
+    assert recalled.means == f"embeddings {EMBEDDING}, and shared words for 3 not embedded yet"
+
+    async def embedded() -> bool:
+        recalled = await remembering.recall("Which bridge carries traffic?")
+        return recalled.means == f"embeddings {EMBEDDING}"
+
+    await until(embedded)
 
 
 async def test_without_the_embedding_model_shared_words_find_it(
@@ -149,7 +157,7 @@ async def test_a_memory_that_cannot_be_used_is_no_failure(
     remembering: Remembering, client: Client, tmp_path: Path
 ) -> None:
     (tmp_path / "folder").mkdir()
-    remembering.memory = Memory(client, ModelBackend(), tmp_path / "folder")
+    remembering.memory = Memory(client, ModelBackend(), MemoryStore(tmp_path / "folder"))
     recalled = await remembering.recall("Trees?")
     assert recalled.items == []
     assert recalled.means.startswith("nothing: the memory of this machine cannot be used (")

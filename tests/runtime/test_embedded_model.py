@@ -163,7 +163,7 @@ async def test_the_memory_is_embedded_by_it_only_if_it_is_the_model_for_embeddin
     store = MemoryStore(tmp_path / "memory.db")
     entry = {"image_id": "nobody", "task_id": "old", "task": "Why trees?", "synthesis": "Trees give shade."}
     store.add([entry | {"finished_at": "2026-01-01T12:00:00Z"}])
-    memory = Memory(server.client, ModelBackend(kind="embedded", host=host, model=NAME), store.path)
+    memory = Memory(server.client, ModelBackend(kind="embedded", host=host, model=NAME), store)
     wanted = RecallRequest(
         image_id="nobody",
         task_id="new",

@@ -30,6 +30,9 @@ def test_every_workflow_is_recorded_in_every_way_they_go() -> None:
         "dialogue-remembering-trees",
         "dialogue-remembering-more-trees",
         "dialogue-remembering-trees-by-words",
+        "dialogue-recalling-trees",
+        "dialogue-recalling-more-trees",
+        "dialogue-recalling-trees-by-words",
         "living-image-a-life-run-1",
         "living-image-a-life-run-2",
         "living-image-with-loops-run-1",
@@ -144,6 +147,13 @@ async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_
             ["remembering-trees", "remembering-more-trees"],
             "shared words (no embedding model nomic-embed-text)",
         ),
+        ("recalling-trees", [], "embeddings nomic-embed-text"),
+        ("recalling-more-trees", ["recalling-trees"], "embeddings nomic-embed-text"),
+        (
+            "recalling-trees-by-words",
+            ["recalling-trees", "recalling-more-trees"],
+            "shared words (no embedding model nomic-embed-text)",
+        ),
     ],
 )
 async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: list[str], means: str) -> None:
@@ -154,6 +164,12 @@ async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: l
 async def test_a_dialogue_of_before_there_was_a_memory_recalls_nothing() -> None:
     deeds = await replay(recorded("dialogue-converged-with-research"), list(WORKFLOWS))
     assert "recall" not in [deed[0] for deed in deeds["activities"]]
+
+
+@pytest.mark.parametrize("title", ["remembering-trees", "recalling-trees"])
+async def test_only_a_dialogue_of_before_recalls_were_bounded_asks_the_server_for_one(title: str) -> None:
+    deeds = deeds_of(recorded(f"dialogue-{title}"))
+    assert ("recall" in [deed[0] for deed in deeds["activities"]]) == (title == "remembering-trees")
 
 
 async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_settings() -> None:

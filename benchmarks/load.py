@@ -1,0 +1,146 @@
+"""Many tasks at once: what remembering costs them, and how long the worker's event loop ever stands still."""
+
+import asyncio
+import json
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio.to_process
+from temporalio.service import RPCError
+
+from benchmarks.measures import Bench, Row, remembering, seconds, warm_up
+from runtime.places import memory_file
+from tests.processes import ROOT
+from tests.world import until
+
+TASKS = 60
+PAIRS = 3
+HELD_SECONDS = 3.0
+"""How long another process holds the memory's file: longer than any task may wait for it."""
+# Each look asks the image, which is work too.
+LOOK_SECONDS = 0.2
+
+
+class WatchedWorker:
+    """A worker process that tells how long its event loop stood still."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    async def longest_stall(self) -> float:
+        """Seconds, since this was asked before."""
+        return await asyncio.to_thread(self._ask)
+
+    def _ask(self) -> float:
+        asked, answer = self._process.stdin, self._process.stdout
+        assert asked is not None
+        assert answer is not None
+        asked.write("\n")
+        asked.flush()
+        return float(json.loads(answer.readline())["longest_stall_seconds"])
+
+
+@contextmanager
+def watched_worker(bench: Bench) -> Iterator[WatchedWorker]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.watched", str(bench.world.file), bench.address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        yield WatchedWorker(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+async def load(bench: Bench) -> list[Row]:
+    """Sixty tasks that ask for research, two and six abreast, with recall and without; and the stalls."""
+    with watched_worker(bench) as worker:
+        await warm_up(bench)
+        rows = [await _recall_ratio(bench, abreast) for abreast in (2, 6)]
+        return [*rows, *await _stalls(bench, worker)]
+
+
+async def _recall_ratio(bench: Bench, abreast: int) -> Row:
+    """With recall and without in turn, each first as often as second, for the memory grows meanwhile."""
+    took: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(PAIRS):
+        for recall in (True, False) if number % 2 else (False, True):
+            await remembering(bench, recall, abreast)
+            took[recall].append(await seconds(_sixty(bench, f"{abreast} {recall} {number}")))
+    ratio = statistics.median(mine / bare for mine, bare in zip(took[True], took[False], strict=True))
+    return Row(
+        f"{TASKS} tasks of six calls of {bench.delay_ms} ms, {abreast} abreast (bare: without recall)",
+        _in_seconds(took[True]),
+        _in_seconds(took[False]),
+        f"{ratio:.2f}",
+    )
+
+
+async def _stalls(bench: Bench, worker: WatchedWorker) -> list[Row]:
+    """The longest stall of the event loop: idle, under load, and while another process holds the memory."""
+    await remembering(bench, True, 6)
+    stalls, took = [], []
+    for held in (False, True):
+        await worker.longest_stall()
+        holding = asyncio.create_task(_hold(bench) if held else asyncio.sleep(0))
+        took.append(await seconds(_sixty(bench, f"held {held}")))
+        await holding
+        stalls.append(await worker.longest_stall())
+    await worker.longest_stall()
+    await asyncio.sleep(max(took))
+    idle = await worker.longest_stall()
+    return [
+        Row(
+            f"longest stall of the worker's event loop, 6 abreast with recall{more} (bare: idle)",
+            f"{stall * 1000:.0f} ms",
+            f"{idle * 1000:.0f} ms",
+        )
+        for stall, more in zip(stalls, ("", f", the memory held for {HELD_SECONDS:.0f} s"), strict=True)
+    ] + [
+        Row(
+            f"{TASKS} tasks, the memory held for {HELD_SECONDS:.0f} s meanwhile (bare: not held)",
+            f"{took[1]:.1f} s",
+            f"{took[0]:.1f} s",
+            f"{took[1] / took[0]:.2f}",
+        )
+    ]
+
+
+async def _sixty(bench: Bench, name: str) -> None:
+    for number in range(TASKS):
+        task = {"task": f"Question {number} of {name}?", "task_id": f"{name}-{number}".replace(" ", "-")}
+        try:
+            await bench.world.submit(**task)
+        except RPCError:  # the image was about to continue as new
+            await bench.world.submit(**task)
+    while (status := await bench.world.status()).queued + status.running:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _hold(bench: Bench) -> None:
+    memory = memory_file(bench.world.file.parent / ".state")
+    await until(lambda: asyncio.to_thread(memory.exists))
+    await anyio.to_process.run_sync(_write_slowly, memory)
+
+
+def _write_slowly(memory: Path) -> None:
+    """As a database browser with an unsaved change."""
+    other = sqlite3.connect(memory, isolation_level=None, timeout=60)
+    other.execute("BEGIN EXCLUSIVE")
+    time.sleep(HELD_SECONDS)
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def _in_seconds(values: list[float]) -> str:
+    return f"{statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"
