@@ -13,8 +13,8 @@ from activities.personas import ModelBackend
 from activities.settings import load_settings
 from runtime.connection import connect
 from runtime.logs import configure_logs
-from runtime.places import STATE_DIR
 from runtime.model_backend import RunningModel
+from runtime.places import STATE_DIR
 from runtime.workers import running_workers
 
 TICK_SECONDS = 0.002
@@ -49,7 +49,9 @@ async def main(settings: Path, address: str) -> None:
     client = await connect(address)
     queue = load_settings(settings).system.task_queue
     state_dir = settings.parent / STATE_DIR
-    async with running_workers(client, queue, model=RunningModel(ModelBackend()), settings=settings, state_dir=state_dir):
+    async with running_workers(
+        client, queue, model=RunningModel(ModelBackend()), settings=settings, state_dir=state_dir
+    ):
         asyncio.get_running_loop().add_reader(sys.stdin, watch.report)
         await watch.run()
 
