@@ -176,6 +176,8 @@ async def test_a_task_lives_through_a_killed_worker_and_a_killed_server_at_once(
         await world.ollama.until(lambda: len(world.ollama.calls) >= 2)
         kill(process)
         mortal_server.process.kill()
+    # A worker that finds no server ends.
+    await until(mortal_server.is_ready)
     with world.process():
         result = await world.result(receipt)
         assert result.synthesis
