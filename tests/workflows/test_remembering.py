@@ -39,7 +39,7 @@ async def listed(world: Image, count: int) -> None:
 
 
 def research_call(world: World, task: str) -> str:
-    (call,) = [call for call in world.ollama.calls if "BABS" in call.system and task in call.user]
+    (call,) = [call for call in world.ollama.calls if "You are BABS" in call.user and task in call.user]
     return call.user
 
 
