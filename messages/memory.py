@@ -1,5 +1,7 @@
 """What BABS is handed of earlier tasks."""
 
+from datetime import datetime
+
 from pydantic import BaseModel
 
 
@@ -15,11 +17,13 @@ class Recollection(BaseModel):
 class RecallRequest(BaseModel):
     """What to look for in the memory: at most `most` earlier tasks of the image that bear on a text.
 
-    `host` and `model` are those of [models] for embeddings. `task_id` names the task that asks.
+    `host` and `model` are those of [models] for embeddings. `task_id` names the task that asks; what had
+    ended at `asked_at` is to be found (None: now).
     """
 
     image_id: str
     task_id: str
+    asked_at: datetime | None = None
     text: str
     host: str
     model: str

@@ -34,10 +34,11 @@ class TaskView(BaseModel):
 
 
 class DialogueStart(BaseModel):
-    """A task and the settings it is pinned to."""
+    """A task and the settings it is pinned to. `submitted_at` is not known of older dialogues."""
 
     image_id: str
     task_id: str
+    submitted_at: datetime | None = None
     task: str
     task_type: str
     origin: str

@@ -98,6 +98,7 @@ class Dialogue:
         wanted = RecallRequest(
             image_id=self._start.image_id,
             task_id=self._start.task_id,
+            asked_at=self._start.submitted_at,
             text=self._start.task,
             host=settings.models.host,
             model=settings.models.embedding,

@@ -68,6 +68,7 @@ class Supervisor:
         start = DialogueStart(
             image_id=state.image_id,
             task_id=task.task_id,
+            submitted_at=task.submitted_at,
             task=task.task,
             task_type=task.task_type,
             origin=task.origin,

@@ -2,18 +2,18 @@
 
 import asyncio
 import logging
-from collections import Counter, OrderedDict, defaultdict
+import time
+from collections import Counter, OrderedDict
 from typing import NamedTuple
 
 import apsw
-from pydantic import ValidationError
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.service import RPCError
 
 from activities.memory.background import Background, done_by
 from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.memory.histories import Histories
+from activities.memory.looking import Looks
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.personas import ModelBackend
 from messages.common import excerpt
@@ -27,8 +27,8 @@ SEARCH_SECONDS = 60.0
 """What a person waits who searches it."""
 LOOKING, GATHERING = 0.5, 0.75
 """The parts of that after which nobody waits longer for new tasks, and for embeddings. Then it answers."""
-FORESEEN_SECONDS = 2.0
-"""How long a look at the server's list is new enough for the task whose planning began with it."""
+NEW_ENOUGH_SECONDS = 1.0
+"""How old a look at the server's list may be, which lags by as much; it is never older than the question."""
 MOST_FORESEEN = 64
 FORESEEN_IN_VAIN = 4
 """Tasks in a row that did not recall after all, after which an image is left alone until one does."""
@@ -49,33 +49,25 @@ class _Model(NamedTuple):
     name: str
 
 
-class _Foreseen(NamedTuple):
-    """What was begun for a task while it was planned. `at`: on the loop's clock."""
-
-    at: float
-    look: asyncio.Task[str]
-    vector: asyncio.Task[Vector]
-
-
 class Memory:
     """The memory of this machine, kept in `store`. It belongs to one event loop.
 
-    What takes long goes on in the background: reading histories, for each image one look at a time, and
-    embedding, for each image and model once at a time. A recall takes what is there when its time is over.
+    What takes long goes on in the background: reading histories, and embedding, for each image and model once
+    at a time. A recall takes what is there when its time is over.
     """
 
     def __init__(self, client: Client, backend: ModelBackend, store: MemoryStore) -> None:
-        self._histories = Histories(client)
         self._backend = backend
         self._store = store
         self._background = Background(told=NoEmbeddings)
+        self._histories = Histories(client)
+        self._looks = Looks(self._histories, store, self._background)
         self._embedders: dict[_Model, Embedder] = {}
         # Which model an image recalls with, as far as it does; for others nothing is foreseen.
         self._models: dict[str, _Model] = {}
         self._in_vain: Counter[str] = Counter()
-        self._foreseen: OrderedDict[str, _Foreseen] = OrderedDict()
-        self._next_looks: dict[str, asyncio.Task[str]] = {}
-        self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # The vectors of tasks that were begun while these were planned.
+        self._foreseen: OrderedDict[str, asyncio.Task[Vector]] = OrderedDict()
         self._embedding: dict[tuple[str, _Model], asyncio.Task[None]] = {}
 
     @activity.defn
@@ -94,38 +86,42 @@ class Memory:
 
     async def look_up(self, wanted: RecallRequest, within_seconds: float = SEARCH_SECONDS) -> Recalled:
         """As `recall`, outside of an activity. Raises apsw.Error or OSError where the file cannot be used."""
-        now = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(within_seconds):
-                return await self._look_up(wanted, now, within_seconds)
+                return await self._look_up(wanted, within_seconds)
         except TimeoutError:
             raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
 
-    async def _look_up(self, wanted: RecallRequest, now: float, within_seconds: float) -> Recalled:
-        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
+    async def _look_up(self, wanted: RecallRequest, within_seconds: float) -> Recalled:
+        now = asyncio.get_running_loop().time()
         looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
-        model = _Model(wanted.host, wanted.model)
-        foreseen = self._foreseen.pop(wanted.task_id, None)
-        self._in_vain[wanted.image_id] = 0
-        if self._models.get(wanted.image_id) != model:
-            self._models[wanted.image_id], foreseen = model, None
-        if foreseen is None or now - foreseen.at > FORESEEN_SECONDS:
-            vector = foreseen.vector if foreseen else self._start_embedding(model, wanted.text)
-            foreseen = _Foreseen(now, self._look(wanted.image_id), vector)
-        await done_by(looked_by, foreseen.look)
-        await done_by(gathered_by, foreseen.vector)
-        missed = foreseen.look.result() if foreseen.look.done() else "the server's histories are still read"
+        look = self._looks.since(wanted.image_id, _old_enough(wanted))
+        embedded = self._embedded(wanted)
+        await done_by(looked_by, look)
+        await done_by(gathered_by, embedded)
+        missed = look.result() if look.done() else "the server's histories are still read"
         try:
-            if not foreseen.vector.done():
+            if not embedded.done():
                 raise NoEmbeddings(f"{wanted.model} was too slow")
-            vector_of_text = foreseen.vector.result()
+            vector = embedded.result()
         except NoEmbeddings as error:
             found, means = await self._store.in_thread(self._by_words, wanted), f"shared words ({error})"
         else:
-            found, means = await self._like(wanted, vector_of_text, gathered_by)
+            found, means = await self._like(wanted, vector, gathered_by)
         if missed:
             means += f", without what ended lately ({missed})"
         return Recalled(items=[_recollection(memory) for memory in found], means=means)
+
+    def _embedded(self, wanted: RecallRequest) -> asyncio.Task[Vector]:
+        """The vector of a text, foreseen or not."""
+        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
+        foreseen = self._foreseen.pop(wanted.task_id, None)
+        self._in_vain[wanted.image_id] = 0
+        model = _Model(wanted.host, wanted.model)
+        if foreseen is not None and self._models.get(wanted.image_id) == model:
+            return foreseen
+        self._models[wanted.image_id] = model
+        return self._start_embedding(model, wanted.text)
 
     def foresee(self, image_id: str, task_id: str, text: str) -> None:
         """Begin what a recall for this task will wait for, if its image has recalled before."""
@@ -135,9 +131,8 @@ class Memory:
         if self._in_vain[image_id] > FORESEEN_IN_VAIN:
             del self._models[image_id]
             return
-        now = asyncio.get_running_loop().time()
-        look, vector = self._look(image_id), self._start_embedding(model, text)
-        self._foreseen[task_id] = _Foreseen(now, look, vector)
+        look = self._looks.since(image_id, time.time() - NEW_ENOUGH_SECONDS)
+        vector = self._foreseen[task_id] = self._start_embedding(model, text)
         while len(self._foreseen) > MOST_FORESEEN:
             self._foreseen.popitem(last=False)
         self._background.start(self._embed_what_is_new(image_id, model, look, vector))
@@ -150,27 +145,6 @@ class Memory:
         self._embedders.clear()
 
     # --- in the background ---
-
-    def _look(self, image_id: str) -> asyncio.Task[str]:
-        """A look at the histories that has not begun yet: one runs, and who comes meanwhile shares the next.
-
-        It comes to nothing, or to the reason why it failed.
-        """
-        if image_id not in self._next_looks:
-            self._next_looks[image_id] = self._background.start(self._catch_up(image_id))
-        return self._next_looks[image_id]
-
-    async def _catch_up(self, image_id: str) -> str:
-        async with self._looking[image_id]:
-            del self._next_looks[image_id]
-            try:
-                await self._histories.catch_up(self._store, image_id)
-            except (RPCError, ValidationError, apsw.Error, OSError) as error:
-                log.warning("The memory could not read on in the histories: %r", error)
-                if isinstance(error, apsw.BusyError):
-                    return "another program writes to the memory"
-                return excerpt(str(error))
-        return ""
 
     def _start_embedding(self, model: _Model, text: str) -> asyncio.Task[Vector]:
         return self._background.start(self._embed(model, text))
@@ -242,6 +216,13 @@ class Memory:
             most=wanted.most,
             unless=unless,
         )
+
+
+def _old_enough(wanted: RecallRequest) -> float:
+    """The moment at which a look for this request may have begun, in seconds since the epoch."""
+    now = time.time()
+    asked_at = wanted.asked_at.timestamp() if wanted.asked_at else now
+    return max(min(asked_at, now), now - NEW_ENOUGH_SECONDS)
 
 
 def _recollection(memory: Found) -> Recollection:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from temporalio.client import Client, Interceptor, ListWorkflowsInput, OutboundInterceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from activities.memory.recall import Memory
+from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
 from activities.personas import ModelBackend
 from tests.activities.holding import ALONE, held
 from tests.activities.test_recall import EMBEDDING, Remembering, names
@@ -72,6 +73,16 @@ async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> Asy
     one = Remembering(client, ollama, tmp_path)
     yield one
     await one.memory.close()
+
+
+@pytest.fixture
+def lists(client: Client, remembering: Remembering) -> CountingLists:
+    """The lists that this memory asks for from now on."""
+    counting = CountingLists()
+    config = client.config()
+    config["interceptors"] = [counting]
+    remembering.memory = Memory(Client(**config), ModelBackend(), remembering.store.in_a_hurry())
+    return counting
 
 
 async def test_a_program_that_writes_to_the_memory_keeps_nobody_from_recalling(
@@ -138,37 +149,43 @@ async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
 
 
 async def test_six_recalls_at_once_look_through_the_servers_list_twice_at_most(
-    remembering: Remembering, client: Client
+    remembering: Remembering, lists: CountingLists
 ) -> None:
-    lists = CountingLists()
-    config = client.config()
-    config["interceptors"] = [lists]
-    memory = remembering.memory = Memory(Client(**config), ModelBackend(), remembering.store.in_a_hurry())
     recalled = await asyncio.gather(
         *(remembering.recall(QUESTION, task_id=f"task-{number}") for number in range(6))
     )
     assert [names(each) for each in recalled] == [["trees"]] * 6
     assert lists.count <= 2
-    await memory.close()
 
 
 async def test_what_was_foreseen_while_a_task_was_planned_is_not_done_again(
-    remembering: Remembering, client: Client, ollama: FakeOllama
+    remembering: Remembering, lists: CountingLists, ollama: FakeOllama
 ) -> None:
-    lists = CountingLists()
-    config = client.config()
-    config["interceptors"] = [lists]
-    memory = remembering.memory = Memory(Client(**config), ModelBackend(), remembering.store.in_a_hurry())
-    memory.foresee(remembering.image_id, "asking", QUESTION)
+    remembering.memory.foresee(remembering.image_id, "asking", QUESTION)
     assert lists.count == 0, "an image that never recalled may not want to"
     await remembering.recall("Anything?")
+    await asyncio.sleep(NEW_ENOUGH_SECONDS)
     lists.count = 0
     ollama.embeddings.clear()
-    memory.foresee(remembering.image_id, "asking", QUESTION)
-    assert names(await remembering.recall(QUESTION)) == ["trees"]
+    asked_at = datetime.now(UTC)
+    remembering.memory.foresee(remembering.image_id, "asking", QUESTION)
+    assert names(await remembering.recall(QUESTION, asked_at=asked_at)) == ["trees"]
     assert lists.count == 1
     assert [request.texts for request in ollama.embeddings] == [[QUESTION]]
-    await memory.close()
+
+
+async def test_tasks_that_were_asked_before_a_look_began_share_it_for_a_second(
+    remembering: Remembering, lists: CountingLists
+) -> None:
+    asked_at = datetime.now(UTC)
+    for number in range(3):
+        await remembering.recall(QUESTION, task_id=f"queued-{number}", asked_at=asked_at)
+    assert lists.count == 1
+    await remembering.recall(QUESTION, task_id="asked-later", asked_at=datetime.now(UTC))
+    assert lists.count == 2, "what has ended meanwhile may be what it asks about"
+    await asyncio.sleep(NEW_ENOUGH_SECONDS)
+    await remembering.recall(QUESTION, task_id="queued-long", asked_at=asked_at)
+    assert lists.count == 3
 
 
 async def test_nothing_is_foreseen_any_more_where_tasks_no_longer_recall(
