@@ -1,16 +1,15 @@
 """What models and model servers do beside answering, at the wire: think, wrap JSON, shorten prompts."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from activities.asking import THINKING_TOKENS
 from activities.failures import FailureType
-from activities.personas import LABEL_TOKENS, SCORE_TOKENS, ModelBackend, Personas
+from activities.personas import LABEL_TOKENS, SCORE_TOKENS, Personas
 from messages.calls import Judgement, Plan, Speech
 from messages.goals import Scores, Scoring
-from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.activities.asking import Attempt, a_call, failure_of
 from tests.fake_ollama import FakeOllama
 from tests.model_habits import Habits
 
@@ -18,13 +17,6 @@ THINKING = ["field", "tags", "no_opening_tag"]
 ENGLISH = "What would you say to a neighbour who asks? "
 LONG = {"task": ENGLISH * 180, "thesis": ENGLISH * 600, "antithesis": "No."}
 """34,000 characters, as a task of 8 KiB makes for the last speaker."""
-
-
-@pytest.fixture
-async def personas() -> AsyncIterator[Personas]:
-    personas = Personas(ModelBackend())
-    yield personas
-    await personas.close()
 
 
 def limits(ollama: FakeOllama) -> list[int]:

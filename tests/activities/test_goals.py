@@ -1,22 +1,12 @@
 """What the personas imagine and how they score it, over the wire."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from activities.goals import NEAR, WORTH, is_near
-from activities.personas import ModelBackend, Personas
+from activities.personas import Personas
 from messages.goals import Imagined, Imagining, Scores, Scoring
-from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.activities.asking import Attempt, a_call, failure_of
 from tests.fake_ollama import FakeOllama
-
-
-@pytest.fixture
-async def personas() -> AsyncIterator[Personas]:
-    personas = Personas(ModelBackend())
-    yield personas
-    await personas.close()
-
 
 WINTER = "Should a school day begin at noon in winter?"
 TRAMS = "Should trams be free on Sundays?"
@@ -87,5 +77,5 @@ def test_the_labels_are_ordered_by_worth() -> None:
 
 async def test_scores_outside_the_labels_are_no_answer(ollama: FakeOllama, personas: Personas) -> None:
     ollama.fail("unknown_label", asks="scores")
-    failure = await failure_of(Attempt(), personas.score_goals, scoring(ollama, [TRAMS]))  # type: ignore[arg-type]
+    failure = await failure_of(Attempt(), personas.score_goals, scoring(ollama, [TRAMS]))
     assert failure.type == "AnswerNotJson"

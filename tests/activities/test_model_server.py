@@ -1,6 +1,5 @@
 """Where a model server is, and what the environment says of proxies, at the wire and in every command."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,10 @@ from temporalio.client import Client
 
 from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.model_server import AddressBroken, full_name, model_client, reach
-from activities.personas import ModelBackend, Personas
+from activities.personas import Personas
 from messages.calls import Speech
 from runtime.model_backend import NoModel, NoServer, pulled_models
-from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.activities.asking import Attempt, a_call, failure_of
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess, free_port
@@ -26,13 +25,6 @@ FAULTY = {
 }
 MISTYPED = [(name, value) for name, values in FAULTY.items() for value in values]
 REMOTE = "http://gpu.example:11434"
-
-
-@pytest.fixture
-async def personas() -> AsyncIterator[Personas]:
-    personas = Personas(ModelBackend())
-    yield personas
-    await personas.close()
 
 
 # --- addresses ------------------------------------------------------------------------------------

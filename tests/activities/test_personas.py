@@ -1,19 +1,15 @@
 """The persona activities over real HTTP against the scripted server: answers, failures, heartbeats, slots."""
 
 import asyncio
-import dataclasses
 import socket
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio import workflow
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ActivityError, ApplicationError
-from temporalio.testing import ActivityEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.dissonance import DISSONANCE
@@ -21,51 +17,8 @@ from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
 from activities.personas import ModelBackend, Personas
 from messages.calls import Judgement, PersonaCall, Plan, Speech
 from runtime.model_backend import pulled_models
+from tests.activities.asking import Attempt, a_call, failure_of
 from tests.fake_ollama import Asks, FakeOllama, FaultKind
-
-
-@pytest.fixture
-async def personas() -> AsyncIterator[Personas]:
-    personas = Personas(ModelBackend())
-    yield personas
-    await personas.close()
-
-
-def a_call(host: str, words: str = "antithesis", **changes: Any) -> PersonaCall:
-    return PersonaCall(
-        persona="ROBIN",
-        words=words,
-        fields={"task": "Tea or coffee?", "plan": "Weigh.", "thesis": "Tea.", "antithesis": "Coffee."},
-        model="llama3.1:8b",
-        host=host,
-        temperature=0.6,
-        max_answer_tokens=50,
-        timeout_seconds=30,
-        max_concurrent_calls=2,
-    ).model_copy(update=changes)
-
-
-class Attempt(ActivityEnvironment):
-    """One attempt of an activity. `failed` counts the failures of earlier ones, as heartbeats keep them."""
-
-    def __init__(self, failed: dict[str, int] | None = None, number: int = 1) -> None:
-        super().__init__()
-        details = [] if failed is None else [{"state": "", "tokens": 0, "failed": failed}]
-        self.info = dataclasses.replace(self.info, heartbeat_details=details, attempt=number)
-        self.beats: list[dict[str, Any]] = []
-        self.on_heartbeat = self.beats.append
-
-    def states(self) -> list[str]:
-        return [beat["state"] for beat in self.beats]
-
-
-async def failure_of(
-    attempt: Attempt, activity: Callable[..., Awaitable[Any]], call: PersonaCall
-) -> ApplicationError:
-    with pytest.raises(ApplicationError) as raised:
-        await attempt.run(activity, call)
-    return raised.value
-
 
 # --- answers --------------------------------------------------------------------------------------
 

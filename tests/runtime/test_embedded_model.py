@@ -22,7 +22,7 @@ from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend, Personas
 from messages.memory import RecallRequest
-from tests.activities.test_personas import Attempt, a_call, failure_of
+from tests.activities.asking import Attempt, a_call, failure_of
 from tests.runtime.worker_process import tiny_model
 
 ROOT = Path(__file__).parents[2]
