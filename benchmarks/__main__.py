@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from benchmarks.snapshots import large_snapshot
 from runtime.connection import connect
 from runtime.dev_server import DevServer
 from runtime.namespace import ensure_search_attributes
+from tests.ports import free_ports
 from tests.processes import ROOT, worker_process
 from tests.world import Image
 
@@ -54,9 +54,7 @@ async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench
     script = folder / "script.json"
     # Six calls: plan, research, thesis, antithesis, dissonance, synthesis.
     script.write_text(json.dumps({"needs_research": True}))
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        ports = one.getsockname()[1], two.getsockname()[1]
-    async with DevServer(folder / "state", *ports) as server:
+    async with DevServer(folder / "state", *free_ports()) as server:
         client = await connect(server.address)
         await ensure_search_attributes(client)
         with fake_ollama(delay_ms, script) as host:

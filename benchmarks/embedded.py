@@ -21,7 +21,7 @@ from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.namespace import ensure_search_attributes
 from runtime.workers import running_workers
-from tests.runtime.worker_process import free_port
+from tests.ports import free_ports
 from tests.world import Image
 
 QUESTIONS = (
@@ -63,7 +63,7 @@ async def main(questions: list[str]) -> None:
         folder = Path(name)
         state = folder / "state"
         async with (
-            DevServer(state, free_port(), free_port()) as server,
+            DevServer(state, *free_ports()) as server,
             run_model(Choice(EMBEDDED_MODEL_NAME), state) as model,
         ):
             client = await connect(server.address)

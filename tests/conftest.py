@@ -1,6 +1,5 @@
 """A real Temporal dev server, real workers on real files, and a scripted Ollama server at the wire."""
 
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from runtime.dev_server import DYNAMIC_CONFIG
 from runtime.namespace import SEARCH_ATTRIBUTES
+from tests import ports
 from tests.fake_ollama import FakeOllama
 from tests.world import World
 
@@ -52,6 +52,4 @@ async def world(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIter
 
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
-    """Two ports that are free now, for a server that cannot choose its own."""
-    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
-        return one.getsockname()[1], two.getsockname()[1]
+    return ports.free_ports()

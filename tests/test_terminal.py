@@ -14,12 +14,12 @@ import pytest
 from runtime.connection import connect, target
 from tests.desk.command_line import STARTER, Ran, Starter
 from tests.fake_ollama import FakeOllama
+from tests.ports import free_port
 from tests.runtime.worker_process import (
     PROJECT,
     WorkerProcess,
     argue,
     dev_ports,
-    free_port,
     lives,
     status,
 )

@@ -14,7 +14,8 @@ from runtime.model_backend import NoModel, NoServer, pulled_models
 from tests.activities.asking import Attempt, a_call, failure_of
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
-from tests.runtime.worker_process import WorkerProcess, free_port
+from tests.ports import free_port
+from tests.runtime.worker_process import WorkerProcess
 from tests.world import SETTINGS
 
 FAULTY = {

@@ -12,7 +12,8 @@ from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.model_habits import Listing
-from tests.runtime.worker_process import WorkerProcess, free_port
+from tests.ports import free_port
+from tests.runtime.worker_process import WorkerProcess
 from tests.world import SETTINGS
 
 WRONG = [

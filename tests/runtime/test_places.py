@@ -14,12 +14,12 @@ from runtime.connection import target
 from runtime.dev_server import RECORD, read_record, run_dev_server
 from runtime.places import as_typed
 from tests.fake_ollama import FakeOllama
+from tests.ports import free_port
 from tests.runtime.worker_process import (
     PROJECT,
     WorkerProcess,
     dev_ports,
     environment_of,
-    free_port,
     lives,
 )
 from tests.world import exists

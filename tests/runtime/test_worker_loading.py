@@ -10,12 +10,12 @@ import psutil
 
 from messages.tasks import TaskReceipt
 from runtime.connection import connect
+from tests.ports import free_port
 from tests.runtime.worker_process import (
     IMAGE,
     WorkerProcess,
     dev_ports,
     dialogue,
-    free_port,
     lives,
     status,
     tiny_model,

@@ -13,13 +13,13 @@ from temporalio.testing import WorkflowEnvironment
 from messages.tasks import TaskReceipt
 from runtime.connection import connect, target
 from tests.fake_ollama import FakeOllama
+from tests.ports import free_port
 from tests.runtime.worker_process import (
     IMAGE,
     WorkerProcess,
     argue,
     dev_ports,
     dialogue,
-    free_port,
     lives,
     status,
     tiny_model,

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
@@ -18,16 +17,11 @@ from temporalio.client import Client, WorkflowHandle
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
 from runtime.dev_server import Record, read_record
+from tests.ports import free_ports
 from tests.world import SETTINGS, until
 from workflows.living_image import LivingImage
 
 PROJECT = Path(__file__).parents[2]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lives(pid: int) -> bool:
@@ -145,7 +139,8 @@ async def _all_gone(processes: list[psutil.Process]) -> bool:
 
 
 def dev_ports() -> tuple[str, ...]:
-    return ("--dev", "--port", str(free_port()), "--ui-port", str(free_port()))
+    port, ui_port = free_ports()
+    return ("--dev", "--port", str(port), "--ui-port", str(ui_port))
 
 
 # --- the image that it hosts ---

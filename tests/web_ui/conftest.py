@@ -1,7 +1,6 @@
 """A dev server with its Web UI, as `worker.py --dev` starts it, and a person with a browser."""
 
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from playwright.async_api import Browser, async_playwright
 from temporalio.client import Client
 
 from runtime.dev_server import run_dev_server
+from tests.ports import free_ports
 from tests.web_ui.person import Person
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -30,19 +30,9 @@ class WebUI(NamedTuple):
     address: str
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on, all different."""
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 @pytest.fixture(scope="session")
 async def web_ui(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[WebUI]:
-    port, ui_port = free_ports(2)
-    async with run_dev_server(tmp_path_factory.mktemp("state"), port, ui_port) as (server, client):
+    async with run_dev_server(tmp_path_factory.mktemp("state"), *free_ports()) as (server, client):
         yield WebUI(client, server.web_ui)
 
 
