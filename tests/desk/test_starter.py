@@ -5,6 +5,8 @@ import pty
 import signal
 from asyncio.subprocess import Process
 
+import psutil
+
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, ProposalView
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView
@@ -292,6 +294,11 @@ async def test_ctrl_c_at_the_question_decides_nothing(world: World, starter: Sta
     process = await starter.begin("approve", stdin=theirs)
     assert process.stderr is not None
     await process.stderr.readuntil(b"[y/N]:")
+
+    async def waiting() -> bool:
+        return psutil.Process(process.pid).status() == psutil.STATUS_SLEEPING
+
+    await until(waiting)  # interrupted while it still writes the question, Python would write it once more
     process.send_signal(signal.SIGINT)
     ran = await starter.end(process)
     os.close(ours)
