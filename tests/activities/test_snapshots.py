@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
-from activities import plain_pickle, snapshots
+from activities import plain_pickle
 from activities.snapshot_format import BadSnapshot, Header, pack, read
 from activities.snapshot_places import Place
-from activities.snapshots import Content, save, write_file
+from activities.snapshots import save
 from messages.files import SnapshotOrder
+from tests.activities import killed_writer
 from tests.processes import MAY_MOUNT
 from tests.workflows.image_states import a_state
 from workflows.image_state import ImageState
@@ -265,27 +266,6 @@ def where_they_may(image_id: str) -> list[dict[str, Any]]:
 # --- kills ---
 
 
-def kill_at(step: int, folder: str) -> None:
-    """Write a snapshot and put it into its place, killed before the given step; prints if it was not."""
-    seen = 0
-    place = Place("kept", Path(folder), "one")
-
-    def watch(event: str, _: object) -> None:
-        nonlocal seen
-        if event == "open" or event.startswith("os."):
-            seen += 1
-            if seen == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    # All that has to be imported is imported by now.
-    plain_pickle.dump({})
-    sys.addaudithook(watch)
-    with place.temporary() as file:
-        content = Content("one", 2, {**STATE, "new": True}, snapshots.no_memories, "")
-        write_file(file, content, b"")
-        place.put(file, 2)
-
-
 def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Path) -> None:
     met = set()
     for step in range(1, 40):
@@ -293,8 +273,8 @@ def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Pat
         place = Place("kept", folder, "one")
         place.make()
         (folder / "kept" / "one.00000001.image").write_bytes(a_file())
-        program = f"from tests.activities.test_snapshots import kill_at; kill_at({step}, {str(folder)!r})"
-        ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode
+        program = [sys.executable, "-m", killed_writer.__name__, str(step), str(folder)]
+        ended = subprocess.run(program, cwd=ROOT, check=False).returncode
         good = place.newest_good(b"")
         assert good is not None
         assert len(place.all()) == good.header.generation
