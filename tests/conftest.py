@@ -17,6 +17,12 @@ from tests.world import World
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
 
+# Where the main module has no file, as in the `python -c` of a runner that uses several processes, those that
+# anyio starts have no main module at all, and dill asks for one.
+MAIN = sys.modules["__main__"]
+if getattr(MAIN, "__file__", None) is None:
+    MAIN.__file__ = str(Path(__file__).with_name("__init__.py"))
+
 
 @pytest.fixture(scope="session")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
