@@ -20,7 +20,7 @@ from tests.processes import ROOT
 from tests.world import until
 
 TASKS = 60
-PAIRS = 3
+PAIRS = 5
 HELD_SECONDS = 3.0
 """How long another process holds the memory's file: longer than any task may wait for it."""
 # Each look asks the image, which is work too.
