@@ -67,7 +67,7 @@ log = logging.getLogger(__name__)
 
 
 class SettingsNotWritable(OSError):
-    """The file, its folder or its backups cannot be written now; the message says which and what to do."""
+    """The file, its folder or its backups cannot be rewritten now; the message says which and what to do."""
 
 
 def set_values(path: Path, changes: list[Change], order: str) -> RewriteReceipt:
@@ -203,7 +203,7 @@ class _Rewriting:
 
     def _attempt(self) -> RewriteReceipt:
         while True:
-            before = read_text(self._file)
+            before = self._read()
             planned = plan(self._path, before, self._order.changes, self._order.by_person)
             self._withdraw()
             if planned.text == before:
@@ -214,6 +214,17 @@ class _Rewriting:
                 self._temporary.replace(self._file)
                 self._settle()
                 return _receipt(planned.settings, backup=backup)
+
+    def _read(self) -> str:
+        """What the file says now. One that makes no settings can be put right; the order is not at fault."""
+        try:
+            text = read_text(self._file)
+            parse_settings(self._path, text)
+        except InvalidSettings as error:
+            raise SettingsNotWritable(
+                f"{error}; put it right, for nothing is written into it before"
+            ) from None
+        return text
 
     def _prepare(self, before: str, planned: Plan) -> Path:
         check_writable(self._path)

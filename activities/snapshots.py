@@ -26,6 +26,7 @@ from activities.snapshot_format import Header, pack, signing_key
 from activities.snapshot_places import Place
 from messages.common import excerpt
 from messages.files import SnapshotOrder, SnapshotReceipt
+from messages.names import task_workflow_id
 from messages.tasks import Transcript
 
 HEARTBEAT_SECONDS = 1.0
@@ -119,7 +120,7 @@ class Snapshots:
         return state
 
     async def _whole_task(self, image_id: str, task: dict[str, Any]) -> str:
-        dialogue = self._client.get_workflow_handle(f"{image_id}/task/{task['task_id']}")
+        dialogue = self._client.get_workflow_handle(task_workflow_id(image_id, task["task_id"]))
         try:
             transcript: Transcript = await dialogue.query(
                 "transcript", result_type=Transcript, rpc_timeout=ANSWER_WITHIN

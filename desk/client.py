@@ -27,6 +27,7 @@ from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
+from messages.names import loop_workflow_id, task_workflow_id
 from messages.requests import Decision, Reason, ReloadSettings, Request, RevertSettings, SaveImage, SubmitTask
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
 from runtime.connection import connect, inbox_url
@@ -178,7 +179,7 @@ class Desk:
         return await self._ask(self._dialogue(task_id), "transcript", Transcript, self._the_task(task_id))
 
     def _dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
-        workflow_id = f"{self.image_id}/task/{task_id}"
+        workflow_id = task_workflow_id(self.image_id, task_id)
         return self._client.get_workflow_handle(workflow_id, result_type=DialogueResult)
 
     def _the_task(self, task_id: str) -> Addressee:
@@ -189,7 +190,7 @@ class Desk:
     def loop_id(self, given: str) -> str:
         """The full id of a loop given as `3`, `loop/3` or in full."""
         number = given.removeprefix(f"{self.image_id}/").removeprefix("loop/")
-        return f"{self.image_id}/loop/{number}"
+        return loop_workflow_id(self.image_id, number)
 
     async def pending(self) -> list[ProposalView]:
         """The proposals that wait for a person."""

@@ -16,6 +16,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
+from messages.names import INBOX_QUERY
 from runtime.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
@@ -116,4 +117,4 @@ def workflow_url(web_ui: str, namespace: str, workflow_id: str) -> str:
 
 def inbox_url(web_ui: str, namespace: str) -> str:
     """The list of everything that waits for a person."""
-    return f"{web_ui}/namespaces/{quote(namespace, safe='')}/workflows?query=NeedsHuman%3Dtrue"
+    return f"{web_ui}/namespaces/{quote(namespace, safe='')}/workflows?query={INBOX_QUERY}"

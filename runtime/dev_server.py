@@ -13,9 +13,10 @@ import psutil
 from pydantic import BaseModel, ValidationError
 from temporalio.client import Client
 
+from messages.names import SEARCH_ATTRIBUTES
 from runtime.child_process import ChildProcess, has_ended, stop
 from runtime.connection import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
-from runtime.namespace import SEARCH_ATTRIBUTES, ensure_search_attributes, keep_closed_runs, type_name
+from runtime.namespace import ensure_search_attributes, keep_closed_runs, type_name
 from runtime.problems import Problem
 
 HOST = "127.0.0.1"

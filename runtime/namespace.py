@@ -12,11 +12,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
+from messages.names import SEARCH_ATTRIBUTES
 from runtime.problems import Problem
-from workflows.living_image import IMAGE_PHASE, SETTINGS_REVISION
-from workflows.philosophical_loop import NEEDS_HUMAN
-
-SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (NEEDS_HUMAN, IMAGE_PHASE, SETTINGS_REVISION)
 
 
 def type_name(key: SearchAttributeKey[Any]) -> str:

@@ -20,6 +20,7 @@ from activities.personas import Personas
 from activities.settings import SettingsFiles
 from activities.snapshots import Snapshots
 from activities.supervision import Children
+from messages.names import files_queue
 from runtime.model_backend import RunningModel
 from runtime.places import STATE_DIR, memory_file
 from runtime.version import NAME, VERSION
@@ -83,7 +84,7 @@ def files_worker(client: Client, task_queue: str, settings: Path, memory: Memory
     )
     return Worker(
         client,
-        task_queue=f"{task_queue}-files",
+        task_queue=files_queue(task_queue),
         activities=[
             files.read_settings,
             files.preview_rewrite,

@@ -9,8 +9,8 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-from runtime.namespace import SEARCH_ATTRIBUTES
 from tests import ports
 from tests.fake_ollama import FakeOllama
 from tests.world import World

@@ -18,11 +18,12 @@ from messages.common import excerpt
 from messages.goals import Goal
 from messages.image import Amendment, SetAside
 from messages.loops import Change, ProposalView
+from messages.names import INBOX_QUERY
 from messages.tasks import Dissonance, TaskView, Transcript
 from workflows.image_state import ImageState
 
 WORKFLOWS = "/namespaces/{namespace}/workflows"
-INBOX = f'<a href="{WORKFLOWS}?query=NeedsHuman%3Dtrue">everything that waits for a person</a>'
+INBOX = f'<a href="{WORKFLOWS}?query={INBOX_QUERY}">everything that waits for a person</a>'
 
 # The UI is quick with pages below 20,000 bytes. These limits keep the fullest page of each kind under that.
 LINE_BYTES = 240

@@ -14,6 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.calls import Judgement, Plan, Speech, Usage
     from messages.common import Outcome, Persona, excerpt
     from messages.memory import Recalled, RecallRequest
+    from messages.names import TASK_COMPLETED
     from messages.tasks import (
         DialogueResult,
         DialogueStart,
@@ -218,7 +219,7 @@ class Dialogue:
         )
         image = workflow.get_external_workflow_handle(self._start.image_id)
         try:
-            await image.signal("task_completed", message)
+            await image.signal(TASK_COMPLETED, message)
         except ApplicationError as error:
             # The image is gone (terminated, say): the result still stands in this workflow.
             workflow.logger.warning("The image %s took no result: %s", self._start.image_id, error)

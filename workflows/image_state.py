@@ -15,6 +15,7 @@ from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
+from messages.names import loop_workflow_id, task_workflow_id
 from messages.tasks import PerformanceLog, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
@@ -106,7 +107,7 @@ class ImageState(Ledger):
     # --- tasks ---
 
     def task_workflow_id(self, task_id: str) -> str:
-        return f"{self.image_id}/task/{task_id}"
+        return task_workflow_id(self.image_id, task_id)
 
     def children(self) -> list[str]:
         """The workflow ids of all children in flight."""
@@ -320,7 +321,7 @@ class ImageState(Ledger):
 
     def open_loop(self, now: datetime) -> str:
         """Open the next philosophical loop and return its workflow id."""
-        loop_id = f"{self.image_id}/loop/{self.next_loop}"
+        loop_id = loop_workflow_id(self.image_id, self.next_loop)
         self.next_loop += 1
         self.open_loops.append(loop_id)
         self.last_look = now

@@ -11,6 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.personas import Personas
     from messages.common import Persona
     from messages.goals import Goal, Imagined, Imagining, InquiryConcluded, InquiryStart, Scores, Scoring
+    from messages.names import INQUIRY_CONCLUDED
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import inquiry_details
     from workflows.messaging import failure_text, take
@@ -127,7 +128,7 @@ class Inquiry:
     async def _tell_image(self, conclusion: InquiryConcluded) -> None:
         image = workflow.get_external_workflow_handle(self._start.image_id)
         try:
-            await image.signal("inquiry_concluded", conclusion)
+            await image.signal(INQUIRY_CONCLUDED, conclusion)
         except ApplicationError as error:
             # The image is gone (terminated, say): the result still stands in this workflow.
             workflow.logger.warning("The image %s took no goal: %s", self._start.image_id, error)

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.snapshots import Snapshots
     from messages.common import excerpt
     from messages.files import SnapshotOrder, SnapshotReceipt
+    from messages.names import files_queue
     from workflows.image_state import ImageState
     from workflows.messaging import failure_text, refuse
 
@@ -88,7 +89,7 @@ class Keeper:
             receipt: SnapshotReceipt = await workflow.execute_activity_method(
                 Snapshots.write_snapshot,
                 order,
-                task_queue=f"{workflow.info().task_queue}-files",
+                task_queue=files_queue(workflow.info().task_queue),
                 schedule_to_start_timeout=TAKEN_WITHIN,
                 start_to_close_timeout=WRITTEN_WITHIN,
                 heartbeat_timeout=HEARTBEAT_TIMEOUT,

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import (
     ApplicationError,
 )
@@ -18,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.goals import InquiryConcluded
     from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt, SettingsView
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
+    from messages.names import IMAGE_PHASE, SETTINGS_REVISION
     from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
     from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
     from workflows.details import image_details
@@ -26,8 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.messaging import outlive_cancellation, refuse, take
     from workflows.supervision import Supervisor
 
-IMAGE_PHASE = SearchAttributeKey.for_keyword("ImagePhase")
-SETTINGS_REVISION = SearchAttributeKey.for_int("SettingsRevision")
 RETIRED = "Retired: the image was retired"
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel
 
 from configuration import MotivatorSettings
 from messages.common import excerpt
+from messages.names import inquiry_workflow_id
 from messages.tasks import PerformanceLog
 
 DAY = timedelta(days=1)
@@ -49,7 +50,7 @@ class Motivation(BaseModel):
     def open(self, image_id: str, settings: MotivatorSettings, now: datetime) -> tuple[str, str]:
         """Begin an inquiry: its workflow id, and why it is begun."""
         reason = self.discord or f"nothing has happened for {settings.idle_after}"
-        self.inquiry = f"{image_id}/inquiry/{self.next_number}"
+        self.inquiry = inquiry_workflow_id(image_id, self.next_number)
         self.next_number += 1
         self.started = [*self.started, now][-MOST_STARTED:]
         self.discord = ""

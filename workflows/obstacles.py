@@ -13,6 +13,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
+from messages.names import files_queue
 from workflows.messaging import RETRY_FILES, failure_text
 
 # A file is read or written in milliseconds. After that, whoever approved is told what is in the way.
@@ -44,7 +45,7 @@ async def wait_out(
             return await workflow.execute_activity_method(
                 activity,
                 order,
-                task_queue=f"{workflow.info().task_queue}-files",
+                task_queue=files_queue(workflow.info().task_queue),
                 summary=summary,
                 **limits,
             )

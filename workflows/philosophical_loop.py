@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, SearchAttributeKey
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -26,12 +26,12 @@ with workflow.unsafe.imports_passed_through():
         Proposal,
         ProposalView,
     )
+    from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN, files_queue
     from messages.requests import Approver, Decision
     from workflows.details import loop_details
     from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
     from workflows.obstacles import StillInTheWay, wait_out
 
-NEEDS_HUMAN = SearchAttributeKey.for_bool("NeedsHuman")
 UNNAMED = "somebody, by signal"
 
 
@@ -149,7 +149,7 @@ class PhilosophicalLoop:
         self._show()
         try:
             image = workflow.get_external_workflow_handle(self._start.image_id)
-            await image.signal("loop_concluded", conclusion)
+            await image.signal(LOOP_CONCLUDED, conclusion)
         except ApplicationError as error:
             # The image is gone; what was decided and done still stands here and in the file.
             workflow.logger.warning("The image %s took no conclusion: %s", self._start.image_id, error)
@@ -250,7 +250,7 @@ class PhilosophicalLoop:
         return await workflow.execute_activity_method(
             activity,
             order,
-            task_queue=f"{workflow.info().task_queue}-files",
+            task_queue=files_queue(workflow.info().task_queue),
             start_to_close_timeout=timedelta(seconds=10),
             retry_policy=RETRY_FILES,
             summary=summary,
@@ -268,7 +268,7 @@ class PhilosophicalLoop:
         self._show()
         try:
             image = workflow.get_external_workflow_handle(self._start.image_id)
-            await image.signal("loop_waits", LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle))
+            await image.signal(LOOP_WAITS, LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle))
         except ApplicationError as error:
             workflow.logger.warning("The image %s was not told: %s", self._start.image_id, error)
 

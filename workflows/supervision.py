@@ -30,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.goals import InquiryConcluded, InquiryStart
     from messages.image import ClosedChild
     from messages.loops import Change, LoopConcluded, LoopStart
+    from messages.names import files_queue
     from messages.requests import RevertSettings
     from messages.tasks import DialogueStart
     from workflows.details import summary
@@ -231,7 +232,7 @@ class Supervisor:
                 receipt: RewriteReceipt = await workflow.execute_activity_method(
                     SettingsFiles.rewrite_settings,
                     order,
-                    task_queue=f"{workflow.info().task_queue}-files",
+                    task_queue=files_queue(workflow.info().task_queue),
                     start_to_close_timeout=timedelta(seconds=10),
                     schedule_to_close_timeout=FILE_TIMEOUT,
                     retry_policy=RETRY_FILES,
@@ -261,7 +262,7 @@ class Supervisor:
         try:
             file: SettingsFile = await workflow.execute_activity_method(
                 SettingsFiles.read_settings,
-                task_queue=f"{workflow.info().task_queue}-files",
+                task_queue=files_queue(workflow.info().task_queue),
                 start_to_close_timeout=timedelta(seconds=10),
                 schedule_to_close_timeout=FILE_TIMEOUT,
                 retry_policy=RETRY_FILES,

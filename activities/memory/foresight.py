@@ -8,6 +8,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from activities.memory.recall import Memory
 from messages.calls import PersonaCall
+from messages.names import task_of
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,6 @@ class _Calls(ActivityInboundInterceptor):
         info = activity.info()
         call = input.args[0] if input.args else None
         if info.activity_type == PLANNING and info.workflow_id and isinstance(call, PersonaCall):
-            image_id, _, task_id = info.workflow_id.rpartition("/task/")
+            image_id, task_id = task_of(info.workflow_id)
             self._memory.foresee(image_id, task_id, call.fields.get("task", ""))
         return await super().execute_activity(input)

@@ -20,6 +20,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.store import MemoryStore
+from messages.names import task_of, task_workflow_id
 
 OVERLAP = timedelta(minutes=10)
 """How far a look reaches back behind the last one: the server's lists lag behind its histories by seconds."""
@@ -61,7 +62,7 @@ class Histories:
 
     def expect(self, image_id: str, task_id: str, task: str) -> None:
         """A task that runs now: its words are known, and need not be read when it has completed."""
-        self._tasks[f"{image_id}/task/{task_id}"] = task
+        self._tasks[task_workflow_id(image_id, task_id)] = task
         while len(self._tasks) > MOST_EXPECTED:
             self._tasks.popitem(last=False)
 
@@ -87,7 +88,7 @@ class Histories:
         names = {each.id for each in closed}
         known = await store.in_thread(store.held, image_id, ended)
         for task_id in ended:
-            workflow_id = f"{image_id}/task/{task_id}"
+            workflow_id = task_workflow_id(image_id, task_id)
             if task_id not in known and workflow_id not in names:
                 found = await self._not_listed(workflow_id)
                 closed, unread = closed + found, unread + found
@@ -111,10 +112,10 @@ class Histories:
         self, store: MemoryStore, image_id: str, until: str, thorough: bool, most: int | None
     ) -> tuple[list[WorkflowExecution], list[WorkflowExecution]]:
         """The dialogues that completed since a moment, as far as one looks, and those not remembered yet."""
-        name = image_id.replace("\\", "\\\\").replace("'", "\\'")
+        begins = task_workflow_id(image_id, "").replace("\\", "\\\\").replace("'", "\\'")
         query = (
             "WorkflowType = 'Dialogue' AND ExecutionStatus = 'Completed' "
-            f"AND WorkflowId STARTS_WITH '{name}/task/'"
+            f"AND WorkflowId STARTS_WITH '{begins}'"
         )
         if until:
             query += f" AND CloseTime >= '{until}'"
@@ -125,7 +126,7 @@ class Histories:
         while True:
             await listing.fetch_next_page()
             page = list(listing.current_page or ())
-            known = await store.in_thread(store.held, image_id, [_task_id(each.id) for each in page])
+            known = await store.in_thread(store.held, image_id, [task_of(each.id)[1] for each in page])
             closed += page
             unread += (new := [each for each in page if _is_new(each, known)])
             enough = most is not None and len(closed) >= most
@@ -162,7 +163,7 @@ class Histories:
             return None
         return {
             "image_id": image_id,
-            "task_id": _task_id(execution.id),
+            "task_id": task_of(execution.id)[1],
             "task": task,
             "synthesis": concluded.synthesis,
             "finished_at": _closed_at(execution).isoformat(),
@@ -180,12 +181,8 @@ class Histories:
         return str(asked.task)
 
 
-def _task_id(workflow_id: str) -> str:
-    return workflow_id.rpartition("/")[2]
-
-
 def _is_new(execution: WorkflowExecution, known: dict[str, str]) -> bool:
-    finished_at = known.get(_task_id(execution.id), "")
+    finished_at = known.get(task_of(execution.id)[1], "")
     return finished_at < _closed_at(execution).isoformat(timespec="microseconds")
 
 

@@ -11,10 +11,10 @@ from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
 from desk.doctor.finding import FIX, Finding, Patient, Tell, broken
+from messages.names import SEARCH_ATTRIBUTES
 from runtime.connection import target
 from runtime.dev_server import RETENTION
 from runtime.namespace import (
-    SEARCH_ATTRIBUTES,
     ensure_search_attributes,
     keep_closed_runs,
     present_search_attributes,

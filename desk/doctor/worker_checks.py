@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from desk.doctor.finding import Absent, Finding, Patient
+from messages.names import files_queue
 from runtime.version import NAME, VERSION
 
 SDK_VERSION = version("temporalio")
@@ -36,7 +37,7 @@ async def task_queues(patient: Patient) -> list[Finding]:
     )
     return [
         await _task_queue(patient, queue, (WORKFLOWS, ACTIVITIES), thinking),
-        await _task_queue(patient, f"{queue}-files", (ACTIVITIES,), files),
+        await _task_queue(patient, files_queue(queue), (ACTIVITIES,), files),
     ]
 
 
@@ -99,7 +100,7 @@ async def versions(patient: Patient) -> list[Finding]:
     client, queue = patient.client, await patient.queue()
     projects: dict[str, set[str]] = {}
     sdks: dict[str, set[str]] = {}
-    for name in (queue, f"{queue}-files"):
+    for name in (queue, files_queue(queue)):
         workers = await _pollers(patient, name, ACTIVITIES)
         for worker in workers:
             deployment = worker.deployment_options

@@ -1,10 +1,14 @@
-"""The personas, whose activities most of these tests carry out."""
+"""What most of these tests carry out: the calls of the personas, and recalls."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from temporalio.client import Client
 
 from activities.personas import ModelBackend, Personas
+from tests.activities.remembering import Remembering
+from tests.fake_ollama import FakeOllama
 
 
 @pytest.fixture
@@ -12,3 +16,10 @@ async def personas() -> AsyncIterator[Personas]:
     personas = Personas(ModelBackend())
     yield personas
     await personas.close()
+
+
+@pytest.fixture
+async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Remembering]:
+    one = Remembering(client, ollama, tmp_path)
+    yield one
+    await one.memory.close()

@@ -1,71 +1,18 @@
 """Recalling over real HTTP against the scripted model server, beside a real Temporal server."""
 
 import socket
-import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import ActivityEnvironment
 
 from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend
-from messages.memory import Recalled, RecallRequest
+from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
 from tests.fake_ollama import FakeOllama
 from tests.world import until
-
-TASKS = {
-    "trees": "Should a town plant trees or build shade roofs?",
-    "piano": "Should my daughter learn piano or football?",
-    "bridge": "Which bridge carries more traffic?",
-}
-EMBEDDING = "nomic-embed-text"
-
-
-class Remembering:
-    """A memory with a few tasks of an image of its own."""
-
-    def __init__(self, client: Client, ollama: FakeOllama, folder: Path) -> None:
-        self.image_id = f"image-{uuid.uuid4().hex[:8]}"
-        self.path = folder / "memory.db"
-        self.store = MemoryStore(self.path)
-        self.memory = Memory(client, ModelBackend(), self.store.in_a_hurry())
-        self.host = ollama.url
-        for task_id, task in TASKS.items():
-            self.keep(task_id, task)
-
-    def keep(self, task_id: str, task: str, synthesis: str = "Yes.") -> None:
-        at = "2026-01-01T12:00:00Z"
-        entry = {"image_id": self.image_id, "task_id": task_id, "task": task}
-        self.store.add([entry | {"synthesis": synthesis, "finished_at": at}])
-
-    async def recall(self, text: str, **changes: Any) -> Recalled:
-        wanted = {
-            "image_id": self.image_id,
-            "task_id": "asking",
-            "text": text,
-            "host": self.host,
-            "model": EMBEDDING,
-            "most": 3,
-        }
-        request = RecallRequest.model_validate(wanted | changes)
-        recalled: Recalled = await ActivityEnvironment().run(self.memory.recall, request)
-        return recalled
-
-
-@pytest.fixture
-async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Remembering]:
-    one = Remembering(client, ollama, tmp_path)
-    yield one
-    await one.memory.close()
-
-
-def names(recalled: Recalled) -> list[str]:
-    return [item.task_id for item in recalled.items]
 
 
 async def test_embeddings_find_what_bears_on_a_text_and_leave_out_the_rest(remembering: Remembering) -> None:

@@ -1,9 +1,7 @@
 """A recall takes what is there when its time is over, and says what it did without."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +11,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
 from activities.personas import ModelBackend
 from tests.activities.holding import ALONE, held
-from tests.activities.test_recall import EMBEDDING, Remembering, names
+from tests.activities.remembering import EMBEDDING, Remembering, names
 from tests.fake_ollama import FakeOllama
 from tests.world import until
 
@@ -66,13 +64,6 @@ class StallingServer:
             await self.flows.wait()
             target.write(data)
         target.close()
-
-
-@pytest.fixture
-async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Remembering]:
-    one = Remembering(client, ollama, tmp_path)
-    yield one
-    await one.memory.close()
 
 
 @pytest.fixture

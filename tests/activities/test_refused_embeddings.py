@@ -1,27 +1,20 @@
 """Texts that the embedder refuses: the others get their vectors, and these are not asked for again."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-from temporalio.client import Client
 
 from activities.memory.embedding import UNRELATED
 from activities.memory.store import MemoryStore
-from tests.activities.test_recall import EMBEDDING, TASKS, Remembering, names
+from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
 from tests.fake_ollama import EmbeddingFault, FakeOllama
 from tests.world import until
 
 BAD = TASKS["piano"]
 
 
-@pytest.fixture
-async def remembering(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Remembering]:
-    one = Remembering(client, ollama, tmp_path)
+@pytest.fixture(autouse=True)
+def many_more(remembering: Remembering) -> None:
     for number in range(20):
-        one.keep(f"more-{number}", f"How high is hill number {number}?")
-    yield one
-    await one.memory.close()
+        remembering.keep(f"more-{number}", f"How high is hill number {number}?")
 
 
 def left(store: MemoryStore, remembering: Remembering, dimension: int = 512) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
+from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-from runtime.namespace import SEARCH_ATTRIBUTES
 from tests.conftest import TEMPORAL
 
 

@@ -32,6 +32,16 @@ def file_gone(file: Path) -> Iterator[None]:
 
 
 @contextmanager
+def file_broken(file: Path) -> Iterator[None]:
+    sound = file.read_text()
+    broken = sound.replace("max_turns = 2", "max_turns = two")
+    file.write_text(broken)
+    yield
+    assert file.read_text() == broken
+    file.write_text(sound)
+
+
+@contextmanager
 def backups_in_the_way(file: Path) -> Iterator[None]:
     (file.parent / "settings.backups").write_text("no folder")
     yield
@@ -74,6 +84,7 @@ async def events(world: World, loop_id: str) -> Counter[EventType.ValueType]:
     ("in_the_way", "told"),
     [
         (file_gone, "settings.toml cannot be read (No such file or directory); put the file there"),
+        (file_broken, "put it right, for nothing is written into it before"),
         (backups_in_the_way, "settings.backups is no folder; move it out of the way"),
         (folder_locked, "settings.toml cannot be rewritten: another process is at work in "),
     ],

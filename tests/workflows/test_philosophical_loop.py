@@ -275,20 +275,6 @@ async def test_an_edit_of_another_key_meanwhile_is_kept_and_recorded_as_the_pers
     assert (world.on_file().autopoiesis.max_turns, world.on_file().models.temperature) == (3, 0.9)
 
 
-async def test_an_approval_of_a_file_that_was_broken_meanwhile_fails_with_the_reason(world: World) -> None:
-    view = await world.pending_proposal()
-    world.file.write_text(world.file.read_text().replace("max_turns = 2", "max_turns = two"))
-    broken = world.file.read_bytes()
-    concluded = await decide(world, view, verdict="approve")
-    assert (concluded.state, "settings.toml" in concluded.reason) == ("failed", True)
-    assert world.file.read_bytes() == broken
-
-    async def refused() -> bool:
-        return "settings.toml" in (await world.status()).settings_problem
-
-    assert await until(refused)
-
-
 async def test_a_reflection_without_a_finding_is_on_record_with_its_reason_and_keeps_the_logs(
     world: World,
 ) -> None:

@@ -1,0 +1,42 @@
+"""The names that several rooms agree on, and programs outside. Living images are found by them: they stay."""
+
+from typing import Any
+
+from temporalio.common import SearchAttributeKey
+
+NEEDS_HUMAN = SearchAttributeKey.for_bool("NeedsHuman")
+IMAGE_PHASE = SearchAttributeKey.for_keyword("ImagePhase")
+SETTINGS_REVISION = SearchAttributeKey.for_int("SettingsRevision")
+SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (NEEDS_HUMAN, IMAGE_PHASE, SETTINGS_REVISION)
+INBOX_QUERY = f"{NEEDS_HUMAN.name}%3Dtrue"
+"""What the Web UI lists as waiting for a person, as it stands in an address."""
+
+TASK_COMPLETED = "task_completed"
+LOOP_WAITS = "loop_waits"
+LOOP_CONCLUDED = "loop_concluded"
+INQUIRY_CONCLUDED = "inquiry_concluded"
+"""Signals that an image's children send it."""
+
+
+def task_workflow_id(image_id: str, task_id: str) -> str:
+    """The workflow id of a task's dialogue; with nothing as task, what all of them begin with."""
+    return f"{image_id}/task/{task_id}"
+
+
+def task_of(workflow_id: str) -> tuple[str, str]:
+    """The image and the task of a dialogue's workflow id."""
+    image_id, _, task_id = workflow_id.rpartition("/task/")
+    return image_id, task_id
+
+
+def loop_workflow_id(image_id: str, number: int | str) -> str:
+    return f"{image_id}/loop/{number}"
+
+
+def inquiry_workflow_id(image_id: str, number: int) -> str:
+    return f"{image_id}/inquiry/{number}"
+
+
+def files_queue(task_queue: str) -> str:
+    """The task queue of the worker beside the settings file."""
+    return f"{task_queue}-files"

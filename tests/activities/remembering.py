@@ -1,0 +1,56 @@
+"""A memory of a few tasks, over real HTTP against the scripted model server, beside a Temporal server."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.testing import ActivityEnvironment
+
+from activities.memory.recall import Memory
+from activities.memory.store import MemoryStore
+from activities.personas import ModelBackend
+from messages.memory import Recalled, RecallRequest
+from tests.fake_ollama import FakeOllama
+
+TASKS = {
+    "trees": "Should a town plant trees or build shade roofs?",
+    "piano": "Should my daughter learn piano or football?",
+    "bridge": "Which bridge carries more traffic?",
+}
+EMBEDDING = "nomic-embed-text"
+
+
+class Remembering:
+    """A memory with a few tasks of an image of its own."""
+
+    def __init__(self, client: Client, ollama: FakeOllama, folder: Path) -> None:
+        self.image_id = f"image-{uuid.uuid4().hex[:8]}"
+        self.path = folder / "memory.db"
+        self.store = MemoryStore(self.path)
+        self.memory = Memory(client, ModelBackend(), self.store.in_a_hurry())
+        self.host = ollama.url
+        for task_id, task in TASKS.items():
+            self.keep(task_id, task)
+
+    def keep(self, task_id: str, task: str, synthesis: str = "Yes.") -> None:
+        at = "2026-01-01T12:00:00Z"
+        entry = {"image_id": self.image_id, "task_id": task_id, "task": task}
+        self.store.add([entry | {"synthesis": synthesis, "finished_at": at}])
+
+    async def recall(self, text: str, **changes: Any) -> Recalled:
+        wanted = {
+            "image_id": self.image_id,
+            "task_id": "asking",
+            "text": text,
+            "host": self.host,
+            "model": EMBEDDING,
+            "most": 3,
+        }
+        request = RecallRequest.model_validate(wanted | changes)
+        recalled: Recalled = await ActivityEnvironment().run(self.memory.recall, request)
+        return recalled
+
+
+def names(recalled: Recalled) -> list[str]:
+    return [item.task_id for item in recalled.items]
