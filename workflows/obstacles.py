@@ -53,10 +53,11 @@ async def wait_out(
             if not _may_pass(error):
                 raise
             obstacle, was_taken = failure_text(error, with_type=False), _was_taken(error)
+            cut_short = _was_cut_short(error, limits)
         await tell(obstacle)
         left = deadline - workflow.now()
         if left <= timedelta(0):
-            raise StillInTheWay(obstacle)
+            raise StillInTheWay(before if before and cut_short else obstacle)
         # When something else is in the way than before, somebody is at work on it: look closely again.
         longest = max(LONGEST_ROUND, (workflow.now() - began) / 100)
         news += obstacle != before
@@ -97,3 +98,8 @@ def _may_pass(error: ActivityError) -> bool:
 
 def _was_taken(error: ActivityError) -> bool:
     return not (isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START)
+
+
+def _was_cut_short(error: ActivityError, limits: dict[str, Any]) -> bool:
+    """Whether a round, the one before the deadline, was too short to tell more than that it was."""
+    return isinstance(error.cause, TimeoutError) and limits["start_to_close_timeout"] < DONE_WITHIN
