@@ -1,6 +1,5 @@
 """Brings the memory up to date while a dialogue is being planned, so that its recall finds the work done."""
 
-import logging
 from typing import Any
 
 from temporalio import activity
@@ -9,8 +8,6 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 from activities.memory.recall import Memory
 from messages.calls import PersonaCall
 from messages.names import task_of
-
-log = logging.getLogger(__name__)
 
 PLANNING = "plan"
 """The first call of a dialogue. Whether it needs research is known only when it has been answered."""

@@ -93,6 +93,7 @@ class Memory:
             raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
 
     async def _look_up(self, wanted: RecallRequest, within_seconds: float) -> Recalled:
+        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
         now = asyncio.get_running_loop().time()
         looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
         look = self._looks.since(wanted.image_id, _old_enough(wanted))
@@ -113,8 +114,7 @@ class Memory:
         return Recalled(items=[_recollection(memory) for memory in found], means=means)
 
     def _embedded(self, wanted: RecallRequest) -> asyncio.Task[Vector]:
-        """The vector of a text, foreseen or not."""
-        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
+        """The vector of a text, which may have been foreseen; from now on the image's next texts are."""
         foreseen = self._foreseen.pop(wanted.task_id, None)
         self._in_vain[wanted.image_id] = 0
         model = _Model(wanted.host, wanted.model)
