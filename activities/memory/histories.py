@@ -6,7 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 from temporalio.api.enums.v1 import EventType
@@ -31,11 +31,23 @@ SHORT_OVERLAP = timedelta(seconds=10)
 PAGE, SHORT_PAGE = 1_000, 5
 MOST_LISTED = 1_000
 """The newest tasks that a recall looks through; `memory rebuild` looks through all."""
-MOST_EXPECTED = 64
+MOST_HEARD = 64
 AT_ONCE = 10
 """Histories that are read at the same time, each two calls of the server, and kept together."""
 ENDS_WITHIN_SECONDS = 5.0
 """For a dialogue that has told the image its end, and now only has to complete."""
+HEARD_LASTS = timedelta(seconds=2)
+"""How soon after its synthesis a dialogue must have completed for that to be the one it ended with. Had it
+not reached the server it would have been asked for again, but only after a heartbeat timeout of 4 s."""
+
+
+class Heard(NamedTuple):
+    """A synthesis that this worker has just brought about. `at`: when."""
+
+    run_id: str
+    task: str
+    synthesis: str
+    at: datetime
 
 
 class _Asked(BaseModel):
@@ -58,13 +70,13 @@ class Histories:
         self._source = f"{client.service_client.config.target_host} {client.namespace}"
         self._looked: dict[str, float] = {}
         self._latest: dict[str, datetime] = {}
-        self._tasks: OrderedDict[str, str] = OrderedDict()
+        self._heard: OrderedDict[str, Heard] = OrderedDict()
 
-    def expect(self, image_id: str, task_id: str, task: str) -> None:
-        """A task that runs now: its words are known, and need not be read when it has completed."""
-        self._tasks[task_workflow_id(image_id, task_id)] = task
-        while len(self._tasks) > MOST_EXPECTED:
-            self._tasks.popitem(last=False)
+    def hear(self, workflow_id: str, heard: Heard) -> None:
+        """What a dialogue comes to: it need not be read again when it has completed."""
+        self._heard[workflow_id] = heard
+        while len(self._heard) > MOST_HEARD:
+            self._heard.popitem(last=False)
 
     async def catch_up(
         self,
@@ -150,29 +162,35 @@ class Histories:
 
     async def _entry(self, image_id: str, execution: WorkflowExecution) -> dict[str, Any] | None:
         """What a dialogue was asked and came to; None when its history is gone or cannot be read."""
-        dialogue = self._client.get_workflow_handle(
-            execution.id, run_id=execution.run_id, result_type=_Concluded
-        )
-        try:
-            task, concluded = await asyncio.gather(self._task(dialogue), dialogue.result(follow_runs=False))
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
+        closed_at = _closed_at(execution)
+        heard = self._heard.pop(execution.id, None)
+        if heard and heard.run_id == execution.run_id and abs(closed_at - heard.at) < HEARD_LASTS:
+            task, synthesis = heard.task, heard.synthesis
+        else:
+            dialogue = self._client.get_workflow_handle(
+                execution.id, run_id=execution.run_id, result_type=_Concluded
+            )
+            try:
+                task, concluded = await asyncio.gather(
+                    self._task(dialogue), dialogue.result(follow_runs=False)
+                )
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return None
+                raise
+            except (WorkflowFailureError, RuntimeError, ValueError):
                 return None
-            raise
-        except (WorkflowFailureError, RuntimeError, ValueError):
-            return None
+            synthesis = concluded.synthesis
         return {
             "image_id": image_id,
             "task_id": task_of(execution.id)[1],
             "task": task,
-            "synthesis": concluded.synthesis,
-            "finished_at": _closed_at(execution).isoformat(),
+            "synthesis": synthesis,
+            "finished_at": closed_at.isoformat(),
         }
 
     async def _task(self, dialogue: WorkflowHandle[Any, Any]) -> str:
         """What a dialogue was asked. Raises ValueError where its history does not say so."""
-        if (known := self._tasks.pop(dialogue.id, None)) is not None:
-            return known
         first = await anext(dialogue.fetch_history_events(page_size=1))
         if first.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
             raise ValueError("its history does not begin with its start")

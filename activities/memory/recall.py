@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, OrderedDict
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import apsw
@@ -12,7 +13,7 @@ from temporalio.client import Client
 
 from activities.memory.background import Background, done_by
 from activities.memory.embedding import Embedder, NoEmbeddings
-from activities.memory.histories import Histories
+from activities.memory.histories import Heard, Histories
 from activities.memory.looking import Looks
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.personas import ModelBackend
@@ -93,7 +94,6 @@ class Memory:
             raise TimeoutError(f"it took longer than {within_seconds:g} s") from None
 
     async def _look_up(self, wanted: RecallRequest, within_seconds: float) -> Recalled:
-        self._histories.expect(wanted.image_id, wanted.task_id, wanted.text)
         now = asyncio.get_running_loop().time()
         looked_by, gathered_by = (now + part * within_seconds for part in (LOOKING, GATHERING))
         look = self._looks.since(wanted.image_id, _old_enough(wanted))
@@ -136,6 +136,10 @@ class Memory:
         while len(self._foreseen) > MOST_FORESEEN:
             self._foreseen.popitem(last=False)
         self._background.start(self._embed_what_is_new(image_id, model, look, vector))
+
+    def hear(self, workflow_id: str, run_id: str, task: str, synthesis: str) -> None:
+        """A dialogue's last word, which need then not be read in its history."""
+        self._histories.hear(workflow_id, Heard(run_id, task, synthesis, datetime.now(UTC)))
 
     async def close(self) -> None:
         """Stop what goes on in the background, and close the connections; the worker has stopped."""

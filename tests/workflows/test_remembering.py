@@ -2,14 +2,14 @@
 
 import shutil
 from collections.abc import AsyncIterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHandle
 
-from activities.memory.histories import OVERLAP, Histories
+from activities.memory.histories import OVERLAP, Heard, Histories
 from activities.memory.store import MemoryStore
 from messages.tasks import DialogueResult
 from runtime.places import memory_file
@@ -153,3 +153,26 @@ async def test_a_look_begins_where_the_last_one_ended_and_overlaps_it(argued: Wo
     store.forget(argued.name)
     store.set_looked_until(source, argued.name, "2100-01-01T00:00:00+00:00")
     assert await Histories(argued.client).catch_up(store, argued.name) == 0
+
+
+@pytest.mark.parametrize(
+    ("same_run", "seconds_before_its_end", "believed"),
+    [(True, 0.1, True), (True, 5.0, False), (True, -5.0, False), (False, 0.1, False)],
+)
+async def test_what_a_worker_heard_is_believed_only_of_the_run_that_ended_with_it(
+    world: World, tmp_path: Path, same_run: bool, seconds_before_its_end: float, believed: bool
+) -> None:
+    result = await world.ask(FIRST, task_id="first")
+    await listed(world, 1)
+    dialogue = world.client.get_workflow_handle_for(Dialogue.run, f"{world.name}/task/first")
+    ended = await dialogue.describe()
+    assert ended.close_time
+    at = ended.close_time - timedelta(seconds=seconds_before_its_end)
+    run_id = str(ended.run_id) if same_run else "an earlier run"
+    histories = Histories(world.client)
+    histories.hear(dialogue.id, Heard(run_id, "What was heard?", "This was heard.", at))
+    store = MemoryStore(tmp_path / "one.db")
+    await histories.catch_up(store, world.name)
+    (entry,) = store.entries(world.name)
+    heard, read = ("What was heard?", "This was heard."), (FIRST, result.synthesis)
+    assert (entry["task"], entry["synthesis"]) == (heard if believed else read)
