@@ -211,7 +211,7 @@ async def test_the_namespace_gets_what_the_workflows_need_however_often_it_is_se
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-    from tests.conftest import TEMPORAL
+    from tests.workflows.servers import TEMPORAL
 
     namespace = f"cluster-{tmp_path.name.replace('_', '-')[:20]}-{os.getpid()}"
     with pytest.raises(RPCError) as missing:

@@ -20,8 +20,8 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 
 from messages.loops import ProposalView
-from tests.conftest import TEMPORAL
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
+from tests.workflows.servers import TEMPORAL
 from tests.world import World, exists, until
 from workflows.dialogue import Dialogue
 

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from messages.image import Amendment
 from messages.loops import LoopConcluded, ProposalView
-from tests.conftest import TEMPORAL
+from tests.workflows.servers import TEMPORAL
 from tests.world import World, until
 from workflows.philosophical_loop import PhilosophicalLoop
 
