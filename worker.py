@@ -14,8 +14,9 @@ from typing import Annotated
 import typer
 from temporalio.client import Client
 
-from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
+from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
+from configuration.reading import SettingsUnreadable, load_settings
 from runtime import terminal
 from runtime.banner import Awake, show_image, show_worker
 from runtime.connection import connect, is_configured, target

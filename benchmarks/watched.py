@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from activities.personas import ModelBackend
-from activities.settings import load_settings
+from configuration.reading import load_settings
 from runtime.connection import connect
 from runtime.logs import configure_logs
 from runtime.model_backend import RunningModel

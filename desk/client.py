@@ -21,8 +21,8 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import SettingsUnreadable, load_settings, read_values
 from configuration import InvalidSettings, Settings
+from configuration.reading import SettingsUnreadable, load_settings, read_values
 from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt

@@ -12,15 +12,11 @@ from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import (
-    SettingsNotWritable,
-    SettingsUnreadable,
-    check_writable,
-    set_values,
-)
+from activities.settings_rewriting import SettingsNotWritable, check_writable, set_values
 from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
 from activities.snapshot_places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
+from configuration.reading import SettingsUnreadable
 from desk.client import ANSWER_WITHIN, read_settings
 from desk.problems import Refused
 from messages.image import Keeping

@@ -10,8 +10,8 @@ from typing import Literal, Protocol, Self
 from pydantic import BaseModel, Field
 from temporalio.client import Client
 
-from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings, Settings
+from configuration.reading import SettingsUnreadable, load_settings
 from desk.doctor.clock import Offset, measure_offset
 from runtime.connection import connect
 from runtime.image import own_queue
