@@ -12,6 +12,7 @@ WORKDIR /app
 COPY prompts.toml pyproject.toml starter.py worker.py ./
 COPY activities activities/
 COPY configuration configuration/
+COPY connection connection/
 COPY desk desk/
 COPY messages messages/
 COPY runtime runtime/

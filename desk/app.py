@@ -19,17 +19,17 @@ import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
+from activities.snapshot_places import newest_snapshot
 from configuration import Duration
+from connection.logs import configure_logs
+from connection.places import as_typed
+from connection.problems import Problem, leave
 from desk import rendering
 from desk.client import Desk, read_settings
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
 from desk.waiting import TaskWatch, until_settled
 from messages.requests import Decision, Reason, SubmitTask
-from runtime.image import newest_snapshot
-from runtime.logs import configure_logs
-from runtime.places import as_typed
-from runtime.problems import Problem, leave
 
 P = ParamSpec("P")
 Model = TypeVar("Model", bound=BaseModel)

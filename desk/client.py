@@ -23,6 +23,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings, read_values
+from connection.image import start_image
+from connection.places import SETTINGS, STATE_DIR
+from connection.problems import Problem
+from connection.server import connect
+from connection.web_ui import inbox_url, known_web_ui
 from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
@@ -30,11 +35,6 @@ from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.names import loop_workflow_id, task_workflow_id
 from messages.requests import Decision, Reason, ReloadSettings, Request, RevertSettings, SaveImage, SubmitTask
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
-from runtime.connection import connect, inbox_url
-from runtime.dev_server import known_web_ui
-from runtime.image import start_image
-from runtime.places import SETTINGS, STATE_DIR
-from runtime.problems import Problem
 from workflows.image_state import ImageState
 
 # Where there is no settings file at all, as on a machine that only talks to a server elsewhere.

@@ -8,12 +8,12 @@ import typer
 from rich.console import Console
 
 from configuration import Value
+from connection.problems import Problem
 from desk import rendering
 from desk.client import Desk, waits_because
 from desk.problems import Interrupted, Refused
 from messages.loops import LoopConcluded, ProposalView
 from messages.requests import Decision
-from runtime.problems import Problem
 
 
 async def find_proposal(desk: Desk, loop: str | None) -> ProposalView:

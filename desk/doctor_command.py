@@ -10,11 +10,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from connection.places import SETTINGS, STATE_DIR
 from desk import rendering
 from desk.app import Json, SettingsFile, StateDir, command, present
 from desk.doctor import Repair, Report, examine, repair
 from desk.doctor.finding import Tell
-from runtime.places import SETTINGS, STATE_DIR
 from workflows.details import visible
 
 

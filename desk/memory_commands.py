@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
+from connection.places import STATE_DIR
 from desk import remembering, rendering
 from desk.app import Image, Json, SettingsFile, StateDir, app, command, present, say
 from desk.client import Desk
 from desk.problems import EXIT_CODES
 from desk.snapshots import kept_memories
-from runtime.places import STATE_DIR
 
 memory = typer.Typer(epilog=EXIT_CODES, no_args_is_help=True)
 app.add_typer(memory, name="memory", help="What the image remembers of earlier tasks, on this machine.")

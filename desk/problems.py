@@ -14,7 +14,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-from runtime.problems import Problem
+from connection.problems import Problem
 
 DONE, NO, CANNOT, INTERRUPTED = 0, 1, 2, 130
 EXIT_CODES = (

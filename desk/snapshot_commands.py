@@ -7,6 +7,8 @@ from typing import Annotated
 import typer
 from rich.console import Group, RenderableType
 
+from connection.places import STATE_DIR, as_typed
+from connection.server import connect
 from desk import rendering
 from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
 from desk.client import Desk, image_named_in
@@ -14,8 +16,6 @@ from desk.deciding import confirm
 from desk.remembering import remember
 from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
 from messages.requests import SaveImage
-from runtime.connection import connect
-from runtime.places import STATE_DIR, as_typed
 
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 

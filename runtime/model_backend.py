@@ -27,11 +27,11 @@ from activities.model_server import (
 )
 from activities.personas import ModelBackend
 from configuration import ModelSettings
+from connection.places import PROJECT
+from connection.problems import Problem
 from messages.common import excerpt
 from runtime.child_process import ChildProcess
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, WeightsUnavailable
-from runtime.places import PROJECT
-from runtime.problems import Problem
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ from activities.personas import Personas
 from activities.settings import SettingsFiles
 from activities.snapshots import Snapshots
 from activities.supervision import Children
+from connection.places import STATE_DIR, memory_file
+from connection.version import NAME, VERSION
 from messages.names import files_queue
 from runtime.model_backend import RunningModel
-from runtime.places import STATE_DIR, memory_file
-from runtime.version import NAME, VERSION
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage

@@ -16,8 +16,8 @@ from temporalio.client import Client
 
 from activities.snapshot_format import read
 from configuration import Value
+from connection.server import target
 from messages.tasks import DialogueResult, TaskReceipt
-from runtime.connection import target
 from tests.approval import assert_changed_once, sending_approval
 from tests.cluster import SERVICES, BuiltImage, build
 from tests.fake_ollama import FakeOllama

@@ -6,11 +6,11 @@ import time
 from activities.context_window import LEAST_WINDOW
 from activities.model_server import NOT_OLLAMA, ResponseError, model_client, refuses_think
 from configuration import ModelSettings
+from connection.problems import Problem
 from desk.client import Desk
 from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell, broken
 from messages.common import excerpt
 from runtime.model_backend import NoModel, NoServer, is_pulled, ollama_host, pulled_models
-from runtime.problems import Problem
 
 # A model of the size meant here is loaded within that on most machines; tasks allow [models] call_timeout.
 ANSWER_SECONDS = 60
