@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration.reading import load_settings
 from connection.logs import configure_logs
 from connection.places import STATE_DIR

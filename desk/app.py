@@ -19,7 +19,7 @@ import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from activities.snapshot_places import newest_snapshot
+from activities.snapshots.places import newest_snapshot
 from configuration import Duration
 from connection.logs import configure_logs
 from connection.places import as_typed

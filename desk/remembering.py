@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration import ModelSettings
 from connection.places import SETTINGS, memory_file
 from connection.problems import Problem

@@ -13,8 +13,8 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.settings_rewriting import SettingsNotWritable, check_writable, set_values
-from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
-from activities.snapshot_places import NoPlace, Place, open_url, read_file
+from activities.snapshots.format import BadSnapshot, Snapshot, read, signing_key
+from activities.snapshots.places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
 from configuration.reading import SettingsUnreadable
 from connection.image import restore_image

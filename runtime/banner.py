@@ -12,7 +12,7 @@ from rich.markup import escape
 from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.service import RPCError
 
-from activities.snapshot_places import newest_snapshot
+from activities.snapshots.places import newest_snapshot
 from configuration import Settings
 from connection.image import ANSWER_WITHIN
 from connection.places import PROJECT, SETTINGS, as_typed

@@ -14,7 +14,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from activities.snapshot_format import read
+from activities.snapshots.format import read
 from configuration import Value
 from connection.server import target
 from messages.tasks import DialogueResult, TaskReceipt

@@ -11,7 +11,7 @@ import tomlkit
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration import Settings, Value
 from connection.image import start_image
 from messages.image import ImageStatus

@@ -23,7 +23,7 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from activities.disk import Locked, sync_folder, try_lock
-from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
+from activities.snapshots.format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
 from configuration import Settings
 from messages.files import SnapshotReceipt
 
