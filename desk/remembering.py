@@ -17,7 +17,8 @@ from configuration import ModelSettings
 from connection.places import SETTINGS, memory_file
 from connection.problems import Problem
 from desk.client import Desk, read_settings
-from desk.problems import Addressee, Unknown, in_plain_words
+from desk.plain_words import Addressee, in_plain_words
+from desk.problems import Unknown
 from messages.memory import Recalled, RecallRequest
 
 MOST_FOUND = 10

@@ -10,8 +10,8 @@ from rich.status import Status
 
 from connection.problems import Problem
 from desk import rendering
-from desk.client import Desk, no_task, waits_because
-from desk.problems import Interrupted, Refused, Unknown
+from desk.client import Desk
+from desk.problems import Interrupted, Refused, Unknown, no_task, waits_because
 from messages.loops import ProposalView
 from messages.tasks import DialogueResult, Transcript
 
