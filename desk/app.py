@@ -2,6 +2,8 @@
 
 Exit codes: 0 done; 1 the answer is no; 2 it cannot be done; 130 interrupted with Ctrl-C. `EXIT_CODES`, which
 every `--help` shows, says which is which.
+
+What a command needs is imported when it runs: nobody who asks for help waits for it.
 """
 
 import asyncio
@@ -13,26 +15,25 @@ import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec, TypeVar
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from configuration import Duration
+from connection.places import as_typed
+from connection.problems import Problem, leave
 from desk import rendering
-from desk.client import Desk, read_settings
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
-from desk.waiting import TaskWatch, until_settled
-from messages.requests import Decision, Reason, SubmitTask
-from runtime.image import newest_snapshot
-from runtime.logs import configure_logs
-from runtime.places import as_typed
-from runtime.problems import Problem, leave
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from desk.client import Desk
+    from messages.requests import Decision, Reason
 
 P = ParamSpec("P")
-Model = TypeVar("Model", bound=BaseModel)
+Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
     help="Talk to a living image: give it tasks, see how it is, decide on what it proposes.",
@@ -48,6 +49,9 @@ def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = a
 
     @functools.wraps(work)
     def run(*args: P.args, **options: P.kwargs) -> None:
+        from connection.logs import configure_logs
+
+        configure_logs()
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
             typed: Any = {name: as_text(value) for name, value in options.items()}
@@ -85,6 +89,10 @@ def stop(sentence: str, code: int) -> NoReturn:
 
 
 def read_duration(text: str) -> timedelta:
+    from pydantic import TypeAdapter, ValidationError
+
+    from configuration import Duration
+
     try:
         return TypeAdapter[timedelta](Duration).validate_python(text)
     except ValidationError as error:
@@ -93,6 +101,8 @@ def read_duration(text: str) -> timedelta:
 
 def request(model: type[Model], **values: object) -> Model:
     """A request as the person typed it. Raises Problem."""
+    from pydantic import ValidationError
+
     try:
         return model(**values)
     except ValidationError as error:
@@ -101,6 +111,18 @@ def request(model: type[Model], **values: object) -> Model:
             for fault in error.errors(include_url=False)
         )
         raise Problem("; ".join(faults)) from None
+
+
+def why(reason: str) -> "Reason":
+    from messages.requests import Reason
+
+    return request(Reason, reason=reason)
+
+
+async def open_desk(image: str | None, settings: Path | None) -> "Desk":
+    from desk.client import Desk
+
+    return await Desk.open(image, settings)
 
 
 Image = Annotated[
@@ -145,7 +167,10 @@ def login_name() -> str:
 @command
 async def start(image: Image = None, settings: SettingsFile = None) -> None:
     """Bring the image to life, unless it lives already."""
-    desk = await Desk.open(image, settings)
+    from activities.snapshots.places import newest_snapshot
+    from desk.client import read_settings
+
+    desk = await open_desk(image, settings)
     if not await desk.start(settings):
         lives = f"The living image {desk.image_id!r} lives already at {desk.server}."
         rendering.out.print(rendering.words(lives))
@@ -182,7 +207,10 @@ async def ask(
     settings: SettingsFile = None,
 ) -> None:
     """Give the image a task and wait for what the personas make of it."""
-    desk = await Desk.open(image, settings)
+    from desk.waiting import TaskWatch
+    from messages.requests import SubmitTask
+
+    desk = await open_desk(image, settings)
     if task is not None:
         if task == "-":
             task = sys.stdin.buffer.read().decode(errors="replace")
@@ -203,7 +231,7 @@ async def ask(
 @command
 async def status(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """How the image is."""
-    desk = await Desk.open(image, settings)
+    desk = await open_desk(image, settings)
     ended, now, inbox = await desk.ended(), await desk.status(), desk.inbox
     value = {**now.model_dump(mode="json"), "workflow": ended or "running", "inbox": inbox}
     present(value, as_json, lambda: rendering.status(now, ended, inbox))
@@ -212,28 +240,28 @@ async def status(as_json: Json = False, image: Image = None, settings: SettingsF
 @command
 async def tasks(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The recent tasks: finished, running, queued."""
-    views = await (await Desk.open(image, settings)).tasks()
+    views = await (await open_desk(image, settings)).tasks()
     present(views, as_json, lambda: rendering.tasks(views))
 
 
 @command
 async def logs(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The performance logs of the present window."""
-    window = await (await Desk.open(image, settings)).logs()
+    window = await (await open_desk(image, settings)).logs()
     present(window, as_json, lambda: rendering.logs(window))
 
 
 @command
 async def amendments(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """Every change of the settings and every proposal that came to nothing, oldest first."""
-    ledger = await (await Desk.open(image, settings)).amendments()
+    ledger = await (await open_desk(image, settings)).amendments()
     present(ledger, as_json, lambda: rendering.amendments(ledger))
 
 
 @command
 async def proposals(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """What waits for a person's decision."""
-    pending = await (await Desk.open(image, settings)).pending()
+    pending = await (await open_desk(image, settings)).pending()
     present(pending, as_json, lambda: rendering.proposals(pending))
 
 
@@ -242,7 +270,7 @@ async def show(
     loop: Loop = None, as_json: Json = False, image: Image = None, settings: SettingsFile = None
 ) -> None:
     """One proposal in full: the change, the evidence, the reasons."""
-    view = await find_proposal(await Desk.open(image, settings), loop)
+    view = await find_proposal(await open_desk(image, settings), loop)
     present(view, as_json, lambda: rendering.proposal(view))
 
 
@@ -262,11 +290,13 @@ async def approve(
     settings: SettingsFile = None,
 ) -> None:
     """Let the image rewrite settings.toml as it proposes, or with your own values."""
+    from messages.requests import Decision
+
     changes = read_changes(own or [])
     decision = request(
         Decision, verdict="approve", approver=by or login_name(), comment=comment, changes=changes
     )
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
+    await carry_out(decision, await open_desk(image, settings), loop, yes=yes, as_json=as_json)
 
 
 @command
@@ -281,11 +311,15 @@ async def reject(
     settings: SettingsFile = None,
 ) -> None:
     """Refuse a proposal; settings.toml stays as it is."""
+    from messages.requests import Decision
+
     decision = request(Decision, verdict="reject", approver=by or login_name(), comment=comment)
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
+    await carry_out(decision, await open_desk(image, settings), loop, yes=yes, as_json=as_json)
 
 
-async def carry_out(decision: Decision, desk: Desk, loop: str | None, *, yes: bool, as_json: bool) -> None:
+async def carry_out(
+    decision: "Decision", desk: "Desk", loop: str | None, *, yes: bool, as_json: bool
+) -> None:
     view = await find_proposal(desk, loop)
     console = rendering.err if as_json else rendering.out
     conclusion = await decide(desk, view, decision, console, ask=not yes)
@@ -303,8 +337,10 @@ async def reflect(
     settings: SettingsFile = None,
 ) -> None:
     """Make the image look at its logs now."""
-    desk = await Desk.open(image, settings)
-    receipt = await desk.reflect(request(Reason, reason=reason))
+    from desk.waiting import until_settled
+
+    desk = await open_desk(image, settings)
+    receipt = await desk.reflect(why(reason))
     if not wait:
         present(
             receipt,
@@ -321,7 +357,7 @@ async def reflect(
 @command
 async def reload(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """Make the image read settings.toml again."""
-    receipt = await (await Desk.open(image, settings)).reload()
+    receipt = await (await open_desk(image, settings)).reload()
     news = "took over your edit" if receipt.changed else "found no edit"
     sentence = f"The image {news}: revision {receipt.revision}, digest {receipt.digest}."
     present(receipt, as_json, say(sentence))
@@ -332,7 +368,7 @@ async def pause(
     reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
 ) -> None:
     """Start no more tasks; running ones go on."""
-    now = await (await Desk.open(image, settings)).pause(request(Reason, reason=reason))
+    now = await (await open_desk(image, settings)).pause(why(reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
@@ -341,7 +377,7 @@ async def resume(
     reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
 ) -> None:
     """Start tasks again."""
-    now = await (await Desk.open(image, settings)).resume(request(Reason, reason=reason))
+    now = await (await open_desk(image, settings)).resume(why(reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
@@ -356,11 +392,11 @@ async def retire(
     settings: SettingsFile = None,
 ) -> None:
     """End the image for good. Queued tasks are dropped, running ones finish."""
-    desk = await Desk.open(image, settings)
+    desk = await open_desk(image, settings)
     now = await desk.status()
     if not yes:
         confirm(f"Retire {now.image_id} for good, dropping {now.queued} queued tasks?", "retire")
-    now = await desk.retire(request(Reason, reason=reason))
+    now = await desk.retire(why(reason))
     if wait:
         with rendering.err.status(f"{now.image_id} finishes its running tasks"):
             await desk.until_ended()
@@ -369,7 +405,6 @@ async def retire(
 
 
 def main() -> None:
-    configure_logs()
     try:
         app()
     except SystemExit as end:

@@ -14,21 +14,19 @@ from desk.app import (
     Yes,
     command,
     login_name,
+    open_desk,
     present,
     request,
     say,
 )
-from desk.client import Desk
 from desk.deciding import confirm
 from desk.problems import Refused
-from messages.requests import RevertSettings
-from workflows.ledger import NoWayBack
 
 
 @command
 async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """Every amendment with who, when and why, and how arguments went before and after it."""
-    entries = await (await Desk.open(image, settings)).history()
+    entries = await (await open_desk(image, settings)).history()
     present(entries, as_json, lambda: rendering.history(entries))
 
 
@@ -44,8 +42,11 @@ async def revert(
     settings: SettingsFile = None,
 ) -> None:
     """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
+    from messages.requests import RevertSettings
+    from workflows.ledger import NoWayBack
+
     order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
-    desk = await Desk.open(image, settings)
+    desk = await open_desk(image, settings)
     if not yes:
         now = await desk.state()
         try:

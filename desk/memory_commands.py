@@ -5,12 +5,10 @@ from typing import Annotated
 
 import typer
 
-from desk import remembering, rendering
-from desk.app import Image, Json, SettingsFile, StateDir, app, command, present, say
-from desk.client import Desk
+from connection.places import STATE_DIR
+from desk import rendering
+from desk.app import Image, Json, SettingsFile, StateDir, app, command, open_desk, present, say
 from desk.problems import EXIT_CODES
-from desk.snapshots import kept_memories
-from runtime.places import STATE_DIR
 
 memory = typer.Typer(epilog=EXIT_CODES, no_args_is_help=True)
 app.add_typer(memory, name="memory", help="What the image remembers of earlier tasks, on this machine.")
@@ -25,7 +23,9 @@ async def search(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """What BABS would recall for a text."""
-    found = await remembering.search(await Desk.open(image, settings), settings, state_dir, text)
+    from desk import remembering
+
+    found = await remembering.search(await open_desk(image, settings), settings, state_dir, text)
     present(found, as_json, lambda: rendering.memories(found.items, found.means))
 
 
@@ -37,6 +37,9 @@ async def rebuild(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Make the memory anew from the newest good snapshot and what the server still holds."""
-    desk = await Desk.open(image, settings)
+    from desk import remembering
+    from desk.snapshots import kept_memories
+
+    desk = await open_desk(image, settings)
     done = await remembering.rebuild(desk, state_dir, lambda: kept_memories(settings, desk.image_id))
     present(done, as_json, say(f"{done.image_id} remembers {done.remembered} tasks on this machine."))
