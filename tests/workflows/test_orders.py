@@ -11,7 +11,8 @@ from temporalio.worker import Worker
 
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend, Personas
+from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from runtime.workers import compute_worker, files_worker
 from workflows.orders import files, thinking
 
