@@ -11,9 +11,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-from tests import ports
-from tests.fake_ollama import FakeOllama
-from tests.world import World
+from testbed import ports
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
 

@@ -14,10 +14,10 @@ from temporalio.client import Client
 from runtime.connection import connect
 from runtime.dev_server import DevServer
 from runtime.namespace import ensure_search_attributes
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import kill, worker_process
+from testbed.world import Image, World, until
 from tests.approval import assert_changed_once, sending_approval
-from tests.fake_ollama import FakeOllama
-from tests.processes import kill, worker_process
-from tests.world import Image, World, until
 from workflows.dialogue import Dialogue
 
 

@@ -7,8 +7,8 @@ import pytest
 from temporalio.client import Client
 
 from activities.personas import ModelBackend, Personas
+from testbed.fake_ollama import FakeOllama
 from tests.activities.remembering import Remembering
-from tests.fake_ollama import FakeOllama
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from activities.goals import NEAR, WORTH, is_near
 from activities.personas import Personas
 from messages.goals import Imagined, Imagining, Scores, Scoring
+from testbed.fake_ollama import FakeOllama
 from tests.activities.asking import Attempt, a_call, failure_of
-from tests.fake_ollama import FakeOllama
 
 WINTER = "Should a school day begin at noon in winter?"
 TRAMS = "Should trams be free on Sundays?"

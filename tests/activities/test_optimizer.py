@@ -10,7 +10,7 @@ from configuration import TUNABLES, Settings
 from messages.common import Outcome
 from messages.loops import OptimizerRequest, Proposal
 from messages.tasks import PerformanceLog
-from tests.world import SETTINGS
+from testbed.world import SETTINGS
 
 End = tuple[Outcome, int, float | None]
 

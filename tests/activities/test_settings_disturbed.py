@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from activities.settings import SettingsFiles, load_settings
+from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
 from tests.activities.settings_files import (
     LOOP,
@@ -21,7 +22,6 @@ from tests.activities.settings_files import (
     put_down,
     rewrite,
 )
-from tests.processes import MAY_MOUNT
 
 
 def run(function: Callable[..., None], *arguments: object, under: Sequence[str] = ()) -> list[str]:

@@ -17,10 +17,10 @@ from activities.settings import SettingsFiles, check_writable, load_settings, se
 from activities.settings_reading import MOST_BYTES, SettingsUnreadable
 from configuration import InvalidSettings
 from messages.loops import Change
+from testbed.processes import MAY_MOUNT, ROOT
 from tests.activities import settings_files
 from tests.activities.failing_disk import COMPILER, without_folder_sync
 from tests.activities.settings_files import ORDER, REWRITTEN, SHIPPED, everything, put_down, rewrite, turns
-from tests.processes import MAY_MOUNT, ROOT
 
 may_mount = pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
 may_compile = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")

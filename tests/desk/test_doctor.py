@@ -21,10 +21,10 @@ from messages.image import ReloadReceipt
 from runtime.dev_server import RETENTION
 from runtime.namespace import ensure_search_attributes, present_search_attributes, retention
 from runtime.version import NAME, VERSION
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import worker_process
+from testbed.world import World, until
 from tests.desk.command_line import Ran, Starter
-from tests.fake_ollama import FakeOllama
-from tests.processes import worker_process
-from tests.world import World, until
 
 MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
 NOWHERE = "http://127.0.0.1:1"

@@ -8,7 +8,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from runtime.connection import ServerUnreachable, connect, inbox_url, is_configured, target, workflow_url
 from runtime.problems import Problem
-from tests.ports import free_port
+from testbed.ports import free_port
 
 
 @pytest.fixture(autouse=True)

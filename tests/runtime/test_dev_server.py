@@ -19,8 +19,8 @@ from temporalio.client import Client
 from runtime.connection import ServerUnreachable, connect
 from runtime.dev_server import RECORD, Record, known_web_ui, run_dev_server
 from runtime.problems import Problem
+from testbed.world import until
 from tests.runtime.worker_process import lives
-from tests.world import until
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
 ATTRIBUTES = {"NeedsHuman", "ImagePhase", "SettingsRevision"}

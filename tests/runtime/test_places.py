@@ -13,8 +13,9 @@ import pytest
 from runtime.connection import target
 from runtime.dev_server import RECORD, read_record, run_dev_server
 from runtime.places import as_typed
-from tests.fake_ollama import FakeOllama
-from tests.ports import free_port
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import exists
 from tests.runtime.worker_process import (
     PROJECT,
     WorkerProcess,
@@ -22,7 +23,6 @@ from tests.runtime.worker_process import (
     environment_of,
     lives,
 )
-from tests.world import exists
 
 NAMES = (
     "#",
