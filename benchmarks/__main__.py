@@ -21,9 +21,9 @@ from benchmarks.snapshots import large_snapshot
 from connection.namespace import ensure_search_attributes
 from connection.server import connect
 from runtime.dev_server import DevServer
-from tests.ports import free_ports
-from tests.processes import ROOT, worker_process
-from tests.world import Image
+from testbed.ports import free_ports
+from testbed.processes import ROOT, worker_process
+from testbed.world import Image
 
 DELAYS_MS = (0, 200)
 
@@ -43,7 +43,7 @@ def module_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
 def fake_ollama(delay_ms: int, script: Path) -> Iterator[str]:
     """A scripted model server as a process; its answers take `delay_ms`."""
     arguments = ("--port", "0", "--delay", str(delay_ms / 1000), "--script", str(script))
-    with module_process("tests.fake_ollama", *arguments) as process:
+    with module_process("testbed.fake_ollama", *arguments) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
 

@@ -21,8 +21,8 @@ from runtime.dev_server import DevServer
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
-from tests.ports import free_ports
-from tests.world import Image
+from testbed.ports import free_ports
+from testbed.world import Image
 
 QUESTIONS = (
     "Should a town plant trees or build shade roofs?",

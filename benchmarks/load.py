@@ -16,8 +16,8 @@ from temporalio.service import RPCError
 
 from benchmarks.measures import Bench, Row, remembering, seconds, warm_up
 from connection.places import memory_file
-from tests.processes import ROOT
-from tests.world import until
+from testbed.processes import ROOT
+from testbed.world import until
 
 TASKS = 60
 PAIRS = 5

@@ -16,7 +16,7 @@ from temporalio.service import RPCError
 from benchmarks.bare import TASK_QUEUE, BareTask
 from messages.loops import LoopConcluded
 from messages.tasks import TaskReceipt
-from tests.world import Image, until
+from testbed.world import Image, until
 from workflows.dialogue import Dialogue
 
 

@@ -3,7 +3,7 @@
 import asyncio
 
 from messages.loops import LoopConcluded, ProposalView
-from tests.world import Image, until
+from testbed.world import Image, until
 
 
 async def sending_approval(world: Image, view: ProposalView) -> asyncio.Future[LoopConcluded]:

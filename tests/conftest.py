@@ -11,10 +11,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-from tests import ports
-from tests.fake_ollama import FakeOllama
+from testbed import ports
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World
 from tests.workflows.servers import TEMPORAL
-from tests.world import World
 
 # Where the main module has no file, as in the `python -c` of a runner that uses several processes, those that
 # anyio starts have no main module at all, and dill asks for one.

@@ -20,8 +20,8 @@ from messages.tasks import DialogueResult, TaskReceipt
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
+from testbed.world import Image, until
 from tests.workflows.servers import server_with_movable_clocks
-from tests.world import Image, until
 
 QUESTIONS = ("Should a town plant trees or build shade roofs?", "Should schools ban phones during lessons?")
 IDLE = timedelta(hours=25)

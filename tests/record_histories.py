@@ -21,9 +21,9 @@ from temporalio.client import Client, WorkflowFailureError
 from configuration import Value
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus, ReloadReceipt
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from tests.workflows.servers import server_with_movable_clocks
-from tests.world import World, until
 
 HISTORIES = Path(__file__).parent / "histories"
 OPPOSITE, PARTLY = "opposite", "partly_different"

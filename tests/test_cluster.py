@@ -18,11 +18,11 @@ from activities.snapshots.format import read
 from configuration import Value
 from connection.server import target
 from messages.tasks import DialogueResult, TaskReceipt
+from testbed.fake_ollama import FakeOllama
+from testbed.world import Image, until
 from tests.approval import assert_changed_once, sending_approval
 from tests.cluster import SERVICES, BuiltImage, build
-from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess
-from tests.world import Image, until
 
 TASKS = 24
 SLOTS = 2

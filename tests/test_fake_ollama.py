@@ -10,7 +10,7 @@ import pytest
 from ollama import AsyncClient, ResponseError
 
 from activities.dissonance import DissonanceAnswer
-from tests.fake_ollama import FakeOllama, Script
+from testbed.fake_ollama import FakeOllama, Script
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,7 +63,7 @@ def test_as_a_process_it_says_its_port_and_lists_its_calls(tmp_path: Path) -> No
     command = [
         sys.executable,
         "-m",
-        "tests.fake_ollama",
+        "testbed.fake_ollama",
         "--port",
         "0",
         "--delay",

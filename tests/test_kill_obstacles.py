@@ -12,10 +12,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from messages.loops import ProposalView
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import MAY_MOUNT, kill, worker_process
+from testbed.world import Image, until
 from tests.approval import assert_changed_once, sending_approval
-from tests.fake_ollama import FakeOllama
-from tests.processes import MAY_MOUNT, kill, worker_process
-from tests.world import Image, until
 from workflows.philosophical_loop import PhilosophicalLoop
 
 

@@ -11,11 +11,11 @@ from temporalio.client import Client
 
 from activities.snapshots.format import read
 from messages.files import SnapshotReceipt
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import kill
+from testbed.world import until
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
-from tests.processes import kill
 from tests.test_kill import Killed
-from tests.world import until
 
 
 @contextmanager

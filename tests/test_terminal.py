@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from connection.server import connect, target
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import World, until
 from tests.desk.command_line import STARTER, Ran, Starter
-from tests.fake_ollama import FakeOllama
-from tests.ports import free_port
 from tests.runtime.worker_process import (
     PROJECT,
     WorkerProcess,
@@ -23,7 +24,6 @@ from tests.runtime.worker_process import (
     lives,
     status,
 )
-from tests.world import World, until
 
 LATIN_1 = os.fsdecode(b"caf\xe9")
 NO_TEXT = "'caf\\udce9' is not text in UTF-8. Type it anew"

@@ -8,8 +8,8 @@ from temporalio.client import Client
 
 from activities.model_server.backend import ModelBackend
 from activities.personas import Personas
+from testbed.fake_ollama import FakeOllama
 from tests.activities.remembering import Remembering
-from tests.fake_ollama import FakeOllama
 
 
 @pytest.fixture

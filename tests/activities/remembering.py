@@ -11,7 +11,7 @@ from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
 from messages.memory import Recalled, RecallRequest
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
 
 TASKS = {
     "trees": "Should a town plant trees or build shade roofs?",

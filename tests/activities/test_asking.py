@@ -9,9 +9,9 @@ from activities.model_server.asking import THINKING_TOKENS
 from activities.personas import LABEL_TOKENS, SCORE_TOKENS, Personas
 from messages.calls import Judgement, Plan, Speech
 from messages.goals import Scores, Scoring
+from testbed.fake_ollama import FakeOllama
+from testbed.model_habits import Habits
 from tests.activities.asking import Attempt, a_call, failure_of
-from tests.fake_ollama import FakeOllama
-from tests.model_habits import Habits
 
 THINKING = ["field", "tags", "no_opening_tag"]
 ENGLISH = "What would you say to a neighbour who asks? "

@@ -1,12 +1,14 @@
 """What the personas imagine and how they score it, over the wire."""
 
+from typing import get_args
+
 import pytest
 
-from activities.goals import NEAR, WORTH, is_near
+from activities.goals import Worth, is_near
 from activities.personas import Personas
 from messages.goals import Imagined, Imagining, Scores, Scoring
+from testbed.fake_ollama import FakeOllama
 from tests.activities.asking import Attempt, a_call, failure_of
-from tests.fake_ollama import FakeOllama
 
 WINTER = "Should a school day begin at noon in winter?"
 TRAMS = "Should trams be free on Sundays?"
@@ -59,7 +61,6 @@ async def test_a_goal_imagined_twice_at_once_is_one_goal(ollama: FakeOllama, per
 
 
 def test_two_questions_about_different_things_are_not_near() -> None:
-    assert 0 < NEAR < 100
     assert not is_near(WINTER, [TRAMS, "Should a school teach chess?"])
 
 
@@ -71,8 +72,14 @@ async def test_every_goal_gets_a_score_in_its_place(ollama: FakeOllama, personas
     assert ollama.calls[0].options["temperature"] == 0
 
 
-def test_the_labels_are_ordered_by_worth() -> None:
-    assert list(WORTH.values()) == sorted(WORTH.values())
+async def test_each_label_is_worth_more_than_the_one_before_it(
+    ollama: FakeOllama, personas: Personas
+) -> None:
+    labels = list(get_args(Worth))
+    ollama.script.scores = labels
+    scores = (await Attempt().run(personas.score_goals, scoring(ollama, labels))).scores
+    assert scores == sorted(set(scores))
+    assert (len(scores), scores[0], scores[-1]) == (len(labels), 0.0, 1.0)
 
 
 async def test_scores_outside_the_labels_are_no_answer(ollama: FakeOllama, personas: Personas) -> None:

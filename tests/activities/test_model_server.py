@@ -11,12 +11,12 @@ from activities.model_server.client import AddressBroken, full_name, model_clien
 from activities.personas import Personas
 from messages.calls import Speech
 from runtime.model_backend import NoModel, NoServer, pulled_models
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import SETTINGS
 from tests.activities.asking import Attempt, a_call, failure_of
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
-from tests.ports import free_port
 from tests.runtime.worker_process import WorkerProcess
-from tests.world import SETTINGS
 
 FAULTY = {
     "NO_PROXY": ["fd00::/8", "localhost,[::1]"],

@@ -10,7 +10,7 @@ from configuration.reading import load_settings
 from messages.common import Outcome
 from messages.loops import OptimizerRequest, Proposal
 from messages.tasks import PerformanceLog
-from tests.world import SETTINGS
+from testbed.world import SETTINGS
 
 End = tuple[Outcome, int, float | None]
 
@@ -68,11 +68,10 @@ def test_turns_that_nobody_uses_are_taken_back_but_never_one_that_was_used() -> 
     assert isinstance(answer(1, *times(4, "converged", 1, 0.0)), str)
 
 
-@pytest.mark.parametrize("dissonance", [0.0, 0.3, 0.7, 1.0, None])
-@pytest.mark.parametrize("turns", [2, 5, 10])
-def test_high_dissonance_never_shortens_an_argument(turns: int, dissonance: float | None) -> None:
-    given = answer(turns, *times(6, "max_turns", turns, dissonance))
-    assert isinstance(given, str) or change(given) == (turns, turns + 1)
+@pytest.mark.parametrize("dissonance", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("turns", [2, 5, 9])
+def test_high_dissonance_never_shortens_an_argument(turns: int, dissonance: float) -> None:
+    assert change(answer(turns, *times(6, "max_turns", turns, dissonance))) == (turns, turns + 1)
 
 
 def test_logs_of_other_settings_and_failures_prove_nothing() -> None:

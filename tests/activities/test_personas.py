@@ -18,8 +18,8 @@ from activities.model_server.backend import ModelBackend
 from activities.personas import Personas
 from messages.calls import Judgement, PersonaCall, Plan, Speech
 from runtime.model_backend import pulled_models
+from testbed.fake_ollama import Asks, FakeOllama, FaultKind
 from tests.activities.asking import Attempt, a_call, failure_of
-from tests.fake_ollama import Asks, FakeOllama, FaultKind
 
 # --- answers --------------------------------------------------------------------------------------
 

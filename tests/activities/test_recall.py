@@ -10,9 +10,9 @@ from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
+from testbed.fake_ollama import FakeOllama
+from testbed.world import until
 from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
-from tests.fake_ollama import FakeOllama
-from tests.world import until
 
 
 async def test_embeddings_find_what_bears_on_a_text_and_leave_out_the_rest(remembering: Remembering) -> None:

@@ -10,10 +10,10 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
 from activities.model_server.backend import ModelBackend
+from testbed.fake_ollama import FakeOllama
+from testbed.world import until
 from tests.activities.holding import ALONE, held
 from tests.activities.remembering import EMBEDDING, Remembering, names
-from tests.fake_ollama import FakeOllama
-from tests.world import until
 
 QUESTION = "Trees or shade roofs: which would a town plant?"
 

@@ -4,9 +4,9 @@ import pytest
 
 from activities.memory.embedding import UNRELATED
 from activities.memory.store import MemoryStore
+from testbed.fake_ollama import EmbeddingFault, FakeOllama
+from testbed.world import until
 from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
-from tests.fake_ollama import EmbeddingFault, FakeOllama
-from tests.world import until
 
 BAD = TASKS["piano"]
 

@@ -11,6 +11,7 @@ import pytest
 
 from activities.settings import SettingsFiles
 from configuration.reading import load_settings
+from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
 from tests.activities.settings_files import (
     LOOP,
@@ -22,7 +23,6 @@ from tests.activities.settings_files import (
     put_down,
     rewrite,
 )
-from tests.processes import MAY_MOUNT
 
 
 def run(function: Callable[..., None], *arguments: object, under: Sequence[str] = ()) -> list[str]:

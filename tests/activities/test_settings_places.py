@@ -18,10 +18,10 @@ from activities.settings_rewriting import check_writable, set_values
 from configuration import InvalidSettings
 from configuration.reading import MOST_BYTES, SettingsUnreadable, load_settings
 from messages.loops import Change
+from testbed.processes import MAY_MOUNT, ROOT
 from tests.activities import settings_files
 from tests.activities.failing_disk import COMPILER, without_folder_sync
 from tests.activities.settings_files import ORDER, REWRITTEN, SHIPPED, everything, put_down, rewrite, turns
-from tests.processes import MAY_MOUNT, ROOT
 
 may_mount = pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
 may_compile = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")

@@ -21,8 +21,8 @@ from activities.snapshots.format import BadSnapshot, Header, pack, read
 from activities.snapshots.places import Place
 from activities.snapshots.writing import save
 from messages.files import SnapshotOrder
+from testbed.processes import MAY_MOUNT
 from tests.activities import killed_writer
-from tests.processes import MAY_MOUNT
 from tests.workflows.image_states import a_state
 from workflows.image_state import ImageState
 

@@ -15,8 +15,8 @@ from activities.disk import Locked
 from activities.snapshots import places as snapshot_places
 from activities.snapshots.writing import save
 from messages.files import SnapshotOrder, SnapshotReceipt
+from testbed.processes import ROOT
 from tests.activities.failing_disk import COMPILER, without_folder_sync
-from tests.processes import ROOT
 from tests.workflows.image_states import a_state
 
 STATE = a_state().model_dump(mode="json")

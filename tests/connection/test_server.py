@@ -9,7 +9,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from connection.problems import Problem
 from connection.server import ServerUnreachable, connect, is_configured, target
 from connection.web_ui import inbox_url, workflow_url
-from tests.ports import free_port
+from testbed.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import trustme
 from temporalio.client import Client
 
 from connection.server import ServerUnreachable, connect, target
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
+from testbed.world import Image
 from tests.runtime.worker_process import WorkerProcess
-from tests.world import Image
 
 
 class TlsServer:

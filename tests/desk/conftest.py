@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from testbed.world import World
 from tests.desk.command_line import Starter
-from tests.world import World
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from connection.namespace import RETENTION, ensure_search_attributes, present_se
 from connection.version import NAME, VERSION
 from messages.files import SnapshotReceipt
 from messages.image import ReloadReceipt
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import worker_process
+from testbed.world import World, until
 from tests.desk.command_line import Ran, Starter
-from tests.fake_ollama import FakeOllama
-from tests.processes import worker_process
-from tests.world import World, until
 
 MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
 NOWHERE = "http://127.0.0.1:1"

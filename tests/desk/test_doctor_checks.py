@@ -17,8 +17,8 @@ from desk.doctor.clock import measure_offset
 from desk.doctor.file_checks import room, snapshots_verify
 from desk.doctor.finding import Finding, Patient
 from desk.doctor.namespace_checks import clock_finding
-from tests.processes import ROOT
-from tests.world import SETTINGS, World
+from testbed.processes import ROOT
+from testbed.world import SETTINGS, World
 
 
 def test_a_settings_file_that_may_not_be_rewritten_is_told() -> None:

@@ -1,7 +1,7 @@
 """`starter.py doctor` on a living image: whether it is where its file says, and goes by what that says."""
 
+from testbed.world import World, until
 from tests.desk.command_line import Ran, Starter
-from tests.world import World, until
 
 
 def found(ran: Ran, check: str) -> dict[str, str]:

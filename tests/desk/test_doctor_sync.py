@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from desk.doctor import Report
+from testbed.processes import ROOT
+from testbed.world import SETTINGS
 from tests.activities.failing_disk import COMPILER, without_folder_sync
-from tests.processes import ROOT
-from tests.world import SETTINGS
 
 LOOK = """
 import asyncio, sys

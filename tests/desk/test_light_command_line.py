@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.world import World
 from tests.desk.command_line import Starter
-from tests.world import World
 
 HEAVY = {"apsw", "sqlite_vec", "rapidfuzz", "fsspec", "ollama", "dill", "numpy"}
 AT_WORK = {"activities", "runtime", "worker"}

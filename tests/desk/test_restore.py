@@ -11,10 +11,10 @@ from temporalio.testing import WorkflowEnvironment
 
 from connection.places import memory_file
 from messages.files import SnapshotReceipt
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks
-from tests.world import World, until
 
 TREES = "Should a town plant trees along its streets?"
 TREES_OR_ROOFS = "Should a town plant trees or build shade roofs?"

@@ -10,8 +10,8 @@ import psutil
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, ProposalView
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView
+from testbed.world import World, until
 from tests.desk.command_line import Starter
-from tests.world import World, until
 
 
 async def read_until(process: Process, words: str, stream: str = "stdout") -> str:

@@ -8,8 +8,8 @@ from desk.client import Desk
 from desk.remembering import rebuild
 from messages.memory import Recalled
 from messages.tasks import DialogueResult
+from testbed.world import World, until
 from tests.desk.command_line import Starter
-from tests.world import World, until
 
 TREES = "Should a town plant trees or build shade roofs?"
 

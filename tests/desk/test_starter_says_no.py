@@ -12,9 +12,9 @@ from desk.client import Desk, image_named_in
 from desk.deciding import find_proposal, read_changes
 from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
-from tests.world import World
 from workflows.image_state import ImageStart, ImageState
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop

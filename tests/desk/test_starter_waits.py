@@ -3,8 +3,8 @@
 import json
 
 from messages.loops import LoopConcluded
+from testbed.world import World
 from tests.desk.command_line import Ran, Starter
-from tests.world import World
 
 
 def told(ran: Ran) -> str:

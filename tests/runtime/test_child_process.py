@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from runtime.child_process import ChildFailed, ChildProcess
+from testbed.world import until
 from tests.runtime.worker_process import lives
-from tests.world import until
 
 READY_THEN_WAIT = "print('ready', flush=True); time.sleep(600)"
 

@@ -20,8 +20,8 @@ from connection.problems import Problem
 from connection.server import ServerUnreachable, connect
 from connection.web_ui import RECORD, Record, known_web_ui
 from runtime.dev_server import run_dev_server
+from testbed.world import until
 from tests.runtime.worker_process import lives
-from tests.world import until
 
 TEMPORAL = Path(sys.executable).with_name("temporal")
 ATTRIBUTES = {"NeedsHuman", "ImagePhase", "SettingsRevision"}

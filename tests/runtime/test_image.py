@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 from connection.server import connect
+from testbed.fake_ollama import FakeOllama
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess, argue, dev_ports, status
 
 

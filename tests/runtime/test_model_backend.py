@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
+from testbed.fake_ollama import FakeOllama
+from testbed.model_habits import Listing
+from testbed.ports import free_port
+from testbed.world import SETTINGS
 from tests.desk.command_line import Starter
-from tests.fake_ollama import FakeOllama
-from tests.model_habits import Listing
-from tests.ports import free_port
 from tests.runtime.worker_process import WorkerProcess
-from tests.world import SETTINGS
 
 WRONG = [
     (Listing(status=401), "wants a key or lets nobody in (401: as scripted); set OLLAMA_API_KEY"),

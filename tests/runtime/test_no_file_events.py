@@ -8,9 +8,9 @@ import pytest
 
 from connection.server import connect
 from messages.image import SettingsView
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
+from testbed.world import SETTINGS, until
 from tests.runtime.worker_process import IMAGE, WorkerProcess, dev_ports
-from tests.world import SETTINGS, until
 
 # Below an overlay a file can be changed without a word to who watches it above, as on a network drive.
 OVERLAY = """

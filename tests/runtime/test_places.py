@@ -14,8 +14,9 @@ from connection.places import as_typed
 from connection.server import target
 from connection.web_ui import RECORD, read_record
 from runtime.dev_server import run_dev_server
-from tests.fake_ollama import FakeOllama
-from tests.ports import free_port
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import exists
 from tests.runtime.worker_process import (
     PROJECT,
     WorkerProcess,
@@ -23,7 +24,6 @@ from tests.runtime.worker_process import (
     environment_of,
     lives,
 )
-from tests.world import exists
 
 NAMES = (
     "#",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.world import SETTINGS
+from testbed.world import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 

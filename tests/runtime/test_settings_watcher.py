@@ -12,8 +12,8 @@ import pytest
 from connection.server import connect
 from runtime.dev_server import run_dev_server
 from runtime.settings_watcher import SettingsWatcher
-from tests.fake_ollama import FakeOllama
-from tests.world import World, until
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 
 
 @asynccontextmanager

@@ -5,9 +5,9 @@ from pathlib import Path
 from temporalio.client import Client
 
 from connection.server import target
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World
 from tests.runtime.worker_process import WorkerProcess
-from tests.world import World
 
 
 def worker_of(world: World, *arguments: str) -> WorkerProcess:

@@ -10,7 +10,8 @@ import psutil
 
 from connection.server import connect
 from messages.tasks import TaskReceipt
-from tests.ports import free_port
+from testbed.ports import free_port
+from testbed.world import until
 from tests.runtime.worker_process import (
     IMAGE,
     WorkerProcess,
@@ -20,7 +21,6 @@ from tests.runtime.worker_process import (
     status,
     tiny_model,
 )
-from tests.world import until
 
 
 @contextmanager

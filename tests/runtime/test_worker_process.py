@@ -12,8 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from connection.server import connect, target
 from messages.tasks import TaskReceipt
-from tests.fake_ollama import FakeOllama
-from tests.ports import free_port
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import until
 from tests.runtime.worker_process import (
     IMAGE,
     WorkerProcess,
@@ -24,7 +25,6 @@ from tests.runtime.worker_process import (
     status,
     tiny_model,
 )
-from tests.world import until
 
 # --- one command runs everything ------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from temporalio.client import Client, WorkflowHandle
 from connection.web_ui import Record, read_record
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
-from tests.ports import free_ports
-from tests.world import SETTINGS, until
+from testbed.ports import free_ports
+from testbed.world import SETTINGS, until
 from workflows.living_image import LivingImage
 
 PROJECT = Path(__file__).parents[2]

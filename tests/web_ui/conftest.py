@@ -9,7 +9,7 @@ from playwright.async_api import Browser, async_playwright
 from temporalio.client import Client
 
 from runtime.dev_server import run_dev_server
-from tests.ports import free_ports
+from testbed.ports import free_ports
 from tests.web_ui.person import Person
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

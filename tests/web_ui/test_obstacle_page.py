@@ -2,8 +2,8 @@
 
 from playwright.async_api import expect
 
+from testbed.world import World, until
 from tests.web_ui.person import Person
-from tests.world import World, until
 
 
 async def test_the_pages_of_loop_and_image_say_what_an_approval_waits_for(

@@ -6,8 +6,8 @@ from typing import Any
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
+from testbed.world import World, until
 from tests.web_ui.hostile import HOSTILE
-from tests.world import World, until
 from workflows.details import summary
 from workflows.image_state import ImageStart
 from workflows.living_image import LivingImage

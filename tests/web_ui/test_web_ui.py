@@ -9,9 +9,9 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowHandle
 
 from messages.loops import ProposalView
+from testbed.world import World, until
 from tests.web_ui.hostile import HOSTILE
 from tests.web_ui.person import Person
-from tests.world import World, until
 
 
 async def concluded(world: World) -> None:

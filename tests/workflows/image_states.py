@@ -6,7 +6,7 @@ import tomlkit
 
 from configuration import Settings
 from messages.tasks import PerformanceLog
-from tests.world import SETTINGS
+from testbed.world import SETTINGS
 from workflows.image_state import ImageState
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

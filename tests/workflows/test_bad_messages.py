@@ -20,9 +20,9 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 
 from messages.loops import ProposalView
+from testbed.world import World, exists, until
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
 from tests.workflows.servers import TEMPORAL
-from tests.world import World, exists, until
 from workflows.dialogue import Dialogue
 
 Handle = WorkflowHandle[Any, Any]

@@ -15,9 +15,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from messages.image import ImageStatus
 from messages.tasks import LogReceipt, TaskReceipt
-from tests.fake_ollama import FakeOllama, Script
+from testbed.fake_ollama import FakeOllama, Script
+from testbed.world import Result, World, until
 from tests.workflows.servers import server_with_movable_clocks
-from tests.world import Result, World, until
 from workflows.image_state import ImageState
 from workflows.supervision import FIRST_SWEEP
 

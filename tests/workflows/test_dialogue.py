@@ -7,7 +7,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 
 from messages.tasks import DialogueResult, Transcript
-from tests.world import World, exists, until
+from testbed.world import World, exists, until
 from workflows.dialogue import Dialogue
 
 

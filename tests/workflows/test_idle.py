@@ -13,9 +13,9 @@ from temporalio.client import WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from messages.image import ImageStatus
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from tests.workflows.servers import server_with_movable_clocks
-from tests.world import World, until
 
 # What the server notes when a test moves the clock; a clock that nobody moves leaves nothing.
 CLOCK_MOVED = {

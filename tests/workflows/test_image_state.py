@@ -8,16 +8,20 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
-from messages.common import TASK_BYTES, LoopState
+from messages.common import TASK_BYTES, LoopState, excerpt
 from messages.files import SettingsFile
-from messages.loops import Change, LoopConcluded
+from messages.goals import Goal, InquiryConcluded
+from messages.image import Keeping
+from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import SubmitTask
 from messages.tasks import PerformanceLog, TaskCompleted
 from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
 from workflows.bounded import keep_newest
 from workflows.image_state import QUEUE_BYTES, ImageState, QueuedTask
+from workflows.ledger import UnheardRevert
 
 LIMIT_BYTES = 256 * 1024
+MODELS = ("alfred", "babs", "brick", "robin", "embedding")
 WORST = {"4-byte characters": "\U0001f642", "control characters": "\x01", "quotes": '"', "letters": "x"}
 
 
@@ -61,18 +65,24 @@ class Life:
         self.task_type = longest_task_type(char)
         self.count = 0
         self.accepted: list[str] = []
+        self.goals: list[str] = []
         self.started: list[str] = []
         self.settings = SHIPPED.with_changes(
             {
                 "system.max_concurrent_tasks": 16,
                 "system.max_queued_tasks": 500,
+                "system.image_path": char * 300,
+                "models.host": f"http://{char * 193}",
+                "motivator.goals": True,
+                "motivator.goals_per_day": 100,
+                "motivator.inquiry_threshold": 0.1,
                 "cadence.window": 120,
                 "cadence.min_logs": 100,
-                **{f"models.{persona}": char * 120 for persona in ("alfred", "babs", "brick", "robin")},
+                **{f"models.{role}": char * 120 for role in MODELS},
             }
         )
         self.state = ImageState(
-            image_id="i" * 64, started_at=NOW, settings=self.settings, model_backend=char * 120
+            image_id="i" * 64, started_at=NOW, settings=self.settings, model_backend=char * 600
         )
 
     def name(self) -> str:
@@ -82,7 +92,10 @@ class Life:
     def live(self) -> None:
         """One event, whichever."""
         self.chance.choice(
-            [self.submit, self.submit, self.finish, self.log, self.lose, self.err, self.reflect, self.edit]
+            [
+                *(self.submit, self.submit, self.finish, self.lose, self.log, self.err),
+                *(self.reflect, self.edit, self.wonder, self.fail),
+            ]
         )()
 
     def submit(self) -> None:
@@ -98,13 +111,20 @@ class Life:
         return accepted
 
     def fill(self) -> None:
-        """Fill what empties again in an image's life: the window, the running tasks, the queue."""
+        """Fill what empties again in an image's life, its inquiry and its troubles included."""
         for _ in range(self.settings.cadence.window):
             self.log()
         self.start()
         for length in (TASK_BYTES, TASK_BYTES // 8, 1):
             while self.submit_one(length):
                 self.start()
+        while not self.state.motivation.inquiry:
+            self.wonder()
+        self.finish()
+        self.start()
+        while not self.state.open_loops:
+            self.state.open_loop(NOW)
+        self.fail()
 
     def start(self) -> None:
         while task := self.state.next_task():
@@ -155,6 +175,35 @@ class Life:
             NOW,
         )
 
+    def wonder(self) -> None:
+        """An inquiry begins, or one ends with a goal."""
+        motivation = self.state.motivation
+        if not motivation.inquiry:
+            motivation.open(self.state.image_id, self.state.settings.motivator, NOW)
+            return
+        best = Goal(persona="ALFRED", goal=self.char * 300, why=self.char * 300)
+        name = f"goal-{motivation.next_number - 1}"
+        self.state.conclude_inquiry(InquiryConcluded(inquiry_id=motivation.inquiry, best=best), NOW)
+        self.goals += [name] if self.state.position(name) else []
+
+    def fail(self) -> None:
+        """Nothing works that touches files."""
+        words = self.char * 5000
+        for loop_id in self.state.open_loops:
+            self.state.note_obstacle(LoopWaits(loop_id=loop_id, obstacle=words))
+        self.state.settings_problem = excerpt(words, 1000)
+        self.state.unheard = UnheardRevert(
+            order="o" * 64, source="revert to revision 1000000", by=self.char * 80, comment=self.char * 400
+        )
+        self.state.keeping = Keeping(
+            active_at=NOW,
+            tried_at=NOW,
+            saved_at=NOW,
+            generation=10**9,
+            path=f"{'/folder' * 40}/{self.char * 300}",
+            problem=excerpt(words, 500),
+        )
+
     def bytes(self) -> int:
         return len(self.state.model_dump_json().encode())
 
@@ -189,8 +238,9 @@ def test_every_accepted_task_starts_once_in_the_order_of_acceptance(seed: int) -
     while life.state.queue:
         life.finish()
         life.start()
-    assert life.started == life.accepted
-    assert life.state.finished_count + len(life.state.running) == len(life.accepted)
+    assert [name for name in life.started if name not in life.goals] == life.accepted
+    assert [name for name in life.started if name in life.goals] == life.goals
+    assert life.state.finished_count + len(life.state.running) == len(life.started)
 
 
 def test_a_full_queue_refuses_with_the_reason(state: ImageState) -> None:

@@ -10,8 +10,8 @@ from temporalio.client import Client, WorkflowHandle
 
 from messages.goals import InquiryConcluded
 from messages.tasks import TaskView
-from tests.fake_ollama import FakeOllama
-from tests.world import World, until
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 
 GOALS = [
     "Should a school day begin at noon in winter?",

@@ -11,8 +11,8 @@ from temporalio.exceptions import ApplicationError
 from activities.snapshots.format import Snapshot, read
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
-from tests.fake_ollama import FakeOllama
-from tests.world import World, until
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from workflows import keeping
 from workflows.image_state import ImageState
 

@@ -10,8 +10,8 @@ from temporalio.exceptions import ApplicationError
 from connection.image import start_image
 from messages.image import ImageStatus, ReloadReceipt
 from messages.tasks import LogReceipt
-from tests.fake_ollama import FakeOllama
-from tests.world import World, until
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from workflows.dialogue import Dialogue
 from workflows.living_image import LivingImage
 

@@ -17,9 +17,9 @@ from activities.settings_rewriting import rewrite
 from messages.files import Rewrite
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, ProposalView
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
 from tests.approval import assert_changed_once, sending_approval
-from tests.fake_ollama import FakeOllama
-from tests.world import World, until
 from workflows.details import loop_details
 from workflows.philosophical_loop import PhilosophicalLoop
 

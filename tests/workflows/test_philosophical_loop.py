@@ -11,8 +11,8 @@ from temporalio.exceptions import ApplicationError
 
 from messages.image import Amendment
 from messages.loops import LoopConcluded, ProposalView
+from testbed.world import World, until
 from tests.workflows.servers import TEMPORAL
-from tests.world import World, until
 from workflows.philosophical_loop import PhilosophicalLoop
 
 

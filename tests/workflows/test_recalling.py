@@ -10,10 +10,10 @@ from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
 from connection.places import memory_file
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import kill, worker_process
+from testbed.world import Image, World, until
 from tests.activities.holding import ALONE, WRITING, held
-from tests.fake_ollama import FakeOllama
-from tests.processes import kill, worker_process
-from tests.world import Image, World, until
 
 FIRST, SECOND = "Should a town plant trees or build shade roofs?", "Should the town plant more trees?"
 

@@ -13,8 +13,8 @@ from activities.memory.histories import OVERLAP, Heard, Histories
 from activities.memory.store import MemoryStore
 from connection.places import memory_file
 from messages.tasks import DialogueResult
-from tests.fake_ollama import FakeOllama
-from tests.world import Image, World, exists, until
+from testbed.fake_ollama import FakeOllama
+from testbed.world import Image, World, exists, until
 from workflows.dialogue import Dialogue
 
 FIRST, SECOND = "Should a town plant trees or build shade roofs?", "Should the town plant more trees?"

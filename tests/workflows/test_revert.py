@@ -8,7 +8,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from activities.settings_rewriting import rewrite
 from messages.files import Rewrite
 from messages.image import HistoryEntry, ReloadReceipt
-from tests.world import World
+from testbed.world import World
 from workflows import supervision
 
 TURNS, WINDOW = "autopoiesis.max_turns", "cadence.window"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client, WorkflowFailureError
 
-from tests.fake_ollama import FakeOllama
-from tests.model_habits import Habits
-from tests.world import World
+from testbed.fake_ollama import FakeOllama
+from testbed.model_habits import Habits
+from testbed.world import World
 from workflows.dialogue import Dialogue
 
 SIX = {"system.max_concurrent_tasks": 6, "models.max_concurrent_calls": 6, "autopoiesis.max_turns": 2}

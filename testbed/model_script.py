@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from tests.model_calls import Asks, Call
-from tests.model_faults import EmbeddingFault, Fault, FaultKind
-from tests.model_habits import Habits, Listing
+from testbed.model_calls import Asks, Call
+from testbed.model_faults import EmbeddingFault, Fault, FaultKind
+from testbed.model_habits import Habits, Listing
 
 
 class Script(BaseModel):

@@ -8,7 +8,7 @@ import zlib
 
 from starlette.responses import JSONResponse, Response
 
-from tests.model_script import Script
+from testbed.model_script import Script
 
 SLOW_SECONDS = 2.0
 

@@ -1,7 +1,7 @@
 """A scripted Ollama server, for tests and benchmarks: real HTTP, no model.
 
 In a test: `async with FakeOllama(Script(labels=["unrelated", "partly_different"])) as fake: ... fake.url`.
-As a process: `python -m tests.fake_ollama --port 0`, which prints {"port": N} and lists its calls at /calls.
+As a process: `python -m testbed.fake_ollama --port 0` prints {"port": N} and lists its calls at /calls.
 
 The same question gets the same answer, as from a model at temperature 0: a call that is repeated after
 a crash does not move the script on. Faults are not remembered.
@@ -22,9 +22,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.model_calls import Asks, Call, Embedding, read_call
-from tests.model_embeddings import embedded
-from tests.model_faults import (
+from testbed.model_calls import Asks, Call, Embedding, read_call
+from testbed.model_embeddings import embedded
+from testbed.model_faults import (
     FAULTY_CONTENT,
     EmbeddingFault,
     Fault,
@@ -33,7 +33,7 @@ from tests.model_faults import (
     not_pulled,
     refusal,
 )
-from tests.model_script import Answers, Script, answer_lines
+from testbed.model_script import Answers, Script, answer_lines
 
 __all__ = ["Asks", "EmbeddingFault", "FakeOllama", "FaultKind", "Script"]
 

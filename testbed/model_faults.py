@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
-from tests.model_calls import Asks, Call
+from testbed.model_calls import Asks, Call
 
 FaultKind = Literal[
     "not_pulled",  # 404

@@ -19,7 +19,7 @@ from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.tasks import DialogueResult, LogReceipt, TaskReceipt
 from runtime.model_backend import RunningModel
 from runtime.workers import running_workers
-from tests.fake_ollama import FakeOllama
+from testbed.fake_ollama import FakeOllama
 from workflows.dialogue import Dialogue
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage

@@ -1,0 +1,1 @@
+"""What tests and benchmarks run on: a scripted model server, an image in its world, ports, processes."""
