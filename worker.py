@@ -134,7 +134,8 @@ async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
 
 
 async def _wake_and_watch(plan: Plan, client: Client, web_ui: str | None, model: RunningModel | None) -> None:
-    settings, models = plan.settings, _models(plan.settings)
+    settings = plan.settings
+    models = settings.models.by_persona().values() if settings else ()
     answers = model.backend.describe(*models) if model else ""
     if plan.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
@@ -158,11 +159,6 @@ async def _temporal(options: Options) -> AsyncIterator[tuple[Client, str | None]
         client = await connect()
         await ensure_search_attributes(client)
         yield client, known_web_ui(target(client), options.state_dir)
-
-
-def _models(settings: Settings | None) -> list[str]:
-    models = settings and settings.models
-    return [models.alfred, models.babs, models.brick, models.robin] if models else []
 
 
 def _cancel_on_signals() -> None:

@@ -23,7 +23,7 @@ def persona_call(settings: Settings, persona: Persona, words: str, fields: dict[
         persona=persona,
         words=words,
         fields=fields,
-        model=getattr(models, persona.lower()),
+        model=models.by_persona()[persona],
         host=models.host,
         temperature=models.temperature,
         max_answer_tokens=models.max_answer_tokens,

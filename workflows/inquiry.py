@@ -1,7 +1,6 @@
 """The personas look for a goal of their own: each imagines some and scores the others'; the best is taken."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
@@ -9,14 +8,13 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from activities.personas import Personas
+    from configuration.team import TEAM
     from messages.common import Persona
     from messages.goals import Goal, Imagined, Imagining, InquiryConcluded, InquiryStart, Scores, Scoring
     from messages.names import INQUIRY_CONCLUDED
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
     from workflows.details import inquiry_details
     from workflows.messaging import failure_text, take
-
-TEAM: Sequence[Persona] = ("ALFRED", "BABS", "BRICK", "ROBIN")
 
 
 @workflow.defn
@@ -31,8 +29,8 @@ class Inquiry:
     @workflow.run
     async def run(self, start: Any = None) -> InquiryConcluded:
         try:
-            for persona in TEAM:
-                await self._imagine(persona)
+            for member in TEAM:
+                await self._imagine(member.name)
             if len(self._goals) > 1:
                 await self._score()
             conclusion = self._conclusion()
@@ -70,7 +68,7 @@ class Inquiry:
         answer as much as by what it says, and so no place is the better one.
         """
         given: dict[int, list[float]] = {}
-        for persona in TEAM:
+        for persona in (member.name for member in TEAM):
             others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
             orders = [others]
             if len(others) > 1 and workflow.patched("both-orders"):

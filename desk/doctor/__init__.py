@@ -8,6 +8,7 @@ from types import MappingProxyType
 from pydantic import BaseModel
 from temporalio.service import RPCError
 
+from configuration.team import TEAM
 from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
@@ -34,8 +35,8 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "disk": file_checks.disk_space,
     }
 )
-# Loading four models takes four times what one may take; all else answers in milliseconds or not at all.
-WITHIN_SECONDS = 4 * model_checks.ANSWER_SECONDS + 30
+# Each persona's model may have to be loaded; all else answers in milliseconds or not at all.
+WITHIN_SECONDS = len(TEAM) * model_checks.ANSWER_SECONDS + 30
 
 EXIT_CODES: Mapping[State, int] = MappingProxyType({"ok": DONE, "warning": NO, "broken": CANNOT})
 

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from configuration.team import TEAM
 from messages.common import TASK_BYTES, LoopState
 from messages.files import SettingsFile
 from messages.loops import Change, LoopConcluded
@@ -68,7 +69,7 @@ class Life:
                 "system.max_queued_tasks": 500,
                 "cadence.window": 120,
                 "cadence.min_logs": 100,
-                **{f"models.{persona}": char * 120 for persona in ("alfred", "babs", "brick", "robin")},
+                **{f"models.{member.key}": char * 120 for member in TEAM},
             }
         )
         self.state = ImageState(
