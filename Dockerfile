@@ -14,6 +14,7 @@ COPY activities activities/
 COPY configuration configuration/
 COPY desk desk/
 COPY messages messages/
+COPY optimizer optimizer/
 COPY runtime runtime/
 COPY workflows workflows/
 USER 1000:1000

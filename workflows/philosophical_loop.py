@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.optimizer import propose_amendment
+    from activities.proposer import propose_amendment
     from activities.settings import SettingsFiles
     from configuration import InvalidSettings
     from messages.common import LoopState

@@ -37,7 +37,7 @@ NAMES = (
     "file:x::y",
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
-PROGRAM = ("activities", "configuration", "desk", "messages", "runtime", "workflows")
+PROGRAM = ("activities", "configuration", "desk", "messages", "optimizer", "runtime", "workflows")
 
 
 def inside(folder: Path) -> set[str]:
