@@ -120,7 +120,7 @@ def check_writable(path: Path) -> None:
             )
 
 
-class Plan(NamedTuple):
+class Planned(NamedTuple):
     """What an order comes to: the settings and the text afterwards, or the keys that are stale."""
 
     settings: Settings
@@ -128,7 +128,7 @@ class Plan(NamedTuple):
     stale: list[str]
 
 
-def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Plan:
+def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Planned:
     """What changes come to in the text of a file. Raises InvalidSettings."""
     present = parse_settings(path, before)
     values = present.flat()
@@ -138,7 +138,7 @@ def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Pla
     stale = [change.key for change in changes if values[change.key] not in (change.old, change.new)]
     wanted = {change.key: change.new for change in changes if values[change.key] != change.new}
     if stale or not wanted:
-        return Plan(present, before, stale)
+        return Planned(present, before, stale)
     try:
         settings = present.with_changes(wanted)
     except InvalidSettings as error:
@@ -146,7 +146,7 @@ def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Pla
     after = _edit(before, {key: settings.flat()[key] for key in wanted})
     if parse_settings(path, after) != settings:
         raise InvalidSettings(f"{path} is laid out in a way that cannot be rewritten; edit it by hand")
-    return Plan(settings, after, [])
+    return Planned(settings, after, [])
 
 
 def _edit(text: str, changes: dict[str, Value]) -> str:
@@ -226,7 +226,7 @@ class _Rewriting:
             ) from None
         return text
 
-    def _prepare(self, before: str, planned: Plan) -> Path:
+    def _prepare(self, before: str, planned: Planned) -> Path:
         check_writable(self._path)
         self._folder.mkdir(exist_ok=True)
         write_like(self._temporary, planned.text, self._file)
