@@ -177,7 +177,6 @@ class Tunable(BaseModel):
     low: float
     high: float
     step: float
-    integer: bool
 
 
 class Settings(_Section):
@@ -253,7 +252,6 @@ def _find_tunables() -> dict[str, Tunable]:
                 low=bounds["Ge"].ge,
                 high=bounds["Le"].le,
                 step=extra["step"],
-                integer=key.annotation is int,
             )
     return found
 
