@@ -15,6 +15,7 @@ COPY configuration configuration/
 COPY connection connection/
 COPY desk desk/
 COPY messages messages/
+COPY optimizer optimizer/
 COPY runtime runtime/
 COPY workflows workflows/
 USER 1000:1000

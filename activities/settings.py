@@ -54,8 +54,8 @@ class SettingsFiles:
     def rewrite_settings(self, order: Rewrite) -> RewriteReceipt:
         """Change the keys of one order in the file, once, however often it is asked for.
 
-        `written` is also true for a retry that finds the order carried out; its settings are then those
-        the file holds now. Fails with InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
+        A retry that finds the order carried out answers with the settings the file holds now. Fails with
+        InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
         """
         with _reported():
             return rewrite(self._path, order, activity.info().workflow_run_id or "")

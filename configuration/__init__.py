@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from datetime import timedelta
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import durationpy
 from pydantic import (
@@ -19,8 +19,11 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     ValidationError,
+    create_model,
     model_validator,
 )
+
+from configuration.team import TEAM, Team
 
 # Infinity and NaN have no JSON: a state that holds one could not be carried into the next run.
 Value = bool | int | FiniteFloat | str
@@ -79,14 +82,15 @@ class SystemSettings(_Section):
     snapshot_keep: int = Field(default=10, ge=1, le=1000)
 
 
-class ModelSettings(_Section):
-    """Which model speaks for which persona, and how calls are made."""
-
+class _ModelServer(_Section):
     host: Annotated[str, StringConstraints(max_length=200, pattern=r"^(https?://\S+)?$")]
-    alfred: ModelName
-    babs: ModelName
-    brick: ModelName
-    robin: ModelName
+
+
+class _ModelSettings(_ModelServer):
+    """Which model speaks for which persona, and how calls are made. After `host`: a key for each persona."""
+
+    team: ClassVar[Team]
+
     embedding: ModelName = "nomic-embed-text"
     temperature: float = _tunable(0.0, 1.5, 0.2)
     max_answer_tokens: int = Field(ge=32, le=4096)
@@ -102,6 +106,26 @@ class ModelSettings(_Section):
                 f"max_answer_tokens = {self.max_answer_tokens}"
             )
         return self
+
+    def by_persona(self) -> dict[str, str]:
+        """The model of each persona, in the order of the team."""
+        return {member.name: getattr(self, member.key) for member in self.team}
+
+
+def models_of(team: Team) -> type[_ModelSettings]:
+    """The section [models] of a team."""
+    keys: Any = {member.key: ModelName for member in team}
+    # pydantic takes fields from the last base first: the personas' come after `host` and before the rest.
+    bases: Any = (_ModelSettings, create_model("PersonaModels", __base__=_ModelServer, **keys))
+    made = cast(type[_ModelSettings], create_model("ModelSettings", __base__=bases, __module__=__name__))
+    made.team = team
+    return made
+
+
+if TYPE_CHECKING:
+    ModelSettings = _ModelSettings
+else:
+    ModelSettings = models_of(TEAM)
 
 
 class AutopoiesisSettings(_Section):
@@ -153,7 +177,6 @@ class Tunable(BaseModel):
     low: float
     high: float
     step: float
-    integer: bool
 
 
 class Settings(_Section):
@@ -229,7 +252,6 @@ def _find_tunables() -> dict[str, Tunable]:
                 low=bounds["Ge"].ge,
                 high=bounds["Le"].le,
                 step=extra["step"],
-                integer=key.annotation is int,
             )
     return found
 

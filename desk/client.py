@@ -1,7 +1,4 @@
-"""One living image and its children, as the commands reach them: typed answers or a Problem.
-
-They are reached by the names of their messages, as from any other program.
-"""
+"""One living image and its children, as the commands reach them: typed answers or a Problem."""
 
 import asyncio
 import contextlib

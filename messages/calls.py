@@ -31,7 +31,7 @@ class PersonaCall(BaseModel):
             persona=persona,
             words=words,
             fields=fields,
-            model=getattr(models, persona.lower()),
+            model=models.by_persona()[persona],
             host=models.host,
             temperature=models.temperature,
             max_answer_tokens=models.max_answer_tokens,

@@ -163,8 +163,7 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
 def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:
     if models is None:
         return
-    wanted = dict.fromkeys((models.alfred, models.babs, models.brick, models.robin))
-    for model in wanted:
+    for model in dict.fromkeys(models.by_persona().values()):
         if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
 

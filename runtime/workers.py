@@ -16,8 +16,8 @@ from activities.memory.foresight import Foresight
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
-from activities.optimizer import propose_amendment
 from activities.personas import Personas
+from activities.proposer import propose_amendment
 from activities.settings import SettingsFiles
 from activities.snapshots.writing import Snapshots
 from connection.places import STATE_DIR, memory_file

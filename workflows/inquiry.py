@@ -1,13 +1,13 @@
 """The personas look for a goal of their own: each imagines some and scores the others'; the best is taken."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from configuration.team import TEAM
     from messages.calls import PersonaCall
     from messages.common import Persona
     from messages.goals import Goal, Imagining, InquiryConcluded, InquiryStart, Scoring
@@ -15,8 +15,6 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details import inquiry_details
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
-
-TEAM: Sequence[Persona] = ("ALFRED", "BABS", "BRICK", "ROBIN")
 
 
 @workflow.defn
@@ -31,8 +29,8 @@ class Inquiry:
     @workflow.run
     async def run(self, start: Any = None) -> InquiryConcluded:
         try:
-            for persona in TEAM:
-                await self._imagine(persona)
+            for member in TEAM:
+                await self._imagine(member.name)
             if len(self._goals) > 1:
                 await self._score()
             conclusion = self._conclusion()
@@ -71,7 +69,7 @@ class Inquiry:
         answer as much as by what it says, and so no place is the better one.
         """
         given: dict[int, list[float]] = {}
-        for persona in TEAM:
+        for persona in (member.name for member in TEAM):
             others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
             orders = [others]
             if len(others) > 1:

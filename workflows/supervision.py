@@ -75,11 +75,9 @@ class Supervisor:
             start = LoopStart(
                 image_id=state.image_id,
                 loop_id=loop_id,
-                reason=reason,
                 window=state.window,
                 settings=state.settings,
                 settings_digest=state.digest,
-                revision=state.revision,
             )
             if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
                 return loop_id

@@ -40,7 +40,7 @@ class NoPlace(OSError):
     """A place that cannot be reached or written; the message says which and what to do."""
 
 
-class Found(NamedTuple):
+class Stored(NamedTuple):
     """A snapshot as its name tells it; nothing of it has been read."""
 
     generation: int
@@ -119,7 +119,7 @@ class Place:
                 log.warning("%s was written; afterwards: %s", path, error)
         return path
 
-    def all(self) -> list[Found]:
+    def all(self) -> list[Stored]:
         """Every snapshot of the image, newest first."""
         if not self.fs.exists(self.root):
             return []
@@ -128,7 +128,7 @@ class Place:
         for path in self.fs.ls(self.root, detail=False):
             name = _NAME.fullmatch(str(path).rpartition("/")[2])
             if name and name["image"] == quote(self._image_id, safe=""):
-                found.append(Found(int(name["generation"]), str(path)))
+                found.append(Stored(int(name["generation"]), str(path)))
         return sorted(found, reverse=True)
 
     def check(self, path: str, key: bytes) -> Kept:

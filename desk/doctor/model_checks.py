@@ -38,8 +38,8 @@ async def persona_models(patient: Patient) -> list[Finding]:
 def _speakers(models: ModelSettings) -> dict[str, str]:
     """Which personas speak with each model."""
     speakers: dict[str, list[str]] = {}
-    for persona in ("alfred", "babs", "brick", "robin"):
-        speakers.setdefault(getattr(models, persona), []).append(persona.upper())
+    for persona, model in models.by_persona().items():
+        speakers.setdefault(model, []).append(persona)
     return {model: ", ".join(personas) for model, personas in speakers.items()}
 
 

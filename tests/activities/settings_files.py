@@ -60,6 +60,10 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
+def backups(path: Path) -> list[Path]:
+    return list((path.parent / "settings.backups").glob("[!.]*"))
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -108,9 +112,10 @@ def rewrite_as_nobody(path: str) -> None:
 
 
 def rewrite_once(path: str) -> None:
-    """Print whether a rewrite was written, or what it failed with."""
+    """Print that a rewrite was carried out, or what it failed with."""
     try:
-        print(rewrite(Path(path)).written)
+        rewrite(Path(path))
+        print("done")
     except Exception as error:
         print(error)
 

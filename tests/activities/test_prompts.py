@@ -1,12 +1,13 @@
 """prompts.toml: every entry is usable, what people type comes through verbatim, mistakes are named."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.prompts import BrokenPrompts, Prompts, fill
+from activities.prompts import PROMPTS, BrokenPrompts, Prompts, fill, required_entries
 
 # What the dialogue hands to each entry.
 PLACEHOLDERS = {
@@ -25,6 +26,10 @@ def test_every_entry_that_is_shipped_can_be_filled(entry: str, names: set[str]) 
     messages = Prompts().messages(entry, {name: f"<{name}>" for name in names})
     assert [message["role"] for message in messages] == ["system", "user"]
     assert "<task>" in messages[1]["content"]
+
+
+def test_the_shipped_file_has_the_entries_of_the_team_and_no_others() -> None:
+    assert tomllib.loads(PROMPTS.read_text("utf-8")).keys() - {"system"} == required_entries().keys()
 
 
 def test_brick_hears_robin_before_the_second_thesis() -> None:

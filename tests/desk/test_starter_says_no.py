@@ -164,11 +164,9 @@ async def test_with_several_proposals_the_person_says_which(world: World, starte
         start = LoopStart(
             image_id=name,
             loop_id=loop,
-            reason="",
             window=window,
             settings=settings,
             settings_digest=settings.digest(),
-            revision=1,
         )
         await world.client.start_workflow(PhilosophicalLoop.run, start, id=loop, task_queue=world.name)
         await world.proposal(loop)

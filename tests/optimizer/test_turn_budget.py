@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from activities.optimizer.turn_budget import KEY, propose
 from configuration import TUNABLES, Settings
 from configuration.reading import load_settings
 from messages.common import Outcome
 from messages.loops import OptimizerRequest, Proposal
 from messages.tasks import PerformanceLog
+from optimizer.turn_budget import KEY, propose
 from testbed.world import SETTINGS
 
 End = tuple[Outcome, int, float | None]
