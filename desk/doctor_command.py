@@ -15,7 +15,7 @@ from desk.app import Json, SettingsFile, StateDir, command, present
 from desk.doctor import Repair, Report, examine, repair
 from desk.doctor.finding import Tell
 from runtime.places import SETTINGS, STATE_DIR
-from workflows.details import visible
+from workflows.details.text import visible
 
 
 @command

@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.names import files_queue
     from messages.requests import RevertSettings
     from messages.tasks import DialogueStart
-    from workflows.details import summary
+    from workflows.details.text import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.inquiry import Inquiry

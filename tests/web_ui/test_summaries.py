@@ -8,7 +8,7 @@ from temporalio.client import WorkflowHandle
 
 from tests.web_ui.hostile import HOSTILE
 from tests.world import World, until
-from workflows.details import summary
+from workflows.details.text import summary
 from workflows.image_state import ImageStart
 from workflows.living_image import LivingImage
 

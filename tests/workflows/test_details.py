@@ -17,7 +17,7 @@ from messages.requests import Decision
 from messages.tasks import Dissonance, TaskView, Transcript, Turn
 from tests.web_ui.hostile import HOSTILE
 from tests.workflows.image_states import NOW, SHIPPED, a_state
-from workflows.details import (
+from workflows.details.text import (
     SUMMARY_BYTES,
     dialogue_details,
     image_details,
