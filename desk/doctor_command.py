@@ -14,8 +14,8 @@ from desk import rendering
 from desk.app import Json, SettingsFile, StateDir, command, present
 from desk.doctor import Repair, Report, examine, repair
 from desk.doctor.finding import Tell
+from messages.visible import visible
 from runtime.places import SETTINGS, STATE_DIR
-from workflows.details.text import visible
 
 
 @command

@@ -20,7 +20,7 @@ from messages.image import Amendment, HistoryEntry, ImageStatus, Means
 from messages.loops import Change, LoopConcluded, ProposalView
 from messages.memory import Recollection
 from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
-from workflows.details.text import visible
+from messages.visible import visible
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

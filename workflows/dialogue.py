@@ -25,7 +25,7 @@ with workflow.unsafe.imports_passed_through():
         Turn,
     )
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
-    from workflows.details.text import dialogue_details
+    from workflows.details.dialogue import dialogue_details
     from workflows.messaging import failure_text, take
 
 # A recall bounds itself by a little less, see activities/memory/recall.py; nobody waits longer for a memory.

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.goals import Goal, Imagined, Imagining, InquiryConcluded, InquiryStart, Scores, Scoring
     from messages.names import INQUIRY_CONCLUDED
     from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
-    from workflows.details.text import inquiry_details
+    from workflows.details.inquiry import inquiry_details
     from workflows.messaging import failure_text, take
 
 TEAM: Sequence[Persona] = ("ALFRED", "BABS", "BRICK", "ROBIN")

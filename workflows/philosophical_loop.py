@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN, files_queue
     from messages.requests import Approver, Decision
-    from workflows.details.text import loop_details
+    from workflows.details.loop import loop_details
     from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
     from workflows.obstacles import StillInTheWay, wait_out
 

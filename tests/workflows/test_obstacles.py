@@ -20,7 +20,7 @@ from messages.loops import LoopConcluded, ProposalView
 from tests.approval import assert_changed_once, sending_approval
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until
-from workflows.details.text import loop_details
+from workflows.details.loop import loop_details
 from workflows.philosophical_loop import PhilosophicalLoop
 
 
