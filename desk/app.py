@@ -7,13 +7,14 @@ every `--help` shows, says which is which.
 import asyncio
 import functools
 import getpass
+import inspect
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -31,7 +32,6 @@ from runtime.logs import configure_logs
 from runtime.places import as_typed
 from runtime.problems import Problem, leave
 
-P = ParamSpec("P")
 Model = TypeVar("Model", bound=BaseModel)
 
 app = typer.Typer(
@@ -43,20 +43,34 @@ app = typer.Typer(
 )
 
 
-def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
-    """Make an async function a command; a Problem ends it with one sentence and an exit code."""
+def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
+    """Make an async function a command; a Problem ends it with one sentence and an exit code.
+
+    Where `desk: Desk` stands among its parameters, --image and --settings stand among its options.
+    """
+    taken = inspect.signature(work)
+
+    async def begin(**typed: Any) -> None:
+        if "desk" in taken.parameters:
+            typed["desk"] = await Desk.open(typed.pop("image"), typed.pop("settings"))
+        await work(**typed)
 
     @functools.wraps(work)
-    def run(*args: P.args, **options: P.kwargs) -> None:
+    def run(**options: object) -> None:
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
-            typed: Any = {name: as_text(value) for name, value in options.items()}
-            asyncio.run(work(*args, **typed))
+            asyncio.run(begin(**{name: as_text(value) for name, value in options.items()}))
         except Problem as problem:
             stop(str(problem), exit_code(problem))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
+    typed = [
+        option
+        for name, parameter in taken.parameters.items()
+        for option in (WHICH_DESK if name == "desk" else [parameter])
+    ]
+    run.__signature__ = taken.replace(parameters=typed)  # type: ignore[attr-defined]
     group.command(epilog=EXIT_CODES)(run)
 
 
@@ -110,6 +124,10 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="FILE", help="Which settings file; else settings.toml here."),
 ]
+WHICH_DESK = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    for name, kind in (("image", Image), ("settings", SettingsFile))
+]
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="FOLDER", help="Where the worker keeps its memory.")
 ]
@@ -143,15 +161,14 @@ def login_name() -> str:
 
 
 @command
-async def start(image: Image = None, settings: SettingsFile = None) -> None:
+async def start(*, desk: Desk) -> None:
     """Bring the image to life, unless it lives already."""
-    desk = await Desk.open(image, settings)
-    if not await desk.start(settings):
+    if not await desk.start():
         lives = f"The living image {desk.image_id!r} lives already at {desk.server}."
         rendering.out.print(rendering.words(lives))
         return
     rendering.out.print(rendering.words(f"The living image {desk.image_id!r} was started at {desk.server}."))
-    path, values = read_settings(settings)
+    path, values = read_settings(desk.settings)
     if older := newest_snapshot(values, path.parent):
         command_line = f"python starter.py restore {as_typed(older)}"
         offer = f"An image of its name was saved. To go on with that one: {command_line}"
@@ -178,11 +195,9 @@ async def ask(
         typer.Option(metavar="DURATION", parser=read_duration, help="Wait no longer than this, such as 1h."),
     ] = None,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Give the image a task and wait for what the personas make of it."""
-    desk = await Desk.open(image, settings)
     if task is not None:
         if task == "-":
             task = sys.stdin.buffer.read().decode(errors="replace")
@@ -201,48 +216,45 @@ async def ask(
 
 
 @command
-async def status(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def status(*, as_json: Json = False, desk: Desk) -> None:
     """How the image is."""
-    desk = await Desk.open(image, settings)
     ended, now, inbox = await desk.ended(), await desk.status(), desk.inbox
     value = {**now.model_dump(mode="json"), "workflow": ended or "running", "inbox": inbox}
     present(value, as_json, lambda: rendering.status(now, ended, inbox))
 
 
 @command
-async def tasks(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def tasks(*, as_json: Json = False, desk: Desk) -> None:
     """The recent tasks: finished, running, queued."""
-    views = await (await Desk.open(image, settings)).tasks()
+    views = await desk.tasks()
     present(views, as_json, lambda: rendering.tasks(views))
 
 
 @command
-async def logs(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def logs(*, as_json: Json = False, desk: Desk) -> None:
     """The performance logs of the present window."""
-    window = await (await Desk.open(image, settings)).logs()
+    window = await desk.logs()
     present(window, as_json, lambda: rendering.logs(window))
 
 
 @command
-async def amendments(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def amendments(*, as_json: Json = False, desk: Desk) -> None:
     """Every change of the settings and every proposal that came to nothing, oldest first."""
-    ledger = await (await Desk.open(image, settings)).amendments()
+    ledger = await desk.amendments()
     present(ledger, as_json, lambda: rendering.amendments(ledger))
 
 
 @command
-async def proposals(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def proposals(*, as_json: Json = False, desk: Desk) -> None:
     """What waits for a person's decision."""
-    pending = await (await Desk.open(image, settings)).pending()
+    pending = await desk.pending()
     present(pending, as_json, lambda: rendering.proposals(pending))
 
 
 @command
-async def show(
-    loop: Loop = None, as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
+async def show(loop: Loop = None, *, as_json: Json = False, desk: Desk) -> None:
     """One proposal in full: the change, the evidence, the reasons."""
-    view = await find_proposal(await Desk.open(image, settings), loop)
+    view = await find_proposal(desk, loop)
     present(view, as_json, lambda: rendering.proposal(view))
 
 
@@ -258,15 +270,14 @@ async def approve(
         typer.Option("--set", metavar="KEY=VALUE", help="Your own value for a key of the proposal."),
     ] = None,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Let the image rewrite settings.toml as it proposes, or with your own values."""
     changes = read_changes(own or [])
     decision = request(
         Decision, verdict="approve", approver=by or login_name(), comment=comment, changes=changes
     )
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
+    await carry_out(decision, desk, loop, yes=yes, as_json=as_json)
 
 
 @command
@@ -277,12 +288,11 @@ async def reject(
     by: By = "",
     comment: Comment = "",
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Refuse a proposal; settings.toml stays as it is."""
     decision = request(Decision, verdict="reject", approver=by or login_name(), comment=comment)
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
+    await carry_out(decision, desk, loop, yes=yes, as_json=as_json)
 
 
 async def carry_out(decision: Decision, desk: Desk, loop: str | None, *, yes: bool, as_json: bool) -> None:
@@ -298,12 +308,11 @@ async def carry_out(decision: Decision, desk: Desk, loop: str | None, *, yes: bo
 async def reflect(
     reason: Why = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the proposal.")] = False,
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Make the image look at its logs now."""
-    desk = await Desk.open(image, settings)
     receipt = await desk.reflect(request(Reason, reason=reason))
     if not wait:
         present(
@@ -319,29 +328,25 @@ async def reflect(
 
 
 @command
-async def reload(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def reload(*, as_json: Json = False, desk: Desk) -> None:
     """Make the image read settings.toml again."""
-    receipt = await (await Desk.open(image, settings)).reload()
+    receipt = await desk.reload()
     news = "took over your edit" if receipt.changed else "found no edit"
     sentence = f"The image {news}: revision {receipt.revision}, digest {receipt.digest}."
     present(receipt, as_json, say(sentence))
 
 
 @command
-async def pause(
-    reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
+async def pause(reason: Why = "", *, as_json: Json = False, desk: Desk) -> None:
     """Start no more tasks; running ones go on."""
-    now = await (await Desk.open(image, settings)).pause(request(Reason, reason=reason))
+    now = await desk.pause(request(Reason, reason=reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
 @command
-async def resume(
-    reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
+async def resume(reason: Why = "", *, as_json: Json = False, desk: Desk) -> None:
     """Start tasks again."""
-    now = await (await Desk.open(image, settings)).resume(request(Reason, reason=reason))
+    now = await desk.resume(request(Reason, reason=reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
@@ -352,11 +357,9 @@ async def retire(
     reason: Why = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its last running tasks.")] = True,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """End the image for good. Queued tasks are dropped, running ones finish."""
-    desk = await Desk.open(image, settings)
     now = await desk.status()
     if not yes:
         confirm(f"Retire {now.image_id} for good, dropping {now.queued} queued tasks?", "retire")

@@ -8,9 +8,7 @@ from desk import rendering
 from desk.app import (
     By,
     Comment,
-    Image,
     Json,
-    SettingsFile,
     Yes,
     command,
     login_name,
@@ -26,9 +24,9 @@ from workflows.ledger import NoWayBack
 
 
 @command
-async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def history(*, as_json: Json = False, desk: Desk) -> None:
     """Every amendment with who, when and why, and how arguments went before and after it."""
-    entries = await (await Desk.open(image, settings)).history()
+    entries = await desk.history()
     present(entries, as_json, lambda: rendering.history(entries))
 
 
@@ -40,12 +38,10 @@ async def revert(
     by: By = "",
     comment: Comment = "",
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
     order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
-    desk = await Desk.open(image, settings)
     if not yes:
         now = await desk.state()
         try:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from desk import remembering, rendering
-from desk.app import Image, Json, SettingsFile, StateDir, app, command, present, say
+from desk.app import Json, StateDir, app, command, present, say
 from desk.client import Desk
 from desk.problems import EXIT_CODES
 from desk.snapshots import kept_memories
@@ -19,24 +19,23 @@ app.add_typer(memory, name="memory", help="What the image remembers of earlier t
 @functools.partial(command, group=memory)
 async def search(
     text: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """What BABS would recall for a text."""
-    found = await remembering.search(await Desk.open(image, settings), settings, state_dir, text)
+    found = await remembering.search(desk, state_dir, text)
     present(found, as_json, lambda: rendering.memories(found.items, found.means))
 
 
 @functools.partial(command, group=memory)
 async def rebuild(
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Make the memory anew from the newest good snapshot and what the server still holds."""
-    desk = await Desk.open(image, settings)
-    done = await remembering.rebuild(desk, state_dir, lambda: kept_memories(settings, desk.image_id))
+    done = await remembering.rebuild(desk, state_dir, lambda: kept_memories(desk.settings, desk.image_id))
     present(done, as_json, say(f"{done.image_id} remembers {done.remembered} tasks on this machine."))

@@ -32,12 +32,11 @@ async def snapshot(
     path: Annotated[
         str, typer.Option(metavar="PLACE", help="A folder or fsspec URL, instead of [system] image_path.")
     ] = "",
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: Desk,
 ) -> None:
     """Save a snapshot of the image now."""
-    desk = await Desk.open(image, settings)
     receipt = await desk.save(request(SaveImage, path=path))
     sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
     present(receipt, as_json, lambda: rendering.whole(sentence))
