@@ -9,8 +9,10 @@ FROM python:3.13-slim-bookworm
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app
-COPY configuration.py prompts.toml pyproject.toml starter.py worker.py ./
+COPY prompts.toml pyproject.toml starter.py worker.py ./
 COPY activities activities/
+COPY configuration configuration/
+COPY connection connection/
 COPY desk desk/
 COPY messages messages/
 COPY runtime runtime/

@@ -6,7 +6,7 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # ruff: noqa: E402, F401 (after that, and each module adds its commands)
-from runtime import terminal
+from connection import terminal
 
 terminal.prepare(answers=True)
 

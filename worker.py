@@ -14,18 +14,20 @@ from typing import Annotated
 import typer
 from temporalio.client import Client
 
-from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
+from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
-from runtime import terminal
-from runtime.banner import Awake, show_image, show_worker
-from runtime.connection import connect, is_configured, target
-from runtime.dev_server import known_web_ui, run_dev_server
-from runtime.image import check_queue, older_self, start_image
-from runtime.logs import configure_logs
+from configuration.reading import SettingsUnreadable, load_settings
+from connection import terminal
+from connection.image import check_queue, start_image
+from connection.logs import configure_logs
+from connection.namespace import ensure_search_attributes
+from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
+from connection.problems import Problem, leave
+from connection.server import connect, is_configured, target
+from connection.web_ui import known_web_ui
+from runtime.banner import Awake, older_self, show_image, show_worker
+from runtime.dev_server import run_dev_server
 from runtime.model_backend import Choice, RunningModel, choose, run_model
-from runtime.namespace import ensure_search_attributes
-from runtime.places import PROJECT, SETTINGS, STATE_DIR, require_text
-from runtime.problems import Problem, leave
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
 

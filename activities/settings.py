@@ -9,37 +9,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
-from activities.settings_reading import (
-    SettingsUnreadable,
-    load_settings,
-    login,
-    read_text,
-    read_values,
-    resolve,
-)
-from activities.settings_rewriting import (
-    BACKUPS_KEPT,
-    SettingsNotWritable,
-    check_writable,
-    newest_rewrite,
-    plan,
-    rewrite,
-    set_values,
-)
+from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
 from configuration import InvalidSettings
+from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
 from messages.files import Rewrite, RewritePreview, RewriteReceipt, SettingsFile
-
-# All that others need of the three modules about settings.toml.
-__all__ = [
-    "BACKUPS_KEPT",
-    "SettingsFiles",
-    "SettingsNotWritable",
-    "SettingsUnreadable",
-    "check_writable",
-    "load_settings",
-    "read_values",
-    "set_values",
-]
 
 LINE_CHARACTERS = 400
 DIFF_LINES = 120

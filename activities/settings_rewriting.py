@@ -32,7 +32,8 @@ from uuid import uuid4
 import tomlkit
 
 from activities.disk import Locked, is_mounted, is_read_only, locked, sync_folder, write_like
-from activities.settings_reading import (
+from configuration import TUNABLES, InvalidSettings, Settings, Value
+from configuration.reading import (
     BYTE_ORDER_MARK,
     SettingsUnreadable,
     load_settings,
@@ -42,7 +43,6 @@ from activities.settings_reading import (
     resolve,
     unreadable,
 )
-from configuration import TUNABLES, InvalidSettings, Settings, Value
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 

@@ -15,7 +15,7 @@ import anyio.to_process
 from temporalio.service import RPCError
 
 from benchmarks.measures import Bench, Row, remembering, seconds, warm_up
-from runtime.places import memory_file
+from connection.places import memory_file
 from tests.processes import ROOT
 from tests.world import until
 

@@ -2,6 +2,8 @@
 
 Exit codes: 0 done; 1 the answer is no; 2 it cannot be done; 130 interrupted with Ctrl-C. `EXIT_CODES`, which
 every `--help` shows, says which is which.
+
+What a command needs is imported when it runs: nobody who asks for help waits for it.
 """
 
 import asyncio
@@ -14,25 +16,24 @@ import sys
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from configuration import Duration
+from connection.places import as_typed
+from connection.problems import Problem, leave
 from desk import rendering
-from desk.client import Desk, read_settings
 from desk.deciding import confirm, decide, find_proposal, read_changes
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
-from desk.waiting import TaskWatch, until_settled
-from messages.requests import Decision, Reason, SubmitTask
-from runtime.image import newest_snapshot
-from runtime.logs import configure_logs
-from runtime.places import as_typed
-from runtime.problems import Problem, leave
 
-Model = TypeVar("Model", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from desk.client import Desk
+    from messages.requests import Decision, Reason
+
+Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
     help="Talk to a living image: give it tasks, see how it is, decide on what it proposes.",
@@ -46,17 +47,23 @@ app = typer.Typer(
 def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
     """Make an async function a command; a Problem ends it with one sentence and an exit code.
 
-    Where `desk: Desk` stands among its parameters, --image and --settings stand among its options.
+    Where `desk` stands among its parameters, --image and --settings stand among its options.
     """
     taken = inspect.signature(work)
 
     async def begin(**typed: Any) -> None:
         if "desk" in taken.parameters:
+            from desk.client import Desk
+
             typed["desk"] = await Desk.open(typed.pop("image"), typed.pop("settings"))
         await work(**typed)
 
-    @functools.wraps(work)
+    # Without its annotations: typer would look for a `Desk`, which is not imported yet.
+    @functools.wraps(work, assigned=("__name__", "__doc__"))
     def run(**options: object) -> None:
+        from connection.logs import configure_logs
+
+        configure_logs()
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
             asyncio.run(begin(**{name: as_text(value) for name, value in options.items()}))
@@ -99,6 +106,10 @@ def stop(sentence: str, code: int) -> NoReturn:
 
 
 def read_duration(text: str) -> timedelta:
+    from pydantic import TypeAdapter, ValidationError
+
+    from configuration import Duration
+
     try:
         return TypeAdapter[timedelta](Duration).validate_python(text)
     except ValidationError as error:
@@ -107,6 +118,8 @@ def read_duration(text: str) -> timedelta:
 
 def request(model: type[Model], **values: object) -> Model:
     """A request as the person typed it. Raises Problem."""
+    from pydantic import ValidationError
+
     try:
         return model(**values)
     except ValidationError as error:
@@ -115,6 +128,12 @@ def request(model: type[Model], **values: object) -> Model:
             for fault in error.errors(include_url=False)
         )
         raise Problem("; ".join(faults)) from None
+
+
+def why(reason: str) -> "Reason":
+    from messages.requests import Reason
+
+    return request(Reason, reason=reason)
 
 
 Image = Annotated[
@@ -161,8 +180,11 @@ def login_name() -> str:
 
 
 @command
-async def start(*, desk: Desk) -> None:
+async def start(*, desk: "Desk") -> None:
     """Bring the image to life, unless it lives already."""
+    from activities.snapshots.places import newest_snapshot
+    from desk.client import read_settings
+
     if not await desk.start():
         lives = f"The living image {desk.image_id!r} lives already at {desk.server}."
         rendering.out.print(rendering.words(lives))
@@ -195,9 +217,12 @@ async def ask(
         typer.Option(metavar="DURATION", parser=read_duration, help="Wait no longer than this, such as 1h."),
     ] = None,
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """Give the image a task and wait for what the personas make of it."""
+    from desk.waiting import TaskWatch
+    from messages.requests import SubmitTask
+
     if task is not None:
         if task == "-":
             task = sys.stdin.buffer.read().decode(errors="replace")
@@ -216,7 +241,7 @@ async def ask(
 
 
 @command
-async def status(*, as_json: Json = False, desk: Desk) -> None:
+async def status(*, as_json: Json = False, desk: "Desk") -> None:
     """How the image is."""
     ended, now, inbox = await desk.ended(), await desk.status(), desk.inbox
     value = {**now.model_dump(mode="json"), "workflow": ended or "running", "inbox": inbox}
@@ -224,35 +249,35 @@ async def status(*, as_json: Json = False, desk: Desk) -> None:
 
 
 @command
-async def tasks(*, as_json: Json = False, desk: Desk) -> None:
+async def tasks(*, as_json: Json = False, desk: "Desk") -> None:
     """The recent tasks: finished, running, queued."""
     views = await desk.tasks()
     present(views, as_json, lambda: rendering.tasks(views))
 
 
 @command
-async def logs(*, as_json: Json = False, desk: Desk) -> None:
+async def logs(*, as_json: Json = False, desk: "Desk") -> None:
     """The performance logs of the present window."""
     window = await desk.logs()
     present(window, as_json, lambda: rendering.logs(window))
 
 
 @command
-async def amendments(*, as_json: Json = False, desk: Desk) -> None:
+async def amendments(*, as_json: Json = False, desk: "Desk") -> None:
     """Every change of the settings and every proposal that came to nothing, oldest first."""
     ledger = await desk.amendments()
     present(ledger, as_json, lambda: rendering.amendments(ledger))
 
 
 @command
-async def proposals(*, as_json: Json = False, desk: Desk) -> None:
+async def proposals(*, as_json: Json = False, desk: "Desk") -> None:
     """What waits for a person's decision."""
     pending = await desk.pending()
     present(pending, as_json, lambda: rendering.proposals(pending))
 
 
 @command
-async def show(loop: Loop = None, *, as_json: Json = False, desk: Desk) -> None:
+async def show(loop: Loop = None, *, as_json: Json = False, desk: "Desk") -> None:
     """One proposal in full: the change, the evidence, the reasons."""
     view = await find_proposal(desk, loop)
     present(view, as_json, lambda: rendering.proposal(view))
@@ -270,9 +295,11 @@ async def approve(
         typer.Option("--set", metavar="KEY=VALUE", help="Your own value for a key of the proposal."),
     ] = None,
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """Let the image rewrite settings.toml as it proposes, or with your own values."""
+    from messages.requests import Decision
+
     changes = read_changes(own or [])
     decision = request(
         Decision, verdict="approve", approver=by or login_name(), comment=comment, changes=changes
@@ -288,14 +315,18 @@ async def reject(
     by: By = "",
     comment: Comment = "",
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """Refuse a proposal; settings.toml stays as it is."""
+    from messages.requests import Decision
+
     decision = request(Decision, verdict="reject", approver=by or login_name(), comment=comment)
     await carry_out(decision, desk, loop, yes=yes, as_json=as_json)
 
 
-async def carry_out(decision: Decision, desk: Desk, loop: str | None, *, yes: bool, as_json: bool) -> None:
+async def carry_out(
+    decision: "Decision", desk: "Desk", loop: str | None, *, yes: bool, as_json: bool
+) -> None:
     view = await find_proposal(desk, loop)
     console = rendering.err if as_json else rendering.out
     conclusion = await decide(desk, view, decision, console, ask=not yes)
@@ -310,10 +341,12 @@ async def reflect(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the proposal.")] = False,
     *,
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """Make the image look at its logs now."""
-    receipt = await desk.reflect(request(Reason, reason=reason))
+    from desk.waiting import until_settled
+
+    receipt = await desk.reflect(why(reason))
     if not wait:
         present(
             receipt,
@@ -328,7 +361,7 @@ async def reflect(
 
 
 @command
-async def reload(*, as_json: Json = False, desk: Desk) -> None:
+async def reload(*, as_json: Json = False, desk: "Desk") -> None:
     """Make the image read settings.toml again."""
     receipt = await desk.reload()
     news = "took over your edit" if receipt.changed else "found no edit"
@@ -337,16 +370,16 @@ async def reload(*, as_json: Json = False, desk: Desk) -> None:
 
 
 @command
-async def pause(reason: Why = "", *, as_json: Json = False, desk: Desk) -> None:
+async def pause(reason: Why = "", *, as_json: Json = False, desk: "Desk") -> None:
     """Start no more tasks; running ones go on."""
-    now = await desk.pause(request(Reason, reason=reason))
+    now = await desk.pause(why(reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
 @command
-async def resume(reason: Why = "", *, as_json: Json = False, desk: Desk) -> None:
+async def resume(reason: Why = "", *, as_json: Json = False, desk: "Desk") -> None:
     """Start tasks again."""
-    now = await desk.resume(request(Reason, reason=reason))
+    now = await desk.resume(why(reason))
     present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
 
 
@@ -357,13 +390,13 @@ async def retire(
     reason: Why = "",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its last running tasks.")] = True,
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """End the image for good. Queued tasks are dropped, running ones finish."""
     now = await desk.status()
     if not yes:
         confirm(f"Retire {now.image_id} for good, dropping {now.queued} queued tasks?", "retire")
-    now = await desk.retire(request(Reason, reason=reason))
+    now = await desk.retire(why(reason))
     if wait:
         with rendering.err.status(f"{now.image_id} finishes its running tasks"):
             await desk.until_ended()
@@ -372,7 +405,6 @@ async def retire(
 
 
 def main() -> None:
-    configure_logs()
     try:
         app()
     except SystemExit as end:

@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration import ModelSettings
+from connection.places import SETTINGS, memory_file
+from connection.problems import Problem
 from desk.client import Desk, read_settings
-from desk.problems import Addressee, Unknown, in_plain_words
+from desk.plain_words import Addressee, in_plain_words
+from desk.problems import Unknown
 from messages.memory import Recalled, RecallRequest
-from runtime.places import SETTINGS, memory_file
-from runtime.problems import Problem
 
 MOST_FOUND = 10
 """As many as BABS can be handed at most."""

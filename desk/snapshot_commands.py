@@ -1,26 +1,28 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
 import functools
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
 from rich.filesize import decimal
 
+from connection.places import STATE_DIR, as_typed
 from desk import rendering
 from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
-from desk.client import Desk, image_named_in
 from desk.deciding import confirm
-from desk.remembering import remember
-from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
-from messages.requests import SaveImage
-from runtime.connection import connect
-from runtime.places import STATE_DIR, as_typed
+
+if TYPE_CHECKING:
+    from desk.client import Desk
+    from desk.snapshots import Restoration, SnapshotView
 
 
 @command
 async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The snapshots of the image on this machine, newest first, each checked."""
+    from desk.client import image_named_in
+    from desk.snapshots import find_snapshots
+
     found = find_snapshots(settings, image or image_named_in(settings))
     present(found, as_json, lambda: _list(found))
 
@@ -32,9 +34,11 @@ async def snapshot(
     ] = "",
     *,
     as_json: Json = False,
-    desk: Desk,
+    desk: "Desk",
 ) -> None:
     """Save a snapshot of the image now."""
+    from messages.requests import SaveImage
+
     receipt = await desk.save(request(SaveImage, path=path))
     sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {decimal(receipt.bytes)}."
     present(receipt, as_json, lambda: rendering.whole(sentence))
@@ -58,6 +62,10 @@ async def restore(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""
+    from connection.server import connect
+    from desk.remembering import remember
+    from desk.snapshots import Restoring
+
     restoring = Restoring(await connect(), str(file), settings, name)
     plan = await restoring.prepare()
     if dry_run:
@@ -73,20 +81,20 @@ async def restore(
     present(done, as_json, lambda: _restoration(done))
 
 
-def _list(found: list[SnapshotView]) -> RenderableType:
+def _list(found: list["SnapshotView"]) -> RenderableType:
     if not found:
         return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
     return Group(*map(_kept, found))
 
 
-def _kept(view: SnapshotView) -> RenderableType:
+def _kept(view: "SnapshotView") -> RenderableType:
     facts = f"generation {view.generation}", rendering.moment(view.written_at), decimal(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
     return rendering.paragraph(head.append_text(verdict), rendering.whole(as_typed(view.path)))
 
 
-def _restoration(plan: Restoration) -> RenderableType:
+def _restoration(plan: "Restoration") -> RenderableType:
     what = "was restored" if plan.started else "can be restored"
     lines = [
         f"The living image {plan.image_id!r} {what} from generation {plan.generation}, "
@@ -111,7 +119,7 @@ def _restoration(plan: Restoration) -> RenderableType:
     return Group(*parts)
 
 
-def _consequences(plan: Restoration) -> RenderableType:
+def _consequences(plan: "Restoration") -> RenderableType:
     """What restoring changes that is there already."""
     parts: list[RenderableType] = []
     if plan.replaces_newborn:

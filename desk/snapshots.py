@@ -12,22 +12,18 @@ from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import (
-    SettingsNotWritable,
-    SettingsUnreadable,
-    check_writable,
-    set_values,
-)
-from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
-from activities.snapshot_places import NoPlace, Place, open_url, read_file
+from activities.settings_rewriting import SettingsNotWritable, check_writable, set_values
+from activities.snapshots.format import BadSnapshot, Snapshot, read, signing_key
+from activities.snapshots.places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
+from configuration.reading import SettingsUnreadable
+from connection.image import restore_image
+from connection.places import as_typed
+from connection.problems import Problem
 from desk.client import ANSWER_WITHIN, read_settings
 from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
-from runtime.image import restore_image
-from runtime.places import as_typed
-from runtime.problems import Problem
 from workflows.image_state import ImageState, QueuedTask, RunningTask
 from workflows.ledger import changes_between
 from workflows.living_image import LivingImage

@@ -11,9 +11,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from runtime.connection import connect
+from connection.namespace import ensure_search_attributes
+from connection.server import connect
 from runtime.dev_server import DevServer
-from runtime.namespace import ensure_search_attributes
 from tests.approval import assert_changed_once, sending_approval
 from tests.fake_ollama import FakeOllama
 from tests.processes import kill, worker_process

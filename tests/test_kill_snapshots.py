@@ -9,7 +9,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from activities.snapshot_format import read
+from activities.snapshots.format import read
 from messages.files import SnapshotReceipt
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama

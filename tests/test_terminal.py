@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connection import connect, target
+from connection.server import connect, target
 from tests.desk.command_line import STARTER, Ran, Starter
 from tests.fake_ollama import FakeOllama
 from tests.ports import free_port

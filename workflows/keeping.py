@@ -14,7 +14,7 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.snapshots import Snapshots
+    from activities.snapshots.writing import Snapshots
     from messages.common import excerpt
     from messages.files import SnapshotOrder, SnapshotReceipt
     from messages.names import files_queue

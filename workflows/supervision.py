@@ -23,8 +23,8 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from activities.children import Children
     from activities.settings import SettingsFiles
-    from activities.supervision import Children
     from messages.common import excerpt
     from messages.files import Rewrite, RewriteReceipt, SettingsFile
     from messages.goals import InquiryConcluded, InquiryStart

@@ -8,12 +8,12 @@ from types import MappingProxyType
 from pydantic import BaseModel
 from temporalio.service import RPCError
 
+from connection.problems import Problem
 from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
 from desk.snapshots import verify_snapshots
 from messages.common import excerpt
-from runtime.problems import Problem
 
 # The checks by name, in the order in which they are told.
 CHECKS: Mapping[str, Check] = MappingProxyType(

@@ -18,7 +18,8 @@ from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.settings import SettingsFiles, check_writable
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import check_writable
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 

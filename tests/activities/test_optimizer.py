@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from activities.optimizer.turn_budget import KEY, propose
-from activities.settings import load_settings
 from configuration import TUNABLES, Settings
+from configuration.reading import load_settings
 from messages.common import Outcome
 from messages.loops import OptimizerRequest, Proposal
 from messages.tasks import PerformanceLog

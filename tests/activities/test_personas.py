@@ -14,7 +14,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.dissonance import DISSONANCE
 from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
-from activities.personas import ModelBackend, Personas
+from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from messages.calls import Judgement, PersonaCall, Plan, Speech
 from runtime.model_backend import pulled_models
 from tests.activities.asking import Attempt, a_call, failure_of

@@ -9,7 +9,7 @@ from temporalio.client import Client
 from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
 from tests.fake_ollama import FakeOllama
 from tests.world import until

@@ -9,7 +9,7 @@ from temporalio.client import Client, Interceptor, ListWorkflowsInput, OutboundI
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from tests.activities.holding import ALONE, held
 from tests.activities.remembering import EMBEDDING, Remembering, names
 from tests.fake_ollama import FakeOllama

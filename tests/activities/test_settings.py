@@ -15,8 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from temporalio.exceptions import ApplicationError
 
-from activities.settings import BACKUPS_KEPT, SettingsFiles, load_settings
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import BACKUPS_KEPT
 from configuration import InvalidSettings
+from configuration.reading import load_settings
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 from tests.activities.settings_files import LOOP, SHIPPED, THRESHOLD, TURNS, edit, everything, rewrite, turns

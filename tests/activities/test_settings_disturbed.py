@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.settings import SettingsFiles, load_settings
+from activities.settings import SettingsFiles
+from configuration.reading import load_settings
 from tests.activities import settings_files
 from tests.activities.settings_files import (
     LOOP,

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from activities.settings import SettingsFiles, check_writable, load_settings, set_values
-from activities.settings_reading import MOST_BYTES, SettingsUnreadable
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import check_writable, set_values
 from configuration import InvalidSettings
+from configuration.reading import MOST_BYTES, SettingsUnreadable, load_settings
 from messages.loops import Change
 from tests.activities import settings_files
 from tests.activities.failing_disk import COMPILER, without_folder_sync

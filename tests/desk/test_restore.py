@@ -10,8 +10,8 @@ from rich.filesize import decimal
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from connection.places import memory_file
 from messages.files import SnapshotReceipt
-from runtime.places import memory_file
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.workflows.servers import server_with_movable_clocks

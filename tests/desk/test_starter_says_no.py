@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from connection.problems import Problem
 from desk.client import Desk, image_named_in
 from desk.deciding import find_proposal, read_changes
 from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
-from runtime.problems import Problem
 from tests.desk.command_line import Starter
 from tests.fake_ollama import FakeOllama
 from tests.world import World

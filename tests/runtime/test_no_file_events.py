@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from connection.server import connect
 from messages.image import SettingsView
-from runtime.connection import connect
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import IMAGE, WorkerProcess, dev_ports
 from tests.world import SETTINGS, until

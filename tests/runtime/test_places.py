@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connection import target
-from runtime.dev_server import RECORD, read_record, run_dev_server
-from runtime.places import as_typed
+from connection.places import as_typed
+from connection.server import target
+from connection.web_ui import RECORD, read_record
+from runtime.dev_server import run_dev_server
 from tests.fake_ollama import FakeOllama
 from tests.ports import free_port
 from tests.runtime.worker_process import (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from runtime.connection import target
+from connection.server import target
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess
 from tests.world import World

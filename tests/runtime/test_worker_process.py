@@ -10,8 +10,8 @@ import psutil
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from connection.server import connect, target
 from messages.tasks import TaskReceipt
-from runtime.connection import connect, target
 from tests.fake_ollama import FakeOllama
 from tests.ports import free_port
 from tests.runtime.worker_process import (

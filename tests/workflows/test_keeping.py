@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
-from activities.snapshot_format import Snapshot, read
+from activities.snapshots.format import Snapshot, read
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
 from tests.fake_ollama import FakeOllama

@@ -7,9 +7,9 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 
+from connection.image import start_image
 from messages.image import ImageStatus, ReloadReceipt
 from messages.tasks import LogReceipt
-from runtime.image import start_image
 from tests.fake_ollama import FakeOllama
 from tests.world import World, until
 from workflows.dialogue import Dialogue

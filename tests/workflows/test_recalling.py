@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from runtime.places import memory_file
+from connection.places import memory_file
 from tests.activities.holding import ALONE, WRITING, held
 from tests.fake_ollama import FakeOllama
 from tests.processes import kill, worker_process

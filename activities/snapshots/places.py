@@ -23,7 +23,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from activities.disk import Locked, sync_folder, try_lock
-from activities.snapshot_format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
+from activities.snapshots.format import MOST_BYTES, BadSnapshot, Header, Untrusted, check
+from configuration import Settings
 from messages.files import SnapshotReceipt
 
 LOOK_EVERY_SECONDS = 0.1
@@ -191,6 +192,21 @@ def open_url(where: str, base: Path) -> tuple[Any, str]:
     if _is_forgotten(fs):
         raise NoPlace(f"{where} is the memory of one process, so what is put there is lost at once")
     return fs, str(path)
+
+
+def newest_snapshot(settings: Settings, base: Path) -> str:
+    """Where the newest snapshot of an image of this name is, or nothing; it is not looked into. Blocks.
+
+    `base` is the folder of its settings file. It is only for an offer, so a place that cannot be reached has
+    none.
+    """
+    system = settings.system
+    try:
+        place = Place(system.image_path, base, system.image_id)
+        return next((place.address(found.path) for found in place.all()), "")
+    except Exception as error:  # every file system has errors of its own
+        log.debug("Whether there are snapshots of %s is not known: %r", system.image_id, error)
+        return ""
 
 
 def _is_forgotten(fs: Any) -> bool:

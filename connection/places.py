@@ -4,7 +4,7 @@ import os
 import shlex
 from pathlib import Path
 
-from runtime.problems import Problem
+from connection.problems import Problem
 
 PROJECT = Path(__file__).parents[1]
 """This project's folder: where `python -m` finds its packages, wherever a command was started."""

@@ -12,8 +12,11 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
+from connection.problems import Problem
 from messages.names import SEARCH_ATTRIBUTES
-from runtime.problems import Problem
+
+# The image is its history, so closed runs are kept; the server's own default is 24 hours.
+RETENTION = timedelta(days=3650)
 
 
 def type_name(key: SearchAttributeKey[Any]) -> str:

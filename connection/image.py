@@ -1,17 +1,14 @@
 """How a living image comes to life."""
 
-import asyncio
 import logging
 from datetime import timedelta
-from pathlib import Path
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.snapshot_places import Place
 from configuration import Settings
-from runtime.problems import Problem
+from connection.problems import Problem
 from workflows.image_state import ImageStart, ImageState
 from workflows.ledger import why_not_there
 from workflows.living_image import LivingImage
@@ -63,33 +60,6 @@ async def check_queue(client: Client, settings: Settings) -> None:
         return
     if queue is not None and (reason := why_not_there(queue, system.task_queue)):
         raise Problem(reason)
-
-
-def newest_snapshot(settings: Settings, base: Path) -> str:
-    """Where the newest snapshot of an image of this name is, or nothing; it is not looked into. Blocks.
-
-    `base` is the folder of its settings file. It is only for an offer, so a place that cannot be reached has
-    none.
-    """
-    system = settings.system
-    try:
-        place = Place(system.image_path, base, system.image_id)
-        return next((place.address(found.path) for found in place.all()), "")
-    except Exception as error:  # every file system has errors of its own
-        log.debug("Whether there are snapshots of %s is not known: %r", system.image_id, error)
-        return ""
-
-
-async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
-    """The newest snapshot of an image of this name, if this one is newborn; else nothing. Its worker runs."""
-    newest = await asyncio.to_thread(newest_snapshot, settings, base)
-    if not newest:
-        return ""
-    try:
-        state = await image.query(LivingImage.state, rpc_timeout=ANSWER_WITHIN)
-    except (RPCError, WorkflowQueryFailedError):
-        return ""  # one that cannot answer is not newborn
-    return newest if state.is_newborn() else ""
 
 
 async def restore_image(client: Client, state: ImageState) -> WorkflowHandle[LivingImage, ImageState]:

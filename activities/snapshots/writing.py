@@ -8,8 +8,7 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -21,15 +20,15 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities import plain_pickle
-from activities.snapshot_format import Header, pack, signing_key
-from activities.snapshot_places import Place
+from activities.heartbeats import heartbeats
+from activities.snapshots import plain_pickle
+from activities.snapshots.format import Header, pack, signing_key
+from activities.snapshots.places import Place
 from messages.common import excerpt
 from messages.files import SnapshotOrder, SnapshotReceipt
 from messages.names import task_workflow_id
 from messages.tasks import Transcript
 
-HEARTBEAT_SECONDS = 1.0
 # A worker that was just restarted may have a long history to read before it answers.
 ANSWER_WITHIN = timedelta(seconds=15)
 SYNC_BYTES = 4 << 20
@@ -132,22 +131,6 @@ class Snapshots:
                 raise
             return str(task["task"])  # its dialogue is lost: the excerpt is all that is left
         return transcript.task
-
-
-@asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
-    """Send heartbeats while the block runs."""
-
-    async def send() -> None:
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-
-    sending = asyncio.create_task(send())
-    try:
-        yield
-    finally:
-        sending.cancel()
 
 
 async def save(

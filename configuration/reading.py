@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from configuration import InvalidSettings, Settings
-from messages.common import excerpt
 
 MOST_BYTES = 1 << 20
 """Two hundred times the shipped file. This much is rewritten in seconds; ten of it would take minutes."""
@@ -96,7 +95,9 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         end = f"at line {text.count(chr(10)) + 1}, the end of the file"
         told = str(error).replace("at end of document", end)
         # A key of any length may stand at its beginning, the place is at its end.
-        raise InvalidSettings(f"{path}: {told if len(told) <= 300 else excerpt(told[-299:], 300)}") from None
+        raise InvalidSettings(
+            f"{path}: {told if len(told) <= 300 else ' '.join(told[-299:].split())}"
+        ) from None
 
 
 def _too_deep(path: Path) -> InvalidSettings:

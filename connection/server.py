@@ -8,7 +8,6 @@ import asyncio
 import os
 import re
 from dataclasses import replace
-from urllib.parse import quote
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -16,8 +15,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
-from messages.names import INBOX_QUERY
-from runtime.problems import Problem
+from connection.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "default"
@@ -108,13 +106,3 @@ def _reason(error: Exception) -> str:
             return meaning.format(found.group(1))
     causes: list[str] = re.findall(r'(?:message|error): "([^"]+)"', str(error))
     return causes[-1] if causes else " ".join(str(error).split())
-
-
-def workflow_url(web_ui: str, namespace: str, workflow_id: str) -> str:
-    """The page of a workflow in the Web UI that answers at `web_ui`."""
-    return f"{web_ui}/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')}"
-
-
-def inbox_url(web_ui: str, namespace: str) -> str:
-    """The list of everything that waits for a person."""
-    return f"{web_ui}/namespaces/{quote(namespace, safe='')}/workflows?query={INBOX_QUERY}"

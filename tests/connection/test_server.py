@@ -6,8 +6,9 @@ import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 
-from runtime.connection import ServerUnreachable, connect, inbox_url, is_configured, target, workflow_url
-from runtime.problems import Problem
+from connection.problems import Problem
+from connection.server import ServerUnreachable, connect, is_configured, target
+from connection.web_ui import inbox_url, workflow_url
 from tests.ports import free_port
 
 

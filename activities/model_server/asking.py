@@ -13,17 +13,10 @@ from anyio import CapacityLimiter
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from activities.answers import without_thinking
-from activities.context_window import (
-    LEAST_WINDOW,
-    at_least_tokens,
-    seems_shortened,
-    was_filled,
-    was_shortened,
-    window_for,
-)
 from activities.failures import Attempt
-from activities.model_server import (
+from activities.heartbeats import heartbeats
+from activities.model_server.answers import without_thinking
+from activities.model_server.client import (
     NOT_OLLAMA,
     AddressBroken,
     AsyncClient,
@@ -34,6 +27,14 @@ from activities.model_server import (
     named_by,
     proxy_for,
     refuses_think,
+)
+from activities.model_server.context_window import (
+    LEAST_WINDOW,
+    at_least_tokens,
+    seems_shortened,
+    was_filled,
+    was_shortened,
+    window_for,
 )
 from messages.common import excerpt
 
@@ -152,7 +153,7 @@ class Asking:
 
     async def ask(self, attempt: Attempt, question: Question, most_at_once: int) -> Answer:
         """The model's answer, complete and not empty, and what it took. Raises the typed failures."""
-        async with attempt.heartbeats():
+        async with heartbeats(attempt.beat):
             if self._loading is not None:
                 attempt.state = "waiting for the model to be loaded"
                 await asyncio.wait({self._loading})

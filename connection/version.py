@@ -2,7 +2,7 @@
 
 import tomllib
 
-from runtime.places import PROJECT
+from connection.places import PROJECT
 
 NAME = "living-image"
 VERSION: str = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from activities import plain_pickle
+from activities.snapshots import plain_pickle
 
 MAGIC = b"LivingImage\n"
 FORMAT = 1

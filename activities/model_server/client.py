@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from activities import environment
+from activities.model_server import environment
 from messages.common import excerpt
 
 # This import builds a client of its own, from an environment that may allow of none.

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from temporalio.client import Client
 
-from runtime.connection import ServerUnreachable, connect, target
+from connection.server import ServerUnreachable, connect, target
 from tests.fake_ollama import FakeOllama
 from tests.runtime.worker_process import WorkerProcess
 from tests.world import Image

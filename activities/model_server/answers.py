@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from activities.model_server import mend_json
+from activities.model_server.client import mend_json
 
 Form = TypeVar("Form", bound=BaseModel)
 
