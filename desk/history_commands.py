@@ -11,12 +11,11 @@ from desk.app import (
     Json,
     Yes,
     command,
-    login_name,
     present,
     request,
     say,
 )
-from desk.deciding import confirm
+from desk.deciding import confirm, login_name
 from desk.problems import Refused
 
 if TYPE_CHECKING:
