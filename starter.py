@@ -10,6 +10,7 @@ from connection import terminal
 
 terminal.prepare(answers=True)
 
+import desk.commands
 import desk.doctor_command
 import desk.history_commands
 import desk.memory_commands

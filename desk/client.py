@@ -52,18 +52,22 @@ Answer = TypeVar("Answer")
 
 
 class Desk:
-    """The image `image_id` on a server; everything here raises Problem."""
+    """The image `image_id` on a server; everything here raises Problem.
 
-    def __init__(self, client: Client, image_id: str) -> None:
+    `settings`: the settings file that the person named; None: that of this folder, if there is one.
+    """
+
+    def __init__(self, client: Client, image_id: str, settings: Path | None = None) -> None:
         self._client = client
         self.image_id = image_id
+        self.settings = settings
         self.server = client.service_client.config.target_host
         self._image: WorkflowHandle[Any, Any] = client.get_workflow_handle(image_id)
 
     @classmethod
     async def open(cls, image_id: str | None, settings: Path | None) -> Self:
         named = image_id or image_named_in(settings)
-        return cls(await connect(), named)
+        return cls(await connect(), named, settings)
 
     @property
     def client(self) -> Client:
@@ -77,14 +81,14 @@ class Desk:
 
     # --- the image ---
 
-    async def start(self, settings: Path | None) -> bool:
+    async def start(self) -> bool:
         """Start the image; false when it lives already."""
         from connection.image import start_image
 
-        _, values = read_settings(settings)
+        _, values = read_settings(self.settings)
         if values.system.image_id != self.image_id:
             raise Problem(
-                f"{settings or SETTINGS} is the settings file of {values.system.image_id!r}, "
+                f"{self.settings or SETTINGS} is the settings file of {values.system.image_id!r}, "
                 f"not of {self.image_id!r}. Change its [system] image_id, or name another file: --settings"
             )
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 import signal
 import sys
 import tomllib
@@ -99,3 +101,10 @@ def confirm(question: str, verb: str) -> None:
         signal.signal(signal.SIGINT, asyncios)
     if not agreed:
         raise Refused("Nothing was done")
+
+
+def login_name() -> str:
+    try:
+        return os.fsencode(getpass.getuser()).decode()
+    except (KeyError, OSError, UnicodeDecodeError):
+        raise Problem("This account has no login name. Say who decides: --by NAME") from None

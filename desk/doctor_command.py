@@ -13,7 +13,7 @@ from rich.text import Text
 from connection.places import SETTINGS, STATE_DIR
 from desk import rendering
 from desk.app import Json, SettingsFile, StateDir, command, present
-from workflows.details import visible
+from messages.visible import visible
 
 if TYPE_CHECKING:
     from desk.doctor import Repair, Report

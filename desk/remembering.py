@@ -32,12 +32,12 @@ class Rebuilt(BaseModel):
     remembered: int
 
 
-async def search(desk: Desk, settings: Path | None, state_dir: Path, text: str) -> Recalled:
+async def search(desk: Desk, state_dir: Path, text: str) -> Recalled:
     """What BABS would recall for a text on this machine. Raises Problem."""
     if not text.strip():
         raise Problem('Say what to look for: python starter.py memory search "trees in towns"')
     file = memory_file(state_dir)
-    host, model = _embedding(settings)
+    host, model = _embedding(desk.settings)
     wanted = RecallRequest(
         image_id=desk.image_id, task_id="", text=text, host=host, model=model, most=MOST_FOUND
     )

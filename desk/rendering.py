@@ -16,7 +16,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from workflows.details import visible
+from messages.visible import visible
 
 if TYPE_CHECKING:
     from configuration import Value

@@ -1,21 +1,20 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
 import functools
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.filesize import decimal
 
 from connection.places import STATE_DIR, as_typed
 from desk import rendering
-from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, open_desk, present, request
+from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
 from desk.deciding import confirm
 
 if TYPE_CHECKING:
+    from desk.client import Desk
     from desk.snapshots import Restoration, SnapshotView
-
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 @command
@@ -33,16 +32,15 @@ async def snapshot(
     path: Annotated[
         str, typer.Option(metavar="PLACE", help="A folder or fsspec URL, instead of [system] image_path.")
     ] = "",
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: "Desk",
 ) -> None:
     """Save a snapshot of the image now."""
     from messages.requests import SaveImage
 
-    desk = await open_desk(image, settings)
     receipt = await desk.save(request(SaveImage, path=path))
-    sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
+    sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {decimal(receipt.bytes)}."
     present(receipt, as_json, lambda: rendering.whole(sentence))
 
 
@@ -90,7 +88,7 @@ def _list(found: list["SnapshotView"]) -> RenderableType:
 
 
 def _kept(view: "SnapshotView") -> RenderableType:
-    facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
+    facts = f"generation {view.generation}", rendering.moment(view.written_at), decimal(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
     return rendering.paragraph(head.append_text(verdict), rendering.whole(as_typed(view.path)))
@@ -131,15 +129,3 @@ def _consequences(plan: "Restoration") -> RenderableType:
         differs = "settings.toml differs from the snapshot; restoring rewrites it:"
         parts += [rendering.words(differs, "yellow"), rendering.changes(plan.changes)]
     return Group(*parts)
-
-
-def _age(written_at: datetime | None) -> str:
-    if written_at is None:
-        return ""
-    seconds = max(0, int((datetime.now(UTC) - written_at).total_seconds()))
-    step, unit = next((pair for pair in _UNITS if seconds >= pair[0]), _UNITS[-1])
-    return f"{seconds // step}{unit}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

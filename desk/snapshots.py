@@ -25,6 +25,7 @@ from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
 from workflows.image_state import ImageState, QueuedTask, RunningTask
+from workflows.ledger import changes_between
 from workflows.living_image import LivingImage
 
 Remember = Callable[[list[dict[str, Any]]], None]
@@ -139,7 +140,7 @@ class Restoring:
             memories=len(self._snapshot.envelope.memory),
             queued_again=[],
             dropped_loops=self.state.open_loops,
-            changes=self._changes(),
+            changes=changes_between(self._on_file, self.state.settings),
         )
 
     async def prepare(self) -> Restoration:
@@ -201,10 +202,6 @@ class Restoring:
         old, self.state.image_id = self.state.image_id, system.image_id
         if old != system.image_id:
             self.state.answered = {}
-
-    def _changes(self) -> list[Change]:
-        here, wanted = self._on_file.flat(), self.state.settings.flat()
-        return [Change(key=key, old=here[key], new=wanted[key]) for key in wanted if here[key] != wanted[key]]
 
     async def _newborn(self) -> WorkflowHandle[LivingImage, ImageState] | None:
         """The image of that name if it lives and nothing has happened in it; None where there is none.

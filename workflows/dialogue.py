@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Transcript,
         Turn,
     )
-    from workflows.details import dialogue_details
+    from workflows.details.dialogue import dialogue_details
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
 

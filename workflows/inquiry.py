@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.common import Persona
     from messages.goals import Goal, Imagining, InquiryConcluded, InquiryStart, Scoring
     from messages.names import INQUIRY_CONCLUDED
-    from workflows.details import inquiry_details
+    from workflows.details.inquiry import inquiry_details
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
 

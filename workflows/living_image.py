@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
     from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
     from workflows.adopting import Adopter
-    from workflows.details import image_details
+    from workflows.details.image import image_details
     from workflows.image_state import ImageStart, ImageState, QueuedTask
     from workflows.keeping import Keeper
     from workflows.messaging import outlive_cancellation, refuse, take

@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
-    from workflows.details import loop_details
+    from workflows.details.loop import loop_details
     from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
     from workflows.obstacles import StillInTheWay, wait_out
     from workflows.orders import files, thinking

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.loops import LoopConcluded, LoopStart
     from messages.tasks import DialogueStart
     from workflows.adopting import Adopter
-    from workflows.details import summary
+    from workflows.details.text import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.inquiry import Inquiry

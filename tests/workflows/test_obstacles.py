@@ -20,7 +20,7 @@ from messages.loops import LoopConcluded, ProposalView
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.approval import assert_changed_once, sending_approval
-from workflows.details import loop_details
+from workflows.details.loop import loop_details
 from workflows.philosophical_loop import PhilosophicalLoop
 
 
