@@ -47,10 +47,12 @@ async def revert(
     if not yes:
         now = await desk.state()
         try:
-            rendering.err.print(rendering.changes(now.changes_back_to(revision)))
+            rendering.err.print(rendering.changes(now.ledger.changes_back_to(revision)))
         except NoWayBack as error:
             raise Refused(f"{now.image_id} refused: {error}") from None
-        confirm(f"Go back from revision {now.revision} of {now.image_id} to revision {revision}?", "revert")
+        confirm(
+            f"Go back from revision {now.ledger.revision} of {now.image_id} to revision {revision}?", "revert"
+        )
     receipt = await desk.revert(order)
     sentence = (
         f"settings.toml holds revision {revision} again, as revision {receipt.revision} ({receipt.digest})."

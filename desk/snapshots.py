@@ -133,9 +133,9 @@ class Restoring:
             sha256=self._snapshot.sha256,
             generation=header.generation,
             written_at=header.written_at,
-            revision=self.state.revision,
+            revision=self.state.ledger.revision,
             finished=self.state.finished_count,
-            amendments=len(self.state.amendments),
+            amendments=len(self.state.ledger.amendments),
             logs=len(self.state.window),
             memories=len(self._snapshot.envelope.memory),
             queued_again=[],
@@ -198,7 +198,7 @@ class Restoring:
         """Who the image is and which queue it lives on are matters of this machine's file."""
         system = self._on_file.system
         here: dict[str, Value] = {"system.image_id": system.image_id, "system.task_queue": system.task_queue}
-        self.state.settings = self.state.settings.with_changes(here)
+        self.state.ledger.settings = self.state.settings.with_changes(here)
         old, self.state.image_id = self.state.image_id, system.image_id
         if old != system.image_id:
             self.state.answered = {}

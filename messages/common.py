@@ -61,3 +61,8 @@ def as_json(value: Any) -> Any:
     if isinstance(value, list):
         return [as_json(item) for item in value]
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+
+def part(kind: type[BaseModel], whole: BaseModel) -> dict[str, Any]:
+    """Of a model that extends another one, the fields of that other one."""
+    return {name: getattr(whole, name) for name in kind.model_fields}

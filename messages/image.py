@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from configuration import Value
 from messages.common import LoopState, Phase
-from messages.loops import Change
+from messages.loops import Decided, Reasoned
 from messages.tasks import PerformanceLog
 
 
@@ -38,7 +38,7 @@ class Keeping(BaseModel):
     problem: str = ""
 
 
-class Amendment(BaseModel):
+class Amendment(Reasoned, Decided):
     """One entry of the ledger: a change of the settings, or a loop that changed nothing.
 
     `digest_before` and `digest` name the settings before and after it; empty where nobody recorded them.
@@ -47,14 +47,8 @@ class Amendment(BaseModel):
     revision: int
     digest_before: str = ""
     digest: str = ""
-    justification: str = ""
     loop_id: str | None = None
-    source: str
-    changes: list[Change]
     state: LoopState | Literal["adopted"]
-    reason: str = ""
-    decided_by: str = ""
-    comment: str = ""
     decided_at: datetime
 
 

@@ -16,14 +16,27 @@ class Change(BaseModel):
     new: Value
 
 
-class Proposal(BaseModel):
+class Reasoned(BaseModel):
+    """A change of the settings and the reason for it: it travels from the proposer into the ledger."""
+
+    source: str = ""
+    changes: list[Change] = []
+    justification: str = ""
+
+
+class Proposal(Reasoned):
     """A change the optimizer asks for. `evidence` holds the figures that the justification uses."""
 
-    changes: list[Change]
-    justification: str
-    expected_effect: str
-    evidence: dict[str, Value | None]
-    source: str
+    expected_effect: str = ""
+    evidence: dict[str, Value | None] = {}
+
+
+class Decided(BaseModel):
+    """Who decided, with which words, and why nothing came of it: it travels from the loop into the ledger."""
+
+    reason: str = ""
+    decided_by: str = ""
+    comment: str = ""
 
 
 class OptimizerRequest(BaseModel):
@@ -49,7 +62,7 @@ class LoopStart(BaseModel):
     settings_digest: str
 
 
-class ProposalView(BaseModel):
+class ProposalView(Proposal, Decided):
     """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended.
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
@@ -58,18 +71,10 @@ class ProposalView(BaseModel):
     loop_id: str
     state: Literal["analysing", "pending", "rewriting"] | LoopState
     digest: str = ""
-    changes: list[Change] = []
     diff: str = ""
-    justification: str = ""
-    expected_effect: str = ""
-    evidence: dict[str, Value | None] = {}
-    source: str = ""
     expires_at: datetime | None = None
     obstacle: str = ""
-    reason: str = ""
-    decided_by: str = ""
     decided_at: datetime | None = None
-    comment: str = ""
 
 
 class LoopWaits(BaseModel):
@@ -79,7 +84,7 @@ class LoopWaits(BaseModel):
     obstacle: str = ""
 
 
-class LoopConcluded(BaseModel):
+class LoopConcluded(Reasoned, Decided):
     """How a loop ended: its result, the answer to `decide`, and its signal to the image.
 
     `task_ids` are the logs it judged.
@@ -87,14 +92,8 @@ class LoopConcluded(BaseModel):
 
     loop_id: str
     state: LoopState
-    reason: str = ""
-    source: str = ""
-    changes: list[Change] = []
-    decided_by: str = ""
-    comment: str = ""
     decided_at: datetime
     task_ids: list[str] = []
-    justification: str = ""
 
     @model_validator(mode="after")
     def _fits_the_ledger(self) -> Self:

@@ -146,7 +146,9 @@ class Image:
         for _ in range(count):
             name = f"outside-{uuid.uuid4().hex[:8]}"
             await self.update(
-                "record_performance", {"task_id": name, "settings_digest": state.digest, **log}, LogReceipt
+                "record_performance",
+                {"task_id": name, "settings_digest": state.ledger.digest, **log},
+                LogReceipt,
             )
 
     async def pending_proposal(self) -> ProposalView:

@@ -22,8 +22,8 @@ async def assert_changed_once(world: Image) -> None:
 
     await until(concluded)
     state = await world.state()
-    (entry,) = state.amendments
-    assert (entry.state, entry.decided_by, entry.revision, state.revision) == ("approved", "Ada", 2, 2)
+    (entry,) = state.ledger.amendments
+    assert (entry.state, entry.decided_by, entry.revision, state.ledger.revision) == ("approved", "Ada", 2, 2)
     assert world.on_file().autopoiesis.max_turns == 3
     assert state.settings == world.on_file()
     backups = world.file.parent / "settings.backups"

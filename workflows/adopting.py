@@ -46,12 +46,12 @@ class Adopter:
             if (file.rewritten_by or file.last_loop) in self._state.open_loops:
                 # What a loop has just written is not a person's edit; the loop will say so itself.
                 return False
-            return self._state.adopt_file(file, workflow.now())
+            return self._state.ledger.adopt_file(file, workflow.now())
 
     def changes_of_revert(self, revision: int) -> list[Change]:
         """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
         try:
-            return self._state.changes_back_to(revision)
+            return self._state.ledger.changes_back_to(revision)
         except NoWayBack as error:
             refuse(str(error))
 
@@ -59,7 +59,7 @@ class Adopter:
         """Rewrite settings.toml to an earlier revision by a person's order, and adopt it as theirs."""
         async with self._one_at_a_time:
             order = Rewrite(
-                loop_id=f"{self._state.image_id}/revert/{request.revision}/{self._state.revision}",
+                loop_id=f"{self._state.image_id}/revert/{request.revision}/{self._state.ledger.revision}",
                 changes=self.changes_of_revert(request.revision),
                 by_person=True,
             )
@@ -71,13 +71,13 @@ class Adopter:
             except ActivityError as error:
                 if isinstance(error.cause, TimeoutError):
                     # Its worker may have died after the rewrite; then the file will say so.
-                    self._state.unheard = UnheardRevert(
+                    self._state.ledger.unheard = UnheardRevert(
                         order=order.loop_id, source=source, by=request.approver, comment=request.comment
                     )
                 refuse(failure_text(error), "InvalidSettings")
             if receipt.stale:
                 refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
-            changed = self._state.adopt_edit(
+            changed = self._state.ledger.adopt_edit(
                 receipt.settings,
                 request.approver,
                 workflow.now(),
@@ -92,10 +92,10 @@ class Adopter:
         try:
             file = await files.read_settings()
         except ActivityError as error:
-            self._state.settings_problem = excerpt(failure_text(error), 1_000)
+            self._state.ledger.settings_problem = excerpt(failure_text(error), 1_000)
         else:
-            self._state.settings_problem = self._state.why_not_mine(file.settings)
+            self._state.ledger.settings_problem = self._state.ledger.why_not_mine(file.settings)
         self._note_change()
-        if self._state.settings_problem:
-            refuse(self._state.settings_problem, "InvalidSettings")
+        if self._state.ledger.settings_problem:
+            refuse(self._state.ledger.settings_problem, "InvalidSettings")
         return file

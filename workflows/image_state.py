@@ -6,8 +6,9 @@ and in bytes of JSON (`keep_newest`), together under 256 KiB. What has left a li
 """
 
 from datetime import datetime
+from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from configuration import Settings, Value
 from messages.common import Phase, excerpt
@@ -65,8 +66,8 @@ class ImageStart(BaseModel):
     state: "ImageState | None" = None
 
 
-class ImageState(Ledger):
-    """The image's memory of itself, with its settings and ledger.
+class ImageState(BaseModel):
+    """The image's memory of itself.
 
     queue          tasks that wait; a full queue refuses, so nothing ever falls out of it
     running        tasks in a dialogue, at most `max_concurrent_tasks`
@@ -77,9 +78,12 @@ class ImageState(Ledger):
     answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
     obstacles      of these, what keeps a loop from settings.toml
+    ledger         the adopted settings and how they came to be what they are
+    motivation     its own goals
     keeping        when it was last active and last saved; no part of a snapshot
     """
 
+    image_id: str
     started_at: datetime
     runs: int = 1
     phase: Phase = "active"
@@ -101,8 +105,22 @@ class ImageState(Ledger):
     answered: dict[str, str] = {}
     last_look: datetime | None = None
     logs_since_look: int = 0
+    ledger: Ledger
     motivation: Motivation = Motivation()
     keeping: Keeping = Keeping()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_what_0_1_0_wrote(cls, values: Any) -> Any:
+        """Snapshots of version 0.1.0 have the parts of the ledger among the others."""
+        if not isinstance(values, dict) or "settings" not in values:
+            return values
+        ledger = {name: values[name] for name in Ledger.model_fields if name in values}
+        return {name: value for name, value in values.items() if name not in ledger} | {"ledger": ledger}
+
+    @property
+    def settings(self) -> Settings:
+        return self.ledger.settings
 
     # --- tasks ---
 
@@ -150,7 +168,7 @@ class ImageState(Ledger):
                 origin=task.origin,
                 reason=task.reason,
                 submitted_at=task.submitted_at,
-                settings_digest=self.digest,
+                settings_digest=self.ledger.digest,
                 heuristics=self.settings.heuristics(),
             )
         )
@@ -247,7 +265,7 @@ class ImageState(Ledger):
         self.seen_logs = keep_newest([*self.seen_logs, log.task_id], 200, SEEN_BYTES)
         self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
         self.logs_since_look += 1
-        self.tally(log)
+        self.ledger.tally(log)
         return True
 
     def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
@@ -296,7 +314,7 @@ class ImageState(Ledger):
         """Whether nothing has happened yet that anybody could miss."""
         begun = self.finished_count or self.next_loop > 1 or self.motivation.next_number > 1
         return not (
-            begun or self.queue or self.running or self.seen_logs or self.amendments or self.set_aside
+            begun or self.queue or self.running or self.seen_logs or self.ledger.amendments or self.set_aside
         )
 
     def next_save(self) -> datetime | None:
@@ -341,7 +359,7 @@ class ImageState(Ledger):
         """A loop has ended: the ledger, the settings as the file now holds them, the logs it has used up."""
         self.open_loops.remove(conclusion.loop_id)
         self.obstacles.pop(conclusion.loop_id, None)
-        self.file_conclusion(conclusion, file)
+        self.ledger.file_conclusion(conclusion, file)
         # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
         if conclusion.state in ("approved", "rejected", "expired"):
             used = set(conclusion.task_ids)
@@ -361,11 +379,11 @@ class ImageState(Ledger):
             waiting_loops=self.open_loops,
             obstacles=self.obstacles,
             window=len(self.window),
-            revision=self.revision,
-            digest=self.digest,
+            revision=self.ledger.revision,
+            digest=self.ledger.digest,
             started_at=self.started_at,
             runs=self.runs,
-            settings_problem=self.settings_problem,
+            settings_problem=self.ledger.settings_problem,
             set_aside=self.set_aside,
             next_look_at=self.next_look(),
             next_goal_at=self.next_inquiry(),

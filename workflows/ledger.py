@@ -6,10 +6,10 @@ from itertools import pairwise
 from pydantic import BaseModel
 
 from configuration import TUNABLES, InvalidSettings, Settings, Value
-from messages.common import excerpt
+from messages.common import excerpt, part
 from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
-from messages.loops import Change, LoopConcluded
+from messages.loops import Change, Decided, LoopConcluded, Reasoned
 from messages.tasks import PerformanceLog
 from workflows.bounded import keep_newest
 
@@ -45,7 +45,6 @@ class Ledger(BaseModel):
                    `<image_id>/task/...`
     """
 
-    image_id: str
     settings: Settings
     revision: int = 1
     settings_problem: str = ""
@@ -74,20 +73,20 @@ class Ledger(BaseModel):
         The file is the truth: where a person edited it after the rewrite, that is an amendment of its own.
         """
         before = self.digest
+        unseen = file is None and conclusion.state == "approved"
+        bounded = {
+            "source": conclusion.source or "loop",
+            "justification": excerpt(conclusion.justification, 300),
+            "reason": excerpt(conclusion.reason, 400) or _UNSEEN * unseen,
+        }
         entry = Amendment(
             revision=self.revision,
             digest_before=before,
             digest=before,
             loop_id=conclusion.loop_id,
-            source=conclusion.source or "loop",
-            changes=conclusion.changes,
             state=conclusion.state,
-            justification=excerpt(conclusion.justification, 300),
-            reason=excerpt(conclusion.reason, 400)
-            or _UNSEEN * (file is None and conclusion.state == "approved"),
-            decided_by=conclusion.decided_by,
-            comment=conclusion.comment,
             decided_at=conclusion.decided_at,
+            **part(Reasoned, conclusion) | part(Decided, conclusion) | bounded,
         )
         if file is not None and conclusion.state == "approved" and self._is_confirmed(entry, file):
             entry = self._approved(entry)
@@ -162,9 +161,10 @@ class Ledger(BaseModel):
 
     def why_not_mine(self, settings: Settings) -> str:
         """Why these settings cannot be this image's, or nothing."""
-        if settings.system.image_id != self.image_id:
+        own = self.settings.system.image_id
+        if settings.system.image_id != own:
             return (
-                f'[system] image_id = "{settings.system.image_id}": this image is "{self.image_id}" and '
+                f'[system] image_id = "{settings.system.image_id}": this image is "{own}" and '
                 "keeps its name; restart the worker to run another image"
             )
         return why_not_there(self.settings.system.task_queue, settings.system.task_queue)
@@ -189,7 +189,8 @@ class Ledger(BaseModel):
         """What going back to the settings of an earlier revision changes. Raises NoWayBack."""
         if not 1 <= revision < self.revision:
             raise NoWayBack(
-                f"revision {revision} is not an earlier one; {self.image_id} is at {self.revision}"
+                f"revision {revision} is not an earlier one; "
+                f"{self.settings.system.image_id} is at {self.revision}"
             )
         try:
             settings = self.settings_at(revision)

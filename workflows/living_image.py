@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details.image import image_details
     from workflows.image_state import ImageStart, ImageState, QueuedTask
     from workflows.keeping import Keeper
+    from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
     from workflows.supervision import Supervisor
 
@@ -38,7 +39,7 @@ class LivingImage:
         self._state = begin.state or ImageState(
             image_id=workflow.info().workflow_id,
             started_at=workflow.now(),
-            settings=begin.settings,
+            ledger=Ledger(settings=begin.settings),
             model_backend=begin.model_backend,
         )
         self._state.keeping.active_at = self._state.keeping.active_at or workflow.now()
@@ -112,8 +113,8 @@ class LivingImage:
         shown = workflow.info().typed_search_attributes
         if shown.get(IMAGE_PHASE) != self._state.phase:
             workflow.upsert_search_attributes([IMAGE_PHASE.value_set(self._state.phase)])
-        if shown.get(SETTINGS_REVISION) != self._state.revision:
-            workflow.upsert_search_attributes([SETTINGS_REVISION.value_set(self._state.revision)])
+        if shown.get(SETTINGS_REVISION) != self._state.ledger.revision:
+            workflow.upsert_search_attributes([SETTINGS_REVISION.value_set(self._state.ledger.revision)])
 
     async def _continue_as_new(self) -> None:
         # A handler that is cut off here would lose its update; children live on and signal by workflow id.
@@ -191,7 +192,7 @@ class LivingImage:
         request = take(ReloadSettings, message)
         self._state.model_backend = request.model_backend or self._state.model_backend
         changed = await self._adopter.adopt_edit()
-        return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
+        return self._reloaded(changed)
 
     @reload_settings.validator
     def _check_reload(self, message: Any = None) -> None:
@@ -203,7 +204,7 @@ class LivingImage:
     async def revert_settings(self, message: Any = None) -> ReloadReceipt:
         request = take(RevertSettings, message)
         changed = await self._adopter.revert(request)
-        return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
+        return self._reloaded(changed)
 
     @revert_settings.validator
     def _check_revert(self, message: Any = None) -> None:
@@ -307,7 +308,7 @@ class LivingImage:
 
     @workflow.query(description="The adopted settings")
     def settings(self) -> SettingsView:
-        return self._state.settings_view()
+        return self._state.ledger.settings_view()
 
     @workflow.query(description="The present window of performance logs")
     def performance_logs(self) -> list[PerformanceLog]:
@@ -319,17 +320,21 @@ class LivingImage:
 
     @workflow.query(description="Every outcome of every loop and every person's edit, oldest first")
     def amendments(self) -> list[Amendment]:
-        return self._state.amendments
+        return self._state.ledger.amendments
 
     @workflow.query(description="The amendments, each with how arguments went before and after it")
     def history(self) -> list[HistoryEntry]:
-        return self._state.history()
+        return self._state.ledger.history()
 
     @workflow.query(description="Everything the image remembers")
     def state(self) -> ImageState:
         return self._state
 
     # --- helpers ---
+
+    def _reloaded(self, changed: bool) -> ReloadReceipt:
+        ledger = self._state.ledger
+        return ReloadReceipt(revision=ledger.revision, digest=ledger.digest, changed=changed)
 
     def _note_change(self) -> None:
         """Something happened: the image is not idle, and looks at itself again."""

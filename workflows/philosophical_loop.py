@@ -14,16 +14,18 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from configuration import InvalidSettings
-    from messages.common import LoopState
+    from messages.common import LoopState, part
     from messages.files import Rewrite
     from messages.loops import (
         Change,
+        Decided,
         LoopConcluded,
         LoopStart,
         LoopWaits,
         OptimizerRequest,
         Proposal,
         ProposalView,
+        Reasoned,
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
@@ -92,13 +94,12 @@ class PhilosophicalLoop:
 
     async def _put_before_a_person(self, proposal: Proposal) -> None:
         timeout = self._start.settings.governance.approval_timeout
-        self._view.digest = _digest(self._start, proposal.changes)
-        self._view.justification = proposal.justification
-        self._view.expected_effect = proposal.expected_effect
-        self._view.evidence = proposal.evidence
-        self._view.source = proposal.source
-        self._view.expires_at = workflow.now() + timeout
-        self._view.state = "pending"
+        news = {
+            "digest": _digest(self._start, proposal.changes),
+            "expires_at": workflow.now() + timeout,
+            "state": "pending",
+        }
+        self._view = self._view.model_copy(update=part(Proposal, proposal) | news)
         self._show()
         workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(True)])
 
@@ -249,17 +250,13 @@ class PhilosophicalLoop:
         await tell_image(self._start.image_id, LOOP_WAITS, news)
 
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
+        view = self._view
         return LoopConcluded(
-            loop_id=self._start.loop_id,
+            loop_id=view.loop_id,
             state=state,
-            reason=reason,
-            source=self._view.source,
-            changes=self._view.changes,
-            decided_by=self._view.decided_by,
-            comment=self._view.comment,
             decided_at=workflow.now(),
             task_ids=[log.task_id for log in self._start.window],
-            justification=self._view.justification,
+            **part(Reasoned, view) | part(Decided, view) | {"reason": reason},
         )
 
     def _stale(self, keys: list[str]) -> LoopConcluded:

@@ -58,8 +58,8 @@ class Supervisor:
             task_type=task.task_type,
             origin=task.origin,
             settings=state.settings,
-            settings_digest=state.digest,
-            revision=state.revision,
+            settings_digest=state.ledger.digest,
+            revision=state.ledger.revision,
         )
         if not await self._start_child(Dialogue.run, start, workflow_id, task.task):
             # Older than the image remembers, but the server does: the same task id is the same task.
@@ -77,7 +77,7 @@ class Supervisor:
                 loop_id=loop_id,
                 window=state.window,
                 settings=state.settings,
-                settings_digest=state.digest,
+                settings_digest=state.ledger.digest,
             )
             if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
                 return loop_id

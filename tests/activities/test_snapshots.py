@@ -23,7 +23,6 @@ from activities.snapshots.writing import save
 from messages.files import SnapshotOrder
 from testbed.processes import MAY_MOUNT
 from tests.activities import killed_writer
-from tests.workflows.image_states import a_state
 from workflows.image_state import ImageState
 
 ROOT = Path(__file__).parents[2]
@@ -288,5 +287,12 @@ def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Pat
     assert met == {(1, False), (1, True), (2, False)}
 
 
-def test_nothing_of_the_recorded_state_is_unknown_to_this_version() -> None:
-    assert read(GOOD, b"").envelope.state.keys() <= a_state().model_dump().keys()
+def test_nothing_is_lost_of_a_state_that_version_0_1_0_wrote() -> None:
+    recorded = read((ROOT / "tests" / "snapshots" / "a-life.image").read_bytes(), b"").envelope.state
+    today = ImageState.model_validate(recorded).model_dump()
+    kept = today.pop("ledger") | today
+    assert recorded.keys() <= kept.keys()
+    assert [kept[name] for name in ("revision", "image_id", "seen_logs")] == [
+        recorded[name] for name in ("revision", "image_id", "seen_logs")
+    ]
+    assert len(kept["amendments"]) == len(recorded["amendments"]) > 0

@@ -91,7 +91,7 @@ async def test_an_image_is_the_same_on_an_empty_server(
     assert after.model_dump(exclude={"keeping"}) == before.model_dump(exclude={"keeping"})
     statuses = [(await image.status()).model_dump(exclude=BOOKKEEPING) for image in (world, there)]
     assert statuses[0] == statuses[1]
-    assert [entry.state for entry in after.amendments] == ["approved"]
+    assert [entry.state for entry in after.ledger.amendments] == ["approved"]
     assert await _recalled(starter_there) == recalled
     assert world.file.read_text() == text
     assert (await there.ask("And now?", task_id="second")).synthesis
@@ -191,7 +191,7 @@ async def test_settings_that_differ_are_rewritten_only_when_asked(
     (backup,) = (there.file.parent / "settings.backups").iterdir()
     assert backup.read_text() == edited
     await there.update("reload_settings", None, dict)
-    assert (await there.state()).revision == state.revision
+    assert (await there.state()).ledger.revision == state.ledger.revision
 
 
 async def test_another_name_needs_a_file_that_names_it(world: World, other: tuple[World, Starter]) -> None:
@@ -218,7 +218,7 @@ async def test_an_image_that_an_earlier_version_saved_lives_on(
     there.name = "recorded"
     status, state = await there.status(), await there.state()
     assert (status.phase, status.revision, status.finished, status.queued) == ("paused", 2, 1, 1)
-    assert [(entry.state, entry.decided_by) for entry in state.amendments] == [("approved", "Ada")]
+    assert [(entry.state, entry.decided_by) for entry in state.ledger.amendments] == [("approved", "Ada")]
     assert state.settings == there.on_file()
     assert state.settings.autopoiesis.max_turns == 3
     (item,) = await _recalled(starter)

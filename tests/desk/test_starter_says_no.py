@@ -16,6 +16,7 @@ from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.desk.command_line import Starter
 from workflows.image_state import ImageStart, ImageState
+from workflows.ledger import Ledger
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
 
@@ -156,7 +157,7 @@ async def test_with_several_proposals_the_person_says_which(world: World, starte
     state = ImageState(
         image_id=name,
         started_at=(await world.state()).started_at,
-        settings=settings,
+        ledger=Ledger(settings=settings),
         open_loops=loops,
         next_loop=3,
     )

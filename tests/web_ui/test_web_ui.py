@@ -95,7 +95,7 @@ async def test_the_signal_approves(world: World, person: Person, data: Any, appr
     await person.opens(view.loop_id)
     await person.sends_signal("approve", data)
     await concluded(world)
-    (entry,) = (await world.state()).amendments
+    (entry,) = (await world.state()).ledger.amendments
     assert (entry.state, entry.decided_by, entry.revision) == ("approved", approver, 2)
     assert world.on_file().autopoiesis.max_turns == 3
 

@@ -8,6 +8,7 @@ from configuration import Settings
 from messages.tasks import PerformanceLog
 from testbed.world import SETTINGS
 from workflows.image_state import ImageState
+from workflows.ledger import Ledger
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SHIPPED = Settings.parse(tomlkit.parse(SETTINGS.read_text()).unwrap()).with_changes(
@@ -18,7 +19,7 @@ TEMPERATURE = "models.temperature"
 
 
 def a_state() -> ImageState:
-    return ImageState(image_id="i" * 64, started_at=NOW, settings=SHIPPED)
+    return ImageState(image_id="i" * 64, started_at=NOW, ledger=Ledger(settings=SHIPPED))
 
 
 def a_log(task_id: str, text: str = "question") -> PerformanceLog:

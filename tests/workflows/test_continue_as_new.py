@@ -164,13 +164,13 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
         assert await until(lambda: dialogues(world)) == len(load.tasks)
         assert state.set_aside == []
 
-        assert [(entry.state, entry.decided_by) for entry in state.amendments] == [("approved", "Ada")]
+        assert [(entry.state, entry.decided_by) for entry in state.ledger.amendments] == [("approved", "Ada")]
         assert state.settings == world.on_file()
-        assert (state.settings.autopoiesis.max_turns, state.revision) == (2, 2)
+        assert (state.settings.autopoiesis.max_turns, state.ledger.revision) == (2, 2)
 
         carried = await carried_states(world)
         assert len(carried) == state.runs - 1
-        assert all(each.open_loops == [waiting.loop_id] for each in carried if each.revision == 1)
+        assert all(each.open_loops == [waiting.loop_id] for each in carried if each.ledger.revision == 1)
         assert sum(bool(each.running) for each in carried) >= 3, "tasks in flight across continue-as-news"
 
 
@@ -231,7 +231,7 @@ async def test_a_loop_terminated_in_a_later_run_is_noticed_and_the_next_one_may_
 
     await until(noticed)
     state = await world.state()
-    (entry,) = state.amendments
+    (entry,) = state.ledger.amendments
     assert (entry.loop_id, entry.state, entry.revision) == (waiting.loop_id, "failed", 1)
     assert entry.reason == "the workflow of this loop ended: terminated"
     assert len(state.window) == 4

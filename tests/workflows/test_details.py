@@ -23,6 +23,7 @@ from workflows.details.inquiry import inquiry_details
 from workflows.details.loop import loop_details
 from workflows.details.text import SUMMARY_BYTES, summary
 from workflows.image_state import ImageState, RunningTask
+from workflows.ledger import Ledger
 
 QUICK_BYTES = 20_000
 STATES = ["analysing", "pending", "rewriting", *get_args(LoopState)]
@@ -148,13 +149,11 @@ def hostile_image(text: str, name: str) -> ImageState:
     return ImageState(
         image_id=name,
         started_at=NOW,
-        settings=SHIPPED,
+        ledger=Ledger(settings=SHIPPED, settings_problem=text, amendments=[amendment] * 80),
         model_backend=text,
-        settings_problem=text,
         running=[running] * 16,
         finished=[finished] * 60,
         open_loops=[name],
-        amendments=[amendment] * 80,
         set_aside=[SetAside(what=text, reason=text, excerpt=text, at=NOW)] * 10,
     )
 
@@ -260,10 +259,10 @@ def test_a_flood_of_text_is_cut_with_a_word_about_it_and_the_rest_of_the_proposa
 def test_the_image_shows_what_it_does_and_links_to_what_waits() -> None:
     state = a_state()
     loop_id = state.open_loop(NOW)
-    state.settings_problem = "[autopoiesis] max_turns = 99: must be less than or equal to 10"
+    state.ledger.settings_problem = "[autopoiesis] max_turns = 99: must be less than or equal to 10"
     state.put_aside("task_completed", "no task x runs here", {"task_id": "x"}, NOW)
     change = Change(key="autopoiesis.max_turns", old=2, new=3)
-    state.amendments.append(
+    state.ledger.amendments.append(
         Amendment(
             revision=2,
             loop_id="image/loop/0",
@@ -283,7 +282,7 @@ def test_the_image_shows_what_it_does_and_links_to_what_waits() -> None:
     ]
     for part in (
         f"Living image {state.image_id}",
-        f"revision 1, digest {state.digest}",
+        f"revision 1, digest {state.ledger.digest}",
         "max_turns = 99: must be less than or equal to 10",
         "Revision 2, 2026-01-01 12:00 UTC, image/loop/0: approved by Ada (autopoiesis.max_turns from 2 to 3)",
         "task_completed: {'task_id': 'x'} (no task x runs here)",

@@ -140,7 +140,7 @@ async def test_a_proposal_that_nobody_decides_expires_and_is_on_the_ledger_with_
 
     await until(filed)
     state = await world.state()
-    (entry,) = state.amendments
+    (entry,) = state.ledger.amendments
     assert (entry.state, entry.loop_id, entry.revision) == ("expired", waiting.loop_id, 1)
     assert "nobody decided within 7 days" in entry.reason
     assert state.window == []

@@ -19,7 +19,7 @@ from messages.tasks import PerformanceLog, TaskCompleted
 from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
 from workflows.bounded import keep_newest
 from workflows.image_state import QUEUE_BYTES, ImageState, QueuedTask
-from workflows.ledger import UnheardRevert
+from workflows.ledger import Ledger, UnheardRevert
 
 LIMIT_BYTES = 256 * 1024
 MODELS = ("alfred", "babs", "brick", "robin", "embedding")
@@ -83,7 +83,7 @@ class Life:
             }
         )
         self.state = ImageState(
-            image_id="i" * 64, started_at=NOW, settings=self.settings, model_backend=char * 600
+            image_id="i" * 64, started_at=NOW, ledger=Ledger(settings=self.settings), model_backend=char * 600
         )
 
     def name(self) -> str:
@@ -170,7 +170,7 @@ class Life:
 
     def edit(self) -> None:
         threshold = round(self.chance.uniform(0.05, 0.9), 2)
-        self.state.adopt_edit(
+        self.state.ledger.adopt_edit(
             self.state.settings.with_changes({"autopoiesis.convergence_threshold": threshold}),
             self.char * 32,
             NOW,
@@ -192,8 +192,8 @@ class Life:
         words = self.char * 5000
         for loop_id in self.state.open_loops:
             self.state.note_obstacle(LoopWaits(loop_id=loop_id, obstacle=words))
-        self.state.settings_problem = excerpt(words, 1000)
-        self.state.unheard = UnheardRevert(
+        self.state.ledger.settings_problem = excerpt(words, 1000)
+        self.state.ledger.unheard = UnheardRevert(
             order="o" * 64, source="revert to revision 1000000", by=self.char * 80, comment=self.char * 400
         )
         self.state.keeping = Keeping(
@@ -245,7 +245,7 @@ def test_every_accepted_task_starts_once_in_the_order_of_acceptance(seed: int) -
 
 
 def test_a_full_queue_refuses_with_the_reason(state: ImageState) -> None:
-    state.settings = SHIPPED.with_changes({"system.max_queued_tasks": 3})
+    state.ledger.settings = SHIPPED.with_changes({"system.max_queued_tasks": 3})
     assert [queue(state, f"t{n}") for n in range(4)] == [True, True, True, False]
     assert "3 tasks wait ([system] max_queued_tasks)" in state.why_no_room("Why?")
 

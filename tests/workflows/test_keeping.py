@@ -99,7 +99,11 @@ async def test_what_happens_while_it_is_saved_is_in_a_snapshot_whole_or_not_at_a
     states = [ImageState.model_validate(snapshot.envelope.state) for snapshot in saves]
     for state in states:
         assert [log.task_id for log in state.window] == state.seen_logs
-        assert sum(tally.arguments for tally in state.tallies) == len(state.window) == state.logs_since_look
+        assert (
+            sum(tally.arguments for tally in state.ledger.tallies)
+            == len(state.window)
+            == state.logs_since_look
+        )
     logs = [len(state.window) for state in states]
     assert logs == sorted(logs)
     assert logs[-1] == 60

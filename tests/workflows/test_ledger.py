@@ -44,18 +44,18 @@ def conclude(
 def assert_the_ledger_explains_the_settings(state: ImageState) -> None:
     """The first settings, changed by every entry that made a new revision, are the present ones."""
     settings, revision = SHIPPED, 1
-    for entry in state.amendments:
+    for entry in state.ledger.amendments:
         if entry.revision > revision:
             assert entry.state in ("approved", "adopted")
             settings = settings.with_changes({change.key: change.new for change in entry.changes})
             revision += 1
         assert entry.revision == revision
     assert settings == state.settings
-    assert revision == state.revision
+    assert revision == state.ledger.revision
 
 
 def entries(state: ImageState) -> list[tuple[str, str]]:
-    return [(entry.state, entry.decided_by) for entry in state.amendments]
+    return [(entry.state, entry.decided_by) for entry in state.ledger.amendments]
 
 
 # --- settings ---
@@ -64,16 +64,16 @@ def entries(state: ImageState) -> list[tuple[str, str]]:
 def test_an_approved_change_is_adopted_and_on_the_ledger(state: ImageState) -> None:
     conclude(state, "approved", on_file({TURNS: 5}))
     assert entries(state) == [("approved", "Grace")]
-    assert (state.settings.autopoiesis.max_turns, state.revision) == (5, 2)
+    assert (state.settings.autopoiesis.max_turns, state.ledger.revision) == (5, 2)
     assert_the_ledger_explains_the_settings(state)
     assert state.open_loops == []
 
 
 def test_what_an_approval_wrote_is_not_taken_for_a_persons_edit(state: ImageState) -> None:
     conclude(state, "approved", on_file({TURNS: 5}))
-    before = state.settings_view()
-    assert not state.adopt_edit(on_file({TURNS: 5}).settings, "Ada", NOW)
-    assert state.settings_view() == before
+    before = state.ledger.settings_view()
+    assert not state.ledger.adopt_edit(on_file({TURNS: 5}).settings, "Ada", NOW)
+    assert state.ledger.settings_view() == before
 
 
 EDITED_AFTER_THE_REWRITE: dict[str, dict[str, Value]] = {
@@ -99,7 +99,7 @@ def test_an_edit_between_a_rewrite_and_its_news_holds(state: ImageState, edited:
 def test_an_edit_adopted_before_the_news_of_a_rewrite_holds(
     state: ImageState, edited: dict[str, Value]
 ) -> None:
-    state.adopt_edit(on_file(edited).settings, "Ada", NOW)
+    state.ledger.adopt_edit(on_file(edited).settings, "Ada", NOW)
     conclude(state, "approved", on_file(edited))
     assert entries(state)[-1] == ("approved", "Grace")
     assert state.settings == on_file(edited).settings
@@ -111,7 +111,7 @@ def test_a_persons_edit_that_is_first_seen_after_a_rewrite_is_that_persons_amend
 ) -> None:
     conclude(state, "approved", on_file({TURNS: 5, TEMPERATURE: 0.8}))
     assert entries(state) == [("approved", "Grace"), ("adopted", "Ada")]
-    assert [[change.key for change in entry.changes] for entry in state.amendments] == [
+    assert [[change.key for change in entry.changes] for entry in state.ledger.amendments] == [
         [TURNS],
         [TEMPERATURE],
     ]
@@ -120,7 +120,7 @@ def test_a_persons_edit_that_is_first_seen_after_a_rewrite_is_that_persons_amend
 
 def test_an_approval_whose_file_cannot_be_read_at_once_holds_as_soon_as_it_can(state: ImageState) -> None:
     conclude(state, "approved", None)
-    state.adopt_edit(on_file({TURNS: 5}).settings, "Ada", NOW)
+    state.ledger.adopt_edit(on_file({TURNS: 5}).settings, "Ada", NOW)
     assert entries(state)[0] == ("approved", "Grace")
     assert state.settings.autopoiesis.max_turns == 5
     assert_the_ledger_explains_the_settings(state)
@@ -137,10 +137,10 @@ def test_a_stale_proposal_changes_nothing_but_brings_the_edit_that_made_it_stale
 def test_a_loop_that_changed_nothing_is_on_the_ledger_and_leaves_the_settings(
     state: ImageState, how: LoopState
 ) -> None:
-    before = state.settings_view()
+    before = state.ledger.settings_view()
     conclude(state, how)
     assert entries(state) == [(how, "Grace")]
-    assert state.settings_view() == before
+    assert state.ledger.settings_view() == before
     assert_the_ledger_explains_the_settings(state)
 
 
@@ -234,34 +234,34 @@ def test_a_conclusion_too_large_for_the_ledger_is_refused() -> None:
 def three_revisions(state: ImageState) -> None:
     conclude(state, "approved", on_file({TURNS: 5}))
     conclude(state, "no_proposal")
-    state.adopt_edit(on_file({TURNS: 5, THRESHOLD: 0.6}).settings, "Ada", NOW)
+    state.ledger.adopt_edit(on_file({TURNS: 5, THRESHOLD: 0.6}).settings, "Ada", NOW)
     # Approved by a signal that anybody sent: the file does not say so, and nothing was changed.
     conclude(state, "approved", on_file({TURNS: 5, THRESHOLD: 0.6}))
 
 
 def test_the_settings_of_every_revision_on_the_ledger_can_be_had_again(state: ImageState) -> None:
     three_revisions(state)
-    assert state.revision == 3
-    assert state.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
-    assert state.settings_at(1) == SHIPPED
+    assert state.ledger.revision == 3
+    assert state.ledger.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
+    assert state.ledger.settings_at(1) == SHIPPED
 
 
 def test_a_revision_that_has_left_the_ledger_cannot_be_had_again(state: ImageState) -> None:
     three_revisions(state)
-    del state.amendments[0]
-    assert state.settings_at(1) is None
-    assert state.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
+    del state.ledger.amendments[0]
+    assert state.ledger.settings_at(1) is None
+    assert state.ledger.settings_at(2) == SHIPPED.with_changes({TURNS: 5})
 
 
 def test_each_amendment_knows_how_arguments_went_before_and_after_it(state: ImageState) -> None:
     for number, tokens in enumerate((100, 300)):
         state.record_log(a_log(f"before-{number}").model_copy(update={"tokens_in": tokens}))
     conclude(state, "approved", on_file({TURNS: 5}))
-    after = {"settings_digest": state.digest, "turn_count": 2, "final_dissonance": 0.3}
+    after = {"settings_digest": state.ledger.digest, "turn_count": 2, "final_dissonance": 0.3}
     state.record_log(a_log("after").model_copy(update=after))
-    failed = {"settings_digest": state.digest, "outcome": "failed", "final_dissonance": None}
+    failed = {"settings_digest": state.ledger.digest, "outcome": "failed", "final_dissonance": None}
     state.record_log(a_log("failed").model_copy(update=failed))
-    [entry] = state.history()
+    [entry] = state.ledger.history()
     assert entry.before == Means(arguments=2, dissonance=0.7, turns=4, tokens=200)
     assert entry.after == Means(arguments=2, failed=1, dissonance=0.3, turns=2, tokens=0)
 
@@ -270,4 +270,4 @@ def test_the_figures_outlive_the_window_of_logs(state: ImageState) -> None:
     for number in range(300):
         state.record_log(a_log(f"log-{number}"))
     conclude(state, "approved", on_file({TURNS: 5}))
-    assert state.history()[0].before.arguments == 300
+    assert state.ledger.history()[0].before.arguments == 300

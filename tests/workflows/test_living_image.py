@@ -189,7 +189,7 @@ async def test_a_forged_conclusion_cannot_change_the_settings(world: World) -> N
         )
     assert (await world.ask("Still there?")).synthesis
     state = await world.state()
-    assert (state.settings, state.revision) == (world.on_file(), 1)
+    assert (state.settings, state.ledger.revision) == (world.on_file(), 1)
 
 
 # --- phases ---
@@ -228,7 +228,7 @@ async def test_a_retired_image_finishes_what_runs_and_says_what_it_dropped(world
     assert (dropped.outcome, dropped.failure) == ("failed", "Retired: the image was retired. moving")
     assert finished.outcome == "converged"
     assert (await world.loop(view.loop_id).result()).state == "rejected"
-    assert final.amendments[-1].decided_by == world.name
+    assert final.ledger.amendments[-1].decided_by == world.name
 
 
 async def test_an_image_outlives_a_request_for_cancellation(world: World) -> None:
@@ -276,7 +276,7 @@ async def test_an_invalid_edit_is_refused_with_the_reason_and_the_last_good_sett
     assert reason in error.message
     assert reason in (await world.status()).settings_problem
     state = await world.state()
-    assert (state.settings, state.revision, state.amendments) == (settings, 1, [])
+    assert (state.settings, state.ledger.revision, state.ledger.amendments) == (settings, 1, [])
     world.file.write_text(good)
     await world.update("reload_settings", None, ReloadReceipt)
     assert (await world.status()).settings_problem == ""

@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 @pytest.fixture
 def state() -> ImageState:
     state = a_state()
-    state.settings = SHIPPED.with_changes({"motivator.goals": True, "motivator.goals_per_day": 2})
+    state.ledger.settings = SHIPPED.with_changes({"motivator.goals": True, "motivator.goals_per_day": 2})
     return state
 
 

@@ -146,7 +146,7 @@ async def test_the_deadline_of_the_proposal_ends_the_wait_with_the_reason(world:
         return not (await world.status()).waiting_loops
 
     await until(on_record)
-    entry = (await world.state()).amendments[-1]
+    entry = (await world.state()).ledger.amendments[-1]
     assert (entry.state, entry.decided_by, entry.reason) == ("failed", "Ada", concluded.reason)
     assert world.on_file().autopoiesis.max_turns == 2
 
@@ -223,7 +223,7 @@ async def test_a_rewrite_that_is_done_is_approved_though_the_file_was_broken_sin
         world.file.write_text(next((tmp_path / "settings.backups").iterdir()).read_text())
         world.edit({"autopoiesis.max_turns": 3, "models.temperature": 0.9})
         await world.update("reload_settings", None, dict)
-        approved, edited = (await world.state()).amendments
+        approved, edited = (await world.state()).ledger.amendments
         assert (approved.state, approved.decided_by, approved.revision) == ("approved", "Ada", 2)
         assert [change.key for change in approved.changes] == ["autopoiesis.max_turns"]
         assert (edited.state, edited.revision) == ("adopted", 3)
@@ -258,5 +258,5 @@ async def test_a_rewrite_that_is_done_after_its_loop_gave_up_is_that_loops(
         concluded = await _carried_out_unheard(world, given_up)
         assert concluded.state == "failed"
         await world.update("reload_settings", None, dict)
-        (entry,) = (await world.state()).amendments
+        (entry,) = (await world.state()).ledger.amendments
         assert (entry.state, entry.decided_by, entry.revision) == ("approved", "Ada", 2)

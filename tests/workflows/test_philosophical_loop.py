@@ -40,11 +40,13 @@ async def ledger(world: World) -> list[Amendment]:
     await until(quiet)
     state = await world.state()
     assert state.settings == world.on_file()
-    assert state.revision == 1 + sum(entry.state in ("approved", "adopted") for entry in state.amendments)
-    for entry in state.amendments:
-        if entry.state in ("approved", "adopted") and entry.revision == state.revision:
+    assert state.ledger.revision == 1 + sum(
+        entry.state in ("approved", "adopted") for entry in state.ledger.amendments
+    )
+    for entry in state.ledger.amendments:
+        if entry.state in ("approved", "adopted") and entry.revision == state.ledger.revision:
             assert all(state.settings.flat()[change.key] == change.new for change in entry.changes)
-    return state.amendments
+    return state.ledger.amendments
 
 
 def comments(world: World) -> list[str]:

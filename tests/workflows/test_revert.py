@@ -34,7 +34,7 @@ async def test_a_revert_restores_every_key_and_is_an_amendment_of_its_own(world:
     assert world.file.read_text().splitlines() == lines
     state = await world.state()
     assert state.settings == before
-    entry = state.amendments[-1]
+    entry = state.ledger.amendments[-1]
     assert (entry.source, entry.decided_by, entry.comment) == (
         "revert to revision 1",
         "Ada",
@@ -65,12 +65,14 @@ async def test_a_revert_whose_worker_could_not_say_that_it_was_done_is_still_tha
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await revert(world, 1, comment="it was better")
     assert "no files worker has done it in time" in str(refused.value.cause)
-    order = Rewrite(loop_id=f"{world.name}/revert/1/3", changes=before.changes_back_to(1), by_person=True)
+    order = Rewrite(
+        loop_id=f"{world.name}/revert/1/3", changes=before.ledger.changes_back_to(1), by_person=True
+    )
     rewrite(world.file, order, "the run of an attempt that died")
     monkeypatch.undo()
     await world.start_files_worker()
     assert (await world.update("reload_settings", None, ReloadReceipt)).changed
-    entry = (await world.state()).amendments[-1]
+    entry = (await world.state()).ledger.amendments[-1]
     assert (entry.source, entry.decided_by, entry.comment, entry.state) == (
         "revert to revision 1",
         "Ada",

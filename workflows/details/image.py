@@ -19,14 +19,14 @@ def image_details(state: ImageState) -> str:
         _facts(state),
         section("Waits for a person", listed(waiting or ["nothing"]), f"<p>The inbox: {INBOX}</p>"),
     ]
-    if state.settings_problem:
-        parts.append(section("settings.toml was refused", prose(state.settings_problem, 1_000)))
+    if state.ledger.settings_problem:
+        parts.append(section("settings.toml was refused", prose(state.ledger.settings_problem, 1_000)))
     if problem := state.keeping.problem:
         parts.append(section("The last snapshot failed", prose(problem, 600)))
     if running or finished:
         parts.append(section("Latest tasks", listed([*running[::-1], *finished[::-1]])))
-    if state.amendments:
-        latest = state.amendments[: -LATEST - 1 : -1]
+    if state.ledger.amendments:
+        latest = state.ledger.amendments[: -LATEST - 1 : -1]
         parts.append(section("Latest amendments", listed(map(_amendment, latest))))
     parts.append(section("What to do here", _what_to_do()))
     if state.set_aside:
