@@ -144,7 +144,7 @@ def test_the_image_runs_as_nobody_special_and_keeps_no_tools() -> None:
     assert ("STOPSIGNAL", "SIGTERM") in final
     assert [arguments for instruction, arguments in final if instruction == "RUN"] == []
     installs = [arguments for _, arguments in instructions if " install " in arguments]
-    assert all("--require-hashes" in install for install in installs)
+    assert ["--require-hashes" in install for install in installs] == [True]
     assert any("--without-pip" in arguments for _, arguments in instructions)
 
 

@@ -102,6 +102,7 @@ def test_any_text_can_be_kept_and_looked_for(tmp_path_factory: pytest.TempPathFa
     except UnicodeEncodeError:
         return
     store.add([entry(text, task=text)])
+    assert text in store.task_ids("image")
     assert all(0 <= found.score <= 1 for found in by_words(store, text))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from activities.settings import SettingsFiles, load_settings
 from testbed.processes import MAY_MOUNT
@@ -124,7 +125,7 @@ def test_a_retry_that_finds_nothing_to_do_leaves_only_the_persons_edit(
         edit(path, "max_turns = 4", f"max_turns = {value}")
         mine = path.read_text(encoding="utf-8")
         if value.startswith("99"):
-            with pytest.raises(Exception, match="max_turns = 99"):
+            with pytest.raises(ApplicationError, match="max_turns = 99"):
                 rewrite(path)
         else:
             receipt = rewrite(path)

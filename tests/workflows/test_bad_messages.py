@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     WorkflowFailureError,
@@ -24,6 +25,7 @@ from testbed.world import World, exists, until
 from tests.conftest import TEMPORAL
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
 from workflows.dialogue import Dialogue
+from workflows.living_image import LivingImage
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -62,16 +64,19 @@ WRONG_OBJECTS: dict[str, list[Any]] = {
         {**LOG, "remark": "an unknown field"},
     ],
     "reflect": [{"reason": 5}, {"reason": "x" * 401}, {"reason": None}, {"now": True}],
+    "save_image": [{"path": 5}, {"path": "x" * 301}, {"folder": "snapshots"}],
     "reload_settings": [{"model_backend": 5}, {"model_backend": "x" * 10_000}, {"path": "/etc/passwd"}],
     "revert_settings": [{"revision": "one"}, {"revision": 1, "approver": "x" * 81}, {"to": 1}],
     "pause": [{"reason": []}, {"reason": "x" * 401}, {"for": "1h"}],
     "resume": [{"reason": []}, {"reason": "x" * 401}, {"at": "noon"}],
     "retire": [{"reason": []}, {"reason": "x" * 401}, {"force": True}],
 }
+QUERIES = ["status", "settings", "performance_logs", "tasks", "amendments", "history", "state"]
 FIELDS = {
     "submit_task": "task, task_id, task_type",
     "record_performance": "task_id, task_type, final_dissonance",
     "reflect": "reason",
+    "save_image": "path",
     "reload_settings": "model_backend",
     "revert_settings": "revision",
     "pause": "reason",
@@ -102,6 +107,11 @@ async def assert_lives_on(world: World) -> None:
 
 
 # --- updates of the image ---
+
+
+def test_bad_messages_are_sent_to_every_update_and_query_of_an_image() -> None:
+    taken = workflow._Definition.must_from_class(LivingImage)  # no public way to ask
+    assert (set(WRONG_OBJECTS), set(QUERIES)) == (set(taken.updates), set(taken.queries))
 
 
 @pytest.mark.parametrize("update", WRONG_OBJECTS)
@@ -273,14 +283,13 @@ async def assert_queries_do_no_harm(handle: Handle, queries: list[str]) -> None:
                 await handle.query(query, args=message)
             except WorkflowQueryFailedError as error:
                 assert str(error)
-    with pytest.raises(WorkflowQueryFailedError):
+    with pytest.raises(WorkflowQueryFailedError, match="explode"):
         await handle.query("explode")
     await assert_never_stuck(handle)
 
 
 async def test_queries_to_an_image_do_no_harm(world: World) -> None:
-    queries = ["status", "settings", "performance_logs", "tasks", "amendments", "state"]
-    await assert_queries_do_no_harm(world.image, queries)
+    await assert_queries_do_no_harm(world.image, QUERIES)
     await assert_lives_on(world)
 
 
@@ -324,13 +333,13 @@ DROPPED = (
 
 @pytest.mark.filterwarnings(*DROPPED)
 @pytest.mark.usefixtures("quietly")
-@pytest.mark.parametrize("workflow", ["LivingImage", "Dialogue", "PhilosophicalLoop"])
+@pytest.mark.parametrize("name", ["LivingImage", "Dialogue", "PhilosophicalLoop", "Inquiry"])
 async def test_a_workflow_started_with_garbage_fails_at_once_and_says_what_it_expects(
-    world: World, workflow: str
+    world: World, name: str
 ) -> None:
     started = [
         await world.client.start_workflow(
-            workflow, args=message, id=f"{world.name}/bad/{number}", task_queue=world.name
+            name, args=message, id=f"{world.name}/bad/{number}", task_queue=world.name
         )
         for number, message in enumerate([*NOTHING.values(), *WORDS.values(), *GARBAGE.values()])
     ]

@@ -197,7 +197,7 @@ async def test_a_failing_save_is_refused_with_what_to_do(world: World) -> None:
     assert (await save(world, path="elsewhere")).path.startswith(str(world.file.parent / "elsewhere"))
 
 
-async def test_retiring_saves_a_last_time_and_a_failing_snapshot_does_not_stop_it(world: World) -> None:
+async def test_retiring_saves_a_last_time(world: World) -> None:
     await world.ask("Is it so?")
     await world.update("retire", None, ImageStatus)
     end = await world.image.result()
