@@ -16,7 +16,8 @@ from messages.names import SEARCH_ATTRIBUTES
 from runtime.connection import target
 from runtime.dev_server import RETENTION
 from runtime.namespace import type_name
-from tests.cluster import COMPOSE, COMPOSE_FILE, ROOT, SERVICES, dockerfile, interpolated
+from testbed.processes import ROOT
+from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated
 
 WORKERS = ("files", "compute")
 LONG_LIVED = ("postgres", "temporal", "ui", "ollama", *WORKERS)
@@ -211,7 +212,7 @@ async def test_the_namespace_gets_what_the_workflows_need_however_often_it_is_se
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-    from tests.conftest import TEMPORAL
+    from testbed.processes import TEMPORAL
 
     namespace = f"cluster-{tmp_path.name.replace('_', '-')[:20]}-{os.getpid()}"
     with pytest.raises(RPCError) as missing:

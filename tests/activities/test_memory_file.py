@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from activities.memory.store import MemoryStore
-from testbed.processes import MAY_MOUNT
+from testbed.processes import MAY_MOUNT, ROOT
+from tests.activities.entries import entry
 from tests.activities.holding import ALONE, held
-from tests.activities.test_memory_store import ROOT, entry
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """A rewrite of settings.toml happens once and loses nothing, whoever is killed or edits, and whenever."""
 
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 from activities.settings import SettingsFiles, load_settings
 from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
+from tests.activities.rewriting import run
 from tests.activities.settings_files import (
     LOOP,
     REWRITTEN,
@@ -23,16 +21,6 @@ from tests.activities.settings_files import (
     put_down,
     rewrite,
 )
-
-
-def run(function: Callable[..., None], *arguments: object, under: Sequence[str] = ()) -> list[str]:
-    """The lines printed by a function of settings_files, run as a program of its own, maybe under another."""
-    program = [sys.executable, "-m", settings_files.__name__, function.__name__]
-    command = [*under, *program, *map(str, arguments)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")

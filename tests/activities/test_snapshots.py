@@ -21,12 +21,11 @@ from activities.snapshot_format import BadSnapshot, Header, pack, read
 from activities.snapshot_places import Place
 from activities.snapshots import save
 from messages.files import SnapshotOrder
-from testbed.processes import MAY_MOUNT
+from testbed.processes import MAY_MOUNT, ROOT
 from tests.activities import killed_writer
 from tests.workflows.image_states import a_state
 from workflows.image_state import ImageState
 
-ROOT = Path(__file__).parents[2]
 GOOD = (ROOT / "tests" / "snapshots" / "format-1.image").read_bytes()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATE: dict[str, Any] = {"image_id": "one", "started_at": NOW.isoformat(), "text": "été"}

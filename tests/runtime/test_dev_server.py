@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,10 +18,10 @@ from temporalio.client import Client
 from runtime.connection import ServerUnreachable, connect
 from runtime.dev_server import RECORD, Record, known_web_ui, run_dev_server
 from runtime.problems import Problem
+from testbed.processes import TEMPORAL
 from testbed.world import until
 from tests.runtime.worker_process import lives
 
-TEMPORAL = Path(sys.executable).with_name("temporal")
 ATTRIBUTES = {"NeedsHuman", "ImagePhase", "SettingsRevision"}
 
 

@@ -22,10 +22,10 @@ from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
 from activities.personas import ModelBackend, Personas
 from messages.memory import RecallRequest
+from testbed.processes import ROOT
 from tests.activities.asking import Attempt, a_call, failure_of
 from tests.runtime.worker_process import tiny_model
 
-ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"
 GREETING = [{"role": "user", "content": "Say hello."}]
 LABELS = ["same", "opposite"]

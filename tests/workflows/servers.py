@@ -5,7 +5,7 @@ from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-from tests.conftest import TEMPORAL
+from testbed.processes import TEMPORAL
 
 
 async def server_with_movable_clocks(events_a_run: int = 4096) -> WorkflowEnvironment:

@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import uuid
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,14 +16,14 @@ from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
 )
 from temporalio.exceptions import ApplicationError
 
 from messages.loops import ProposalView
+from testbed.processes import TEMPORAL
 from testbed.world import World, exists, until
-from tests.conftest import TEMPORAL
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
+from tests.workflows.refusing import refusal
 from workflows.dialogue import Dialogue
 from workflows.living_image import LivingImage
 
@@ -83,14 +83,6 @@ FIELDS = {
     "resume": "reason",
     "retire": "reason",
 }
-
-
-async def refusal(sent: Awaitable[Any]) -> ApplicationError:
-    """With what an update was refused."""
-    with pytest.raises(WorkflowUpdateFailedError) as error:
-        await asyncio.wait_for(sent, 20)
-    assert isinstance(error.value.cause, ApplicationError)
-    return error.value.cause
 
 
 async def assert_never_stuck(handle: Handle) -> None:
@@ -228,11 +220,9 @@ REFUSED_DECISIONS: list[Any] = [
 async def decide(world: World, waiting: ProposalView) -> None:
     """The proposal still waits, and a person may still decide it."""
     assert await world.proposal(waiting.loop_id) == waiting
-    loop = world.loop(waiting.loop_id)
-    await loop.execute_update("decide", {"verdict": "reject", "approver": "Ada"})
-    concluded = await loop.result()
+    concluded = await world.decide(waiting.loop_id, "reject")
     assert (concluded.state, concluded.decided_by) == ("rejected", "Ada")
-    await assert_never_stuck(loop)
+    await assert_never_stuck(world.loop(waiting.loop_id))
     await assert_lives_on(world)
 
 
@@ -365,9 +355,8 @@ BY_HAND: list[list[str]] = [
 
 async def temporal(world: World, *words: str) -> tuple[int, str]:
     """The exit code of the `temporal` binary, and all it said."""
-    address = world.client.service_client.config.target_host
     process = await asyncio.create_subprocess_exec(
-        TEMPORAL, *words, "--address", address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        TEMPORAL, *words, "--address", world.address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None
