@@ -9,10 +9,13 @@ FROM python:3.13-slim-bookworm
 COPY --from=packages /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /app
-COPY configuration.py prompts.toml pyproject.toml starter.py worker.py ./
+COPY prompts.toml pyproject.toml starter.py worker.py ./
 COPY activities activities/
+COPY configuration configuration/
+COPY connection connection/
 COPY desk desk/
 COPY messages messages/
+COPY optimizer optimizer/
 COPY runtime runtime/
 COPY workflows workflows/
 USER 1000:1000

@@ -6,10 +6,11 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 # ruff: noqa: E402, F401 (after that, and each module adds its commands)
-from runtime import terminal
+from connection import terminal
 
 terminal.prepare(answers=True)
 
+import desk.commands
 import desk.doctor_command
 import desk.history_commands
 import desk.memory_commands

@@ -14,18 +14,20 @@ from typing import Annotated
 import typer
 from temporalio.client import Client
 
-from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable, load_settings
+from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
-from runtime import terminal
-from runtime.banner import Awake, show_image, show_worker
-from runtime.connection import connect, is_configured, target
-from runtime.dev_server import known_web_ui, run_dev_server
-from runtime.image import check_queue, older_self, start_image
-from runtime.logs import configure_logs
+from configuration.reading import SettingsUnreadable, load_settings
+from connection import terminal
+from connection.image import check_queue, start_image
+from connection.logs import configure_logs
+from connection.namespace import ensure_search_attributes
+from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
+from connection.problems import Problem, leave
+from connection.server import connect, is_configured, target
+from connection.web_ui import known_web_ui
+from runtime.banner import Awake, older_self, show_image, show_worker
+from runtime.dev_server import run_dev_server
 from runtime.model_backend import Choice, RunningModel, choose, run_model
-from runtime.namespace import ensure_search_attributes
-from runtime.places import PROJECT, SETTINGS, STATE_DIR, require_text
-from runtime.problems import Problem, leave
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
 
@@ -54,7 +56,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Prepared:
     """What is settled before anything is started. Without `model` no compute, without `files` no files."""
 
     options: Options
@@ -64,7 +66,7 @@ class Plan:
     model: Choice | None
 
 
-def prepare(options: Options) -> Plan:
+def prepare(options: Options) -> Prepared:
     """Read the settings and find out which model answers. Raises what `main` puts in words."""
     if options.gguf and not options.dev:
         raise Problem("--gguf is for --dev; a plain worker asks Ollama")
@@ -84,7 +86,7 @@ def prepare(options: Options) -> Plan:
         models = settings.models if settings else None
         model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
     queue = settings.system.task_queue if settings else options.task_queue or ""
-    return Plan(options, queue, settings, files, model)
+    return Prepared(options, queue, settings, files, model)
 
 
 def _make_folder(state_dir: Path) -> None:
@@ -97,27 +99,27 @@ def _make_folder(state_dir: Path) -> None:
         ) from None
 
 
-async def host(plan: Plan) -> None:
+async def host(prepared: Prepared) -> None:
     """Run until a signal. What is entered last is left first: workers, server, model."""
     _cancel_on_signals()
     async with AsyncExitStack() as stack:
         model = None
         # First, because it takes longest: server, workers and image come up while it is fetched and loaded.
-        if plan.model is not None:
-            model = await stack.enter_async_context(run_model(plan.model, plan.options.state_dir))
-        client, web_ui = await stack.enter_async_context(_temporal(plan.options))
-        if plan.settings is not None:
-            await check_queue(client, plan.settings)
+        if prepared.model is not None:
+            model = await stack.enter_async_context(run_model(prepared.model, prepared.options.state_dir))
+        client, web_ui = await stack.enter_async_context(_temporal(prepared.options))
+        if prepared.settings is not None:
+            await check_queue(client, prepared.settings)
         await stack.enter_async_context(
             running_workers(
                 client,
-                plan.task_queue,
+                prepared.task_queue,
                 model=model,
-                settings=plan.files,
-                state_dir=plan.options.state_dir,
+                settings=prepared.files,
+                state_dir=prepared.options.state_dir,
             )
         )
-        life = asyncio.create_task(_wake_and_watch(plan, client, web_ui, model))
+        life = asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model))
         await _until_one_fails(life, *([model.loading] if model and model.loading else []))
 
 
@@ -133,18 +135,21 @@ async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _wake_and_watch(plan: Plan, client: Client, web_ui: str | None, model: RunningModel | None) -> None:
-    settings, models = plan.settings, _models(plan.settings)
+async def _wake_and_watch(
+    prepared: Prepared, client: Client, web_ui: str | None, model: RunningModel | None
+) -> None:
+    settings = prepared.settings
+    models = settings.models.by_persona().values() if settings else ()
     answers = model.backend.describe(*models) if model else ""
-    if plan.options.dev and settings is not None:
+    if prepared.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
-        file = plan.options.settings
+        file = prepared.options.settings
         older = await older_self(image, settings, file.absolute().parent)
         show_image(Awake(client, settings.system.image_id, file, web_ui, answers, model, older))
     else:
-        show_worker(client, plan.task_queue, plan.options.role)
-    if plan.files is not None and settings is not None:
-        await SettingsWatcher(client, settings.system.image_id, plan.files, answers).run()
+        show_worker(client, prepared.task_queue, prepared.options.role)
+    if prepared.files is not None and settings is not None:
+        await SettingsWatcher(client, settings.system.image_id, prepared.files, answers).run()
     await asyncio.Event().wait()
 
 
@@ -158,11 +163,6 @@ async def _temporal(options: Options) -> AsyncIterator[tuple[Client, str | None]
         client = await connect()
         await ensure_search_attributes(client)
         yield client, known_web_ui(target(client), options.state_dir)
-
-
-def _models(settings: Settings | None) -> list[str]:
-    models = settings and settings.models
-    return [models.alfred, models.babs, models.brick, models.robin] if models else []
 
 
 def _cancel_on_signals() -> None:

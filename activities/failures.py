@@ -4,10 +4,7 @@ Every failure is an `ApplicationError` whose `type` is a key of `PAUSES`, so the
 activity says itself when to stop: the workflow's retry policy needs no maximum of its own.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Literal
 
@@ -58,9 +55,6 @@ MOST_ATTEMPTS = 100
 MOST_CHARACTERS = 2_000
 """Of a failure's sentence: one that is too large for the server is none, and is tried again in silence."""
 
-HEARTBEAT_SECONDS = 1.0
-"""Well within any heartbeat timeout; the SDK passes on to the server only what the timeout needs."""
-
 
 class _Heartbeat(BaseModel):
     """What one heartbeat says. `failed` counts the failures of earlier attempts, by type."""
@@ -82,28 +76,17 @@ class Attempt:
         self.tokens = 0
         self._failed = _failed_before()
 
-    @asynccontextmanager
-    async def heartbeats(self) -> AsyncIterator[None]:
-        """Send heartbeats while the block runs."""
-
-        async def send() -> None:
-            while True:
-                # Not at once: the start of the activity counts as one, and short calls need no other.
-                await asyncio.sleep(HEARTBEAT_SECONDS)
-                self._beat()
-
-        sending = asyncio.create_task(send())
-        try:
-            yield
-        finally:
-            sending.cancel()
+    def beat(self) -> None:
+        """Send a heartbeat."""
+        beat = _Heartbeat(state=self.state, tokens=self.tokens, failed=dict(self._failed))
+        activity.heartbeat(beat.model_dump())
 
     def failure(self, kind: FailureType, sentence: str) -> ApplicationError:
         """The error to raise: it knows its pause before the next attempt, or that it was the last."""
         sentence = sentence if len(sentence) <= MOST_CHARACTERS else excerpt(sentence, MOST_CHARACTERS)
         pauses = PAUSES[kind]
         self._failed[kind] += 1
-        self._beat()
+        self.beat()
         count, most = self._failed[kind], len(pauses) + 1
         if count >= most or activity.info().attempt >= MOST_ATTEMPTS:
             tried = f" (tried {count} times)" if count > 1 else ""
@@ -114,10 +97,6 @@ class Attempt:
             type=kind,
             next_retry_delay=timedelta(seconds=pause),
         )
-
-    def _beat(self) -> None:
-        beat = _Heartbeat(state=self.state, tokens=self.tokens, failed=dict(self._failed))
-        activity.heartbeat(beat.model_dump())
 
 
 def _failed_before() -> Counter[str]:

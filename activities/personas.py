@@ -1,18 +1,18 @@
-"""What the personas say: each activity is one question to one language model, see activities/asking.py."""
+"""What the personas say: each activity is one question to one language model, see model_server/asking.py."""
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import BaseModel, StringConstraints
 from temporalio import activity
 
-from activities.answers import NotInForm, read_form
-from activities.asking import Asking, Question
 from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
 from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
-from activities.model_server import reach
+from activities.model_server.answers import NotInForm, read_form
+from activities.model_server.asking import Asking, Question
+from activities.model_server.backend import ModelBackend
 from activities.prompts import PROMPTS, BrokenPrompts, Prompts
 from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
 from messages.common import excerpt
@@ -24,36 +24,6 @@ SCORE_TOKENS = 32
 """For each goal to be scored, with as much room."""
 
 Form = TypeVar("Form", bound=BaseModel)
-
-
-class ModelBackend(BaseModel):
-    """How this worker reaches models. An embedded model speaks for every persona."""
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["ollama", "embedded"] = "ollama"
-    host: str = ""
-    model: str = ""
-
-    @model_validator(mode="after")
-    def _embedded_is_somewhere(self) -> Self:
-        if self.kind == "embedded" and not (self.host and self.model):
-            raise ValueError("an embedded model needs its host and its name")
-        return self
-
-    def target(self, call: PersonaCall) -> tuple[str, str]:
-        """The host and the model that a call goes to."""
-        return self.reach(call.host), self.model if self.kind == "embedded" else call.model
-
-    def reach(self, host: str) -> str:
-        """The model server to ask where [models] names this host."""
-        return self.host if self.kind == "embedded" else reach(host)
-
-    def describe(self, *models: str) -> str:
-        """In a person's words, at most 120 characters: the backend, and the models that really answer."""
-        if self.kind == "embedded":
-            return excerpt(f"embedded {self.model} (small model, for trying out)")
-        return excerpt(f"ollama {', '.join(dict.fromkeys(models))}")
 
 
 class PlanAnswer(BaseModel):

@@ -1,5 +1,6 @@
 """Reads prompts.toml, the words that personas are told, and fills in the placeholders."""
 
+import logging
 import re
 import tomllib
 from collections.abc import Mapping
@@ -8,12 +9,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, TypeAdapter, ValidationError
 
+from configuration.team import COMMON_ENTRIES, TEAM, Team
+
 PROMPTS = Path(__file__).resolve().parent.parent / "prompts.toml"
 
 # Placeholders of a later version: a call that was asked for before they were there must still be filled.
 _ADDED = {"research": {"memory": ""}}
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+log = logging.getLogger(__name__)
 
 
 class BrokenPrompts(ValueError):
@@ -43,11 +48,18 @@ def _entries(text: str) -> dict[str, Words]:
     return _FILE.validate_python(values)
 
 
+def required_entries(team: Team = TEAM) -> dict[str, str]:
+    """The entries that prompts.toml must have, and who speaks with each."""
+    own = {entry: f"{member.name}, {member.role}," for member in team for entry in member.entries}
+    return own | dict.fromkeys(COMMON_ENTRIES, "The team")
+
+
 class Prompts:
     """The entries of one prompts.toml, read again when the file has changed."""
 
-    def __init__(self, path: Path = PROMPTS) -> None:
+    def __init__(self, path: Path = PROMPTS, team: Team = TEAM) -> None:
         self._path = path
+        self._required = required_entries(team)
         self._entries: dict[str, Words] = {}
         self._version: tuple[int, int] | None = None
 
@@ -82,6 +94,7 @@ class Prompts:
             if version != self._version:
                 self._entries = _entries(self._path.read_text(encoding="utf-8-sig"))
                 self._version = version
+                self._tell_missing()
         except OSError as error:
             raise BrokenPrompts(f"{self._path} cannot be read ({error.strerror}); restore it") from None
         except ValidationError as error:
@@ -93,6 +106,11 @@ class Prompts:
         except ValueError as error:  # Not TOML, or not UTF-8.
             raise BrokenPrompts(f"{self._path} is not TOML ({error}); correct it") from None
         return self._entries
+
+    def _tell_missing(self) -> None:
+        for entry, who in self._required.items():
+            if entry not in self._entries:
+                log.warning("%s has no entry [%s]; %s cannot speak without it.", self._path, entry, who)
 
 
 def fill(text: str, fields: Mapping[str, str]) -> str:

@@ -9,37 +9,10 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
-from activities.settings_reading import (
-    SettingsUnreadable,
-    load_settings,
-    login,
-    read_text,
-    read_values,
-    resolve,
-)
-from activities.settings_rewriting import (
-    BACKUPS_KEPT,
-    SettingsNotWritable,
-    check_writable,
-    newest_rewrite,
-    plan,
-    rewrite,
-    set_values,
-)
+from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
 from configuration import InvalidSettings
+from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
 from messages.files import Rewrite, RewritePreview, RewriteReceipt, SettingsFile
-
-# All that others need of the three modules about settings.toml.
-__all__ = [
-    "BACKUPS_KEPT",
-    "SettingsFiles",
-    "SettingsNotWritable",
-    "SettingsUnreadable",
-    "check_writable",
-    "load_settings",
-    "read_values",
-    "set_values",
-]
 
 LINE_CHARACTERS = 400
 DIFF_LINES = 120
@@ -81,8 +54,8 @@ class SettingsFiles:
     def rewrite_settings(self, order: Rewrite) -> RewriteReceipt:
         """Change the keys of one order in the file, once, however often it is asked for.
 
-        `written` is also true for a retry that finds the order carried out; its settings are then those
-        the file holds now. Fails with InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
+        A retry that finds the order carried out answers with the settings the file holds now. Fails with
+        InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
         """
         with _reported():
             return rewrite(self._path, order, activity.info().workflow_run_id or "")

@@ -32,7 +32,8 @@ from uuid import uuid4
 import tomlkit
 
 from activities.disk import Locked, is_mounted, is_read_only, locked, sync_folder, write_like
-from activities.settings_reading import (
+from configuration import TUNABLES, InvalidSettings, Settings, Value
+from configuration.reading import (
     BYTE_ORDER_MARK,
     SettingsUnreadable,
     load_settings,
@@ -42,7 +43,6 @@ from activities.settings_reading import (
     resolve,
     unreadable,
 )
-from configuration import TUNABLES, InvalidSettings, Settings, Value
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 
@@ -120,7 +120,7 @@ def check_writable(path: Path) -> None:
             )
 
 
-class Plan(NamedTuple):
+class Planned(NamedTuple):
     """What an order comes to: the settings and the text afterwards, or the keys that are stale."""
 
     settings: Settings
@@ -128,7 +128,7 @@ class Plan(NamedTuple):
     stale: list[str]
 
 
-def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Plan:
+def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Planned:
     """What changes come to in the text of a file. Raises InvalidSettings."""
     present = parse_settings(path, before)
     values = present.flat()
@@ -138,7 +138,7 @@ def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Pla
     stale = [change.key for change in changes if values[change.key] not in (change.old, change.new)]
     wanted = {change.key: change.new for change in changes if values[change.key] != change.new}
     if stale or not wanted:
-        return Plan(present, before, stale)
+        return Planned(present, before, stale)
     try:
         settings = present.with_changes(wanted)
     except InvalidSettings as error:
@@ -146,7 +146,7 @@ def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Pla
     after = _edit(before, {key: settings.flat()[key] for key in wanted})
     if parse_settings(path, after) != settings:
         raise InvalidSettings(f"{path} is laid out in a way that cannot be rewritten; edit it by hand")
-    return Plan(settings, after, [])
+    return Planned(settings, after, [])
 
 
 def _edit(text: str, changes: dict[str, Value]) -> str:
@@ -199,7 +199,7 @@ class _Rewriting:
         except (InvalidSettings, SettingsUnreadable):
             before = read_text(backup)
             settings = plan(backup, before, self._order.changes, self._order.by_person).settings
-        return _receipt(settings, backup=backup)
+        return _receipt(settings)
 
     def _attempt(self) -> RewriteReceipt:
         while True:
@@ -208,12 +208,12 @@ class _Rewriting:
             self._withdraw()
             if planned.text == before:
                 return _receipt(planned.settings, stale=planned.stale)
-            backup = self._prepare(before, planned)
+            self._prepare(before, planned)
             # A person may have saved an edit meanwhile. Nothing may come between this look and the replace.
             if self._file.read_bytes() == before.encode():
                 self._temporary.replace(self._file)
                 self._settle()
-                return _receipt(planned.settings, backup=backup)
+                return _receipt(planned.settings)
 
     def _read(self) -> str:
         """What the file says now. One that makes no settings can be put right; the order is not at fault."""
@@ -226,7 +226,7 @@ class _Rewriting:
             ) from None
         return text
 
-    def _prepare(self, before: str, planned: Plan) -> Path:
+    def _prepare(self, before: str, planned: Planned) -> None:
         check_writable(self._path)
         self._folder.mkdir(exist_ok=True)
         write_like(self._temporary, planned.text, self._file)
@@ -238,7 +238,6 @@ class _Rewriting:
         write_like(self._part, before, self._file)
         self._part.replace(backup)
         sync_folder(self._folder)
-        return backup
 
     def _withdraw(self) -> None:
         if not self._temporary.exists():
@@ -308,11 +307,5 @@ def _backup_folder(file: Path) -> Path:
     return file.with_suffix(".backups")
 
 
-def _receipt(settings: Settings, stale: Sequence[str] = (), backup: Path | None = None) -> RewriteReceipt:
-    return RewriteReceipt(
-        settings=settings,
-        digest=settings.digest(),
-        written=backup is not None,
-        stale=list(stale),
-        backup=str(backup or ""),
-    )
+def _receipt(settings: Settings, stale: Sequence[str] = ()) -> RewriteReceipt:
+    return RewriteReceipt(settings=settings, digest=settings.digest(), stale=list(stale))

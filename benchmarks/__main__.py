@@ -17,9 +17,9 @@ from rich.table import Table
 from benchmarks.load import load
 from benchmarks.measures import Bench, Row, measure_all
 from benchmarks.snapshots import large_snapshot
-from runtime.connection import connect
+from connection.namespace import ensure_search_attributes
+from connection.server import connect
 from runtime.dev_server import DevServer
-from runtime.namespace import ensure_search_attributes
 from testbed.ports import free_ports
 from testbed.processes import module_process, worker_process
 from testbed.world import Image

@@ -10,7 +10,7 @@ from temporalio.worker import Worker
 with workflow.unsafe.imports_passed_through():
     from ollama import AsyncClient
 
-    from runtime.connection import connect
+    from connection.server import connect
 
 TASK_QUEUE = "bare"
 CALLS = 6

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import WorkflowHistory
 
-from runtime.connection import connect
+from connection.namespace import ensure_search_attributes
+from connection.server import connect
 from runtime.dev_server import DevServer
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
-from runtime.namespace import ensure_search_attributes
 from runtime.workers import running_workers
 from testbed.ports import free_ports
 from testbed.world import Image

@@ -13,7 +13,7 @@ import anyio.to_process
 from temporalio.service import RPCError
 
 from benchmarks.measures import Bench, Row, median_ratio, remembering, seconds, spread, warm_up
-from runtime.places import memory_file
+from connection.places import memory_file
 from testbed.processes import module_process
 from testbed.world import until
 

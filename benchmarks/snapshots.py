@@ -11,9 +11,9 @@ import anyio.to_process
 
 from activities.memory.store import MemoryStore, entries_of
 from benchmarks.measures import Bench, Row, median_ratio, seconds, spread
+from connection.places import memory_file
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
-from runtime.places import memory_file
 
 SNAPSHOT_BYTES = 200_000_000
 SYNTHESIS_BYTES = 15_000

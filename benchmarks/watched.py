@@ -9,12 +9,12 @@ import sys
 import time
 from pathlib import Path
 
-from activities.personas import ModelBackend
-from activities.settings import load_settings
-from runtime.connection import connect
-from runtime.logs import configure_logs
+from activities.model_server.backend import ModelBackend
+from configuration.reading import load_settings
+from connection.logs import configure_logs
+from connection.places import STATE_DIR
+from connection.server import connect
 from runtime.model_backend import RunningModel
-from runtime.places import STATE_DIR
 from runtime.workers import running_workers
 
 TICK_SECONDS = 0.002

@@ -1,38 +1,32 @@
-"""The person's command line: what can be typed, and how a command ends.
+"""How a command is made and how it ends, and what all commands share.
 
 Exit codes: 0 done; 1 the answer is no; 2 it cannot be done; 130 interrupted with Ctrl-C. `EXIT_CODES`, which
 every `--help` shows, says which is which.
+
+What a command needs is imported when it runs: nobody who asks for help waits for it.
 """
 
 import asyncio
 import functools
-import getpass
+import inspect
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
-from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
-from pydantic import BaseModel, TypeAdapter, ValidationError
 from rich.console import RenderableType
 
-from configuration import Duration
+from connection.problems import Problem, leave
 from desk import rendering
-from desk.client import Desk, read_settings
-from desk.deciding import confirm, decide, find_proposal, read_changes
-from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, NO, exit_code
-from desk.waiting import TaskWatch, until_settled
-from messages.requests import Decision, Reason, SubmitTask
-from runtime.image import newest_snapshot
-from runtime.logs import configure_logs
-from runtime.places import as_typed
-from runtime.problems import Problem, leave
+from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, exit_code
 
-P = ParamSpec("P")
-Model = TypeVar("Model", bound=BaseModel)
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+Model = TypeVar("Model", bound="BaseModel")
 
 app = typer.Typer(
     help="Talk to a living image: give it tasks, see how it is, decide on what it proposes.",
@@ -43,20 +37,40 @@ app = typer.Typer(
 )
 
 
-def command(work: Callable[P, Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
-    """Make an async function a command; a Problem ends it with one sentence and an exit code."""
+def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer = app) -> None:
+    """Make an async function a command; a Problem ends it with one sentence and an exit code.
 
-    @functools.wraps(work)
-    def run(*args: P.args, **options: P.kwargs) -> None:
+    Where `desk` stands among its parameters, --image and --settings stand among its options.
+    """
+    taken = inspect.signature(work)
+
+    async def begin(**words: Any) -> None:
+        if "desk" in taken.parameters:
+            from desk.client import Desk
+
+            words["desk"] = await Desk.open(words.pop("image"), words.pop("settings"))
+        await work(**words)
+
+    # Without its annotations: typer would look for a `Desk`, which is not imported yet.
+    @functools.wraps(work, assigned=("__name__", "__doc__"))
+    def run(**typed: object) -> None:
+        from connection.logs import configure_logs
+
+        configure_logs()
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
-            typed: Any = {name: as_text(value) for name, value in options.items()}
-            asyncio.run(work(*args, **typed))
+            asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
         except Problem as problem:
             stop(str(problem), exit_code(problem))
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
+    options = [
+        option
+        for name, parameter in taken.parameters.items()
+        for option in (WHICH_DESK if name == "desk" else [parameter])
+    ]
+    run.__signature__ = taken.replace(parameters=options)  # type: ignore[attr-defined]
     group.command(epilog=EXIT_CODES)(run)
 
 
@@ -84,15 +98,10 @@ def stop(sentence: str, code: int) -> NoReturn:
     raise typer.Exit(code) from None
 
 
-def read_duration(text: str) -> timedelta:
-    try:
-        return TypeAdapter[timedelta](Duration).validate_python(text)
-    except ValidationError as error:
-        raise typer.BadParameter(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
-
-
 def request(model: type[Model], **values: object) -> Model:
     """A request as the person typed it. Raises Problem."""
+    from pydantic import ValidationError
+
     try:
         return model(**values)
     except ValidationError as error:
@@ -110,16 +119,15 @@ SettingsFile = Annotated[
     Path | None,
     typer.Option("--settings", metavar="FILE", help="Which settings file; else settings.toml here."),
 ]
+WHICH_DESK = [
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+    for name, kind in (("image", Image), ("settings", SettingsFile))
+]
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="FOLDER", help="Where the worker keeps its memory.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON on stdout, and nothing else there.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the event.")]
-Loop = Annotated[
-    str | None,
-    typer.Argument(metavar="[LOOP]", help="3, loop/3 or the full id; else the only pending one."),
-]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; else your login name.")]
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; it is kept in the ledger.")]
 
@@ -135,241 +143,7 @@ def say(sentence: str) -> Callable[[], RenderableType]:
     return lambda: rendering.words(sentence)
 
 
-def login_name() -> str:
-    try:
-        return os.fsencode(getpass.getuser()).decode()
-    except (KeyError, OSError, UnicodeDecodeError):
-        raise Problem("This account has no login name. Say who decides: --by NAME") from None
-
-
-@command
-async def start(image: Image = None, settings: SettingsFile = None) -> None:
-    """Bring the image to life, unless it lives already."""
-    desk = await Desk.open(image, settings)
-    if not await desk.start(settings):
-        lives = f"The living image {desk.image_id!r} lives already at {desk.server}."
-        rendering.out.print(rendering.words(lives))
-        return
-    rendering.out.print(rendering.words(f"The living image {desk.image_id!r} was started at {desk.server}."))
-    path, values = read_settings(settings)
-    if older := newest_snapshot(values, path.parent):
-        command_line = f"python starter.py restore {as_typed(older)}"
-        offer = f"An image of its name was saved. To go on with that one: {command_line}"
-        rendering.out.print(rendering.whole(offer), crop=False)
-
-
-@command
-async def ask(
-    task: Annotated[
-        str | None,
-        typer.Argument(help="What to argue out; - reads it from stdin. Without it, --task-id is waited for."),
-    ] = None,
-    *,
-    task_id: Annotated[
-        str | None, typer.Option("--task-id", metavar="ID", help="Its name; the same name is the same task.")
-    ] = None,
-    task_type: Annotated[
-        str, typer.Option("--type", metavar="T", help="What kind of task it is, in a word of your own.")
-    ] = "question",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show each turn as it comes.")] = False,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
-    timeout: Annotated[
-        timedelta | None,
-        typer.Option(metavar="DURATION", parser=read_duration, help="Wait no longer than this, such as 1h."),
-    ] = None,
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """Give the image a task and wait for what the personas make of it."""
-    desk = await Desk.open(image, settings)
-    if task is not None:
-        if task == "-":
-            task = sys.stdin.buffer.read().decode(errors="replace")
-        submitted = request(SubmitTask, task=task.strip(), task_id=task_id, task_type=task_type)
-        receipt = await desk.submit(submitted)
-        task_id = receipt.task_id
-        if not wait:
-            place = f", place {receipt.position} in the queue" if receipt.position else ""
-            present(receipt, as_json, say(f"The image has taken task {task_id}{place}."))
-            return
-    if task_id is None:
-        raise Problem('Say what to argue out: python starter.py ask "your question"')
-    console = rendering.out if follow and not as_json else rendering.err
-    result = await TaskWatch(desk, task_id, console, follow).result(timeout)
-    present(result, as_json, lambda: rendering.result(result))
-
-
-@command
-async def status(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """How the image is."""
-    desk = await Desk.open(image, settings)
-    ended, now, inbox = await desk.ended(), await desk.status(), desk.inbox
-    value = {**now.model_dump(mode="json"), "workflow": ended or "running", "inbox": inbox}
-    present(value, as_json, lambda: rendering.status(now, ended, inbox))
-
-
-@command
-async def tasks(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """The recent tasks: finished, running, queued."""
-    views = await (await Desk.open(image, settings)).tasks()
-    present(views, as_json, lambda: rendering.tasks(views))
-
-
-@command
-async def logs(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """The performance logs of the present window."""
-    window = await (await Desk.open(image, settings)).logs()
-    present(window, as_json, lambda: rendering.logs(window))
-
-
-@command
-async def amendments(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """Every change of the settings and every proposal that came to nothing, oldest first."""
-    ledger = await (await Desk.open(image, settings)).amendments()
-    present(ledger, as_json, lambda: rendering.amendments(ledger))
-
-
-@command
-async def proposals(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """What waits for a person's decision."""
-    pending = await (await Desk.open(image, settings)).pending()
-    present(pending, as_json, lambda: rendering.proposals(pending))
-
-
-@command
-async def show(
-    loop: Loop = None, as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
-    """One proposal in full: the change, the evidence, the reasons."""
-    view = await find_proposal(await Desk.open(image, settings), loop)
-    present(view, as_json, lambda: rendering.proposal(view))
-
-
-@command
-async def approve(
-    loop: Loop = None,
-    *,
-    yes: Yes = False,
-    by: By = "",
-    comment: Comment = "",
-    own: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Your own value for a key of the proposal."),
-    ] = None,
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """Let the image rewrite settings.toml as it proposes, or with your own values."""
-    changes = read_changes(own or [])
-    decision = request(
-        Decision, verdict="approve", approver=by or login_name(), comment=comment, changes=changes
-    )
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
-
-
-@command
-async def reject(
-    loop: Loop = None,
-    *,
-    yes: Yes = False,
-    by: By = "",
-    comment: Comment = "",
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """Refuse a proposal; settings.toml stays as it is."""
-    decision = request(Decision, verdict="reject", approver=by or login_name(), comment=comment)
-    await carry_out(decision, await Desk.open(image, settings), loop, yes=yes, as_json=as_json)
-
-
-async def carry_out(decision: Decision, desk: Desk, loop: str | None, *, yes: bool, as_json: bool) -> None:
-    view = await find_proposal(desk, loop)
-    console = rendering.err if as_json else rendering.out
-    conclusion = await decide(desk, view, decision, console, ask=not yes)
-    present(conclusion, as_json, lambda: rendering.conclusion(conclusion))
-    if conclusion.state != {"approve": "approved", "reject": "rejected"}[str(decision.verdict)]:
-        raise typer.Exit(NO)
-
-
-@command
-async def reflect(
-    reason: Why = "",
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the proposal.")] = False,
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """Make the image look at its logs now."""
-    desk = await Desk.open(image, settings)
-    receipt = await desk.reflect(request(Reason, reason=reason))
-    if not wait:
-        present(
-            receipt,
-            as_json,
-            say(f"The image reflects in {receipt.loop_id}. See: python starter.py show {receipt.loop_id}"),
-        )
-        return
-    view = await until_settled(desk, receipt.loop_id)
-    present(view, as_json, lambda: rendering.proposal(view))
-    if view.state == "failed":
-        raise typer.Exit(NO)
-
-
-@command
-async def reload(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
-    """Make the image read settings.toml again."""
-    receipt = await (await Desk.open(image, settings)).reload()
-    news = "took over your edit" if receipt.changed else "found no edit"
-    sentence = f"The image {news}: revision {receipt.revision}, digest {receipt.digest}."
-    present(receipt, as_json, say(sentence))
-
-
-@command
-async def pause(
-    reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
-    """Start no more tasks; running ones go on."""
-    now = await (await Desk.open(image, settings)).pause(request(Reason, reason=reason))
-    present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
-
-
-@command
-async def resume(
-    reason: Why = "", as_json: Json = False, image: Image = None, settings: SettingsFile = None
-) -> None:
-    """Start tasks again."""
-    now = await (await Desk.open(image, settings)).resume(request(Reason, reason=reason))
-    present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running, {now.queued} queued."))
-
-
-@command
-async def retire(
-    *,
-    yes: Yes = False,
-    reason: Why = "",
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for its last running tasks.")] = True,
-    as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
-) -> None:
-    """End the image for good. Queued tasks are dropped, running ones finish."""
-    desk = await Desk.open(image, settings)
-    now = await desk.status()
-    if not yes:
-        confirm(f"Retire {now.image_id} for good, dropping {now.queued} queued tasks?", "retire")
-    now = await desk.retire(request(Reason, reason=reason))
-    if wait:
-        with rendering.err.status(f"{now.image_id} finishes its running tasks"):
-            await desk.until_ended()
-            now = await desk.status()
-    present(now, as_json, say(f"{now.image_id} is {now.phase}: {now.running} running."))
-
-
 def main() -> None:
-    configure_logs()
     try:
         app()
     except SystemExit as end:

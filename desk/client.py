@@ -1,14 +1,11 @@
-"""One living image and its children, as the commands reach them: typed answers or a Problem.
-
-They are reached by the names of their messages, as from any other program.
-"""
+"""One living image and its children, as the commands reach them: typed answers or a Problem."""
 
 import asyncio
 import contextlib
 from collections.abc import Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
 
 from temporalio.client import (
@@ -21,21 +18,23 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import SettingsUnreadable, load_settings, read_values
 from configuration import InvalidSettings, Settings
-from desk.problems import Addressee, Refused, Unknown, failure, in_plain_words
+from configuration.reading import SettingsUnreadable, load_settings, read_values
+from connection.places import SETTINGS, STATE_DIR
+from connection.problems import Problem
+from connection.server import connect
+from connection.web_ui import inbox_url, known_web_ui
+from desk.plain_words import Addressee, failure, in_plain_words
+from desk.problems import Refused, Unknown, no_task, waits_because
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.names import loop_workflow_id, task_workflow_id
 from messages.requests import Decision, Reason, ReloadSettings, Request, RevertSettings, SaveImage, SubmitTask
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
-from runtime.connection import connect, inbox_url
-from runtime.dev_server import known_web_ui
-from runtime.image import start_image
-from runtime.places import SETTINGS, STATE_DIR
-from runtime.problems import Problem
-from workflows.image_state import ImageState
+
+if TYPE_CHECKING:
+    from workflows.image_state import ImageState
 
 # Where there is no settings file at all, as on a machine that only talks to a server elsewhere.
 DEFAULT_IMAGE = "living-image"
@@ -53,18 +52,22 @@ Answer = TypeVar("Answer")
 
 
 class Desk:
-    """The image `image_id` on a server; everything here raises Problem."""
+    """The image `image_id` on a server; everything here raises Problem.
 
-    def __init__(self, client: Client, image_id: str) -> None:
+    `settings`: the settings file that the person named; None: that of this folder, if there is one.
+    """
+
+    def __init__(self, client: Client, image_id: str, settings: Path | None = None) -> None:
         self._client = client
         self.image_id = image_id
+        self.settings = settings
         self.server = client.service_client.config.target_host
         self._image: WorkflowHandle[Any, Any] = client.get_workflow_handle(image_id)
 
     @classmethod
     async def open(cls, image_id: str | None, settings: Path | None) -> Self:
         named = image_id or image_named_in(settings)
-        return cls(await connect(), named)
+        return cls(await connect(), named, settings)
 
     @property
     def client(self) -> Client:
@@ -78,12 +81,14 @@ class Desk:
 
     # --- the image ---
 
-    async def start(self, settings: Path | None) -> bool:
+    async def start(self) -> bool:
         """Start the image; false when it lives already."""
-        _, values = read_settings(settings)
+        from connection.image import start_image
+
+        _, values = read_settings(self.settings)
         if values.system.image_id != self.image_id:
             raise Problem(
-                f"{settings or SETTINGS} is the settings file of {values.system.image_id!r}, "
+                f"{self.settings or SETTINGS} is the settings file of {values.system.image_id!r}, "
                 f"not of {self.image_id!r}. Change its [system] image_id, or name another file: --settings"
             )
         try:
@@ -115,7 +120,9 @@ class Desk:
     async def history(self) -> list[HistoryEntry]:
         return await self._ask_image("history", list[HistoryEntry])
 
-    async def state(self) -> ImageState:
+    async def state(self) -> "ImageState":
+        from workflows.image_state import ImageState
+
         return await self._ask_image("state", ImageState)
 
     async def submit(self, request: SubmitTask) -> TaskReceipt:
@@ -301,17 +308,6 @@ async def _sent(
             if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause_seconds is None:
                 raise
             await asyncio.sleep(pause_seconds)
-
-
-def waits_because(view: ProposalView) -> str:
-    return (
-        f"waits, because something is in the way: {view.obstacle}. It tries again by itself and goes on when "
-        f"that is mended. See: python starter.py show {view.loop_id}"
-    )
-
-
-def no_task(image_id: str, task_id: str) -> Unknown:
-    return Unknown(f"{image_id} has no task {task_id}. See: python starter.py tasks")
 
 
 def read_settings(settings: Path | None) -> tuple[Path, Settings]:

@@ -1,19 +1,27 @@
 """A person's decision on a proposal: find it, show it, ask, send the verdict bound to what was shown."""
 
+from __future__ import annotations
+
+import getpass
+import os
 import signal
 import sys
 import tomllib
+from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
-from configuration import Value
+from connection.problems import Problem
 from desk import rendering
-from desk.client import Desk, waits_because
-from desk.problems import Interrupted, Refused
-from messages.loops import LoopConcluded, ProposalView
-from messages.requests import Decision
-from runtime.problems import Problem
+from desk.problems import Interrupted, Refused, waits_because
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from configuration import Value
+    from desk.client import Desk
+    from messages.loops import LoopConcluded, ProposalView
+    from messages.requests import Decision
 
 
 async def find_proposal(desk: Desk, loop: str | None) -> ProposalView:
@@ -93,3 +101,10 @@ def confirm(question: str, verb: str) -> None:
         signal.signal(signal.SIGINT, asyncios)
     if not agreed:
         raise Refused("Nothing was done")
+
+
+def login_name() -> str:
+    try:
+        return os.fsencode(getpass.getuser()).decode()
+    except (KeyError, OSError, UnicodeDecodeError):
+        raise Problem("This account has no login name. Say who decides: --by NAME") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
@@ -10,12 +10,14 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.text import Text
 
+from connection.places import SETTINGS, STATE_DIR
 from desk import rendering
 from desk.app import Json, SettingsFile, StateDir, command, present
-from desk.doctor import Repair, Report, examine, repair
-from desk.doctor.finding import Tell
-from runtime.places import SETTINGS, STATE_DIR
-from workflows.details import visible
+from messages.visible import visible
+
+if TYPE_CHECKING:
+    from desk.doctor import Repair, Report
+    from desk.doctor.finding import Tell
 
 
 @command
@@ -31,6 +33,8 @@ async def doctor(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """See whether all that the image needs is there; 0: all well, 1: warnings, 2: something is broken."""
+    from desk.doctor import examine, repair
+
     path = settings or SETTINGS
     with rendering.err.status("looking"):
         report = await examine(path, state_dir)
@@ -45,7 +49,7 @@ async def doctor(
     raise typer.Exit(report.exit_code)
 
 
-def _checkup(report: Report) -> RenderableType:
+def _checkup(report: "Report") -> RenderableType:
     """A line for each thing looked at, and below it what to do."""
     lines: list[RenderableType] = [_repair(made) for made in report.repairs]
     for finding in report.findings:
@@ -60,7 +64,7 @@ def _checkup(report: Report) -> RenderableType:
 
 
 @contextmanager
-def _progress() -> Iterator[Tell]:
+def _progress() -> Iterator["Tell"]:
     """A bar on stderr for what takes its time; where there is no terminal, a line when it is done."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), console=rendering.err
@@ -75,7 +79,7 @@ def _progress() -> Iterator[Tell]:
         yield tell
 
 
-def _repair(made: Repair) -> Text:
+def _repair(made: "Repair") -> Text:
     if made.done:
         return rendering.words(f"Fixed: {made.done}.")
     return rendering.words(f"Could not fix {made.check}: {made.problem}.", "red")

@@ -1,6 +1,6 @@
 """The commands for looking back: every amendment with its figures, and the way to an earlier revision."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,27 +8,24 @@ from desk import rendering
 from desk.app import (
     By,
     Comment,
-    Image,
     Json,
-    SettingsFile,
     Yes,
     command,
-    login_name,
     present,
     request,
     say,
 )
-from desk.client import Desk
-from desk.deciding import confirm
+from desk.deciding import confirm, login_name
 from desk.problems import Refused
-from messages.requests import RevertSettings
-from workflows.ledger import NoWayBack
+
+if TYPE_CHECKING:
+    from desk.client import Desk
 
 
 @command
-async def history(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def history(*, as_json: Json = False, desk: "Desk") -> None:
     """Every amendment with who, when and why, and how arguments went before and after it."""
-    entries = await (await Desk.open(image, settings)).history()
+    entries = await desk.history()
     present(entries, as_json, lambda: rendering.history(entries))
 
 
@@ -40,12 +37,13 @@ async def revert(
     by: By = "",
     comment: Comment = "",
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: "Desk",
 ) -> None:
     """Rewrite settings.toml to an earlier revision; the ledger keeps it as your amendment."""
+    from messages.requests import RevertSettings
+    from workflows.ledger import NoWayBack
+
     order = request(RevertSettings, revision=revision, approver=by or login_name(), comment=comment)
-    desk = await Desk.open(image, settings)
     if not yes:
         now = await desk.state()
         try:

@@ -1,16 +1,17 @@
 """The commands for what the image remembers on this machine."""
 
 import functools
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from desk import remembering, rendering
-from desk.app import Image, Json, SettingsFile, StateDir, app, command, present, say
-from desk.client import Desk
+from connection.places import STATE_DIR
+from desk import rendering
+from desk.app import Json, StateDir, app, command, present, say
 from desk.problems import EXIT_CODES
-from desk.snapshots import kept_memories
-from runtime.places import STATE_DIR
+
+if TYPE_CHECKING:
+    from desk.client import Desk
 
 memory = typer.Typer(epilog=EXIT_CODES, no_args_is_help=True)
 app.add_typer(memory, name="memory", help="What the image remembers of earlier tasks, on this machine.")
@@ -19,24 +20,28 @@ app.add_typer(memory, name="memory", help="What the image remembers of earlier t
 @functools.partial(command, group=memory)
 async def search(
     text: Annotated[str, typer.Argument(help="What to look for.")],
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: "Desk",
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """What BABS would recall for a text."""
-    found = await remembering.search(await Desk.open(image, settings), settings, state_dir, text)
+    from desk import remembering
+
+    found = await remembering.search(desk, state_dir, text)
     present(found, as_json, lambda: rendering.memories(found.items, found.means))
 
 
 @functools.partial(command, group=memory)
 async def rebuild(
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: "Desk",
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Make the memory anew from the newest good snapshot and what the server still holds."""
-    desk = await Desk.open(image, settings)
-    done = await remembering.rebuild(desk, state_dir, lambda: kept_memories(settings, desk.image_id))
+    from desk import remembering
+    from desk.snapshots import kept_memories
+
+    done = await remembering.rebuild(desk, state_dir, lambda: kept_memories(desk.settings, desk.image_id))
     present(done, as_json, say(f"{done.image_id} remembers {done.remembered} tasks on this machine."))

@@ -12,13 +12,14 @@ from pydantic import BaseModel
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration import ModelSettings
+from connection.places import SETTINGS, memory_file
+from connection.problems import Problem
 from desk.client import Desk, read_settings
-from desk.problems import Addressee, Unknown, in_plain_words
+from desk.plain_words import Addressee, in_plain_words
+from desk.problems import Unknown
 from messages.memory import Recalled, RecallRequest
-from runtime.places import SETTINGS, memory_file
-from runtime.problems import Problem
 
 MOST_FOUND = 10
 """As many as BABS can be handed at most."""
@@ -31,12 +32,12 @@ class Rebuilt(BaseModel):
     remembered: int
 
 
-async def search(desk: Desk, settings: Path | None, state_dir: Path, text: str) -> Recalled:
+async def search(desk: Desk, state_dir: Path, text: str) -> Recalled:
     """What BABS would recall for a text on this machine. Raises Problem."""
     if not text.strip():
         raise Problem('Say what to look for: python starter.py memory search "trees in towns"')
     file = memory_file(state_dir)
-    host, model = _embedding(settings)
+    host, model = _embedding(desk.settings)
     wanted = RecallRequest(
         image_id=desk.image_id, task_id="", text=text, host=host, model=model, most=MOST_FOUND
     )

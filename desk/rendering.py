@@ -4,23 +4,26 @@ Text from models, people and files goes through `words`: it never reaches the te
 control code.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from configuration import Value
-from messages.common import as_json
-from messages.image import Amendment, HistoryEntry, ImageStatus, Means
-from messages.loops import Change, LoopConcluded, ProposalView
-from messages.memory import Recollection
-from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
-from workflows.details import visible
+from messages.visible import visible
+
+if TYPE_CHECKING:
+    from configuration import Value
+    from messages.image import Amendment, HistoryEntry, ImageStatus, Means
+    from messages.loops import Change, LoopConcluded, ProposalView
+    from messages.memory import Recollection
+    from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -56,7 +59,7 @@ def whole(text: object) -> RenderableType:
 
 def print_json(value: Any) -> None:
     # Escaped to ASCII: a terminal must not act on what a model said, whatever its encoding.
-    print(json.dumps(as_json(value), indent=2), flush=True)
+    print(json.dumps(value, indent=2, default=lambda model: model.model_dump(mode="json")), flush=True)
 
 
 def moment(when: datetime | None) -> str:

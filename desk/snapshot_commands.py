@@ -1,28 +1,28 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
 import functools
-from datetime import UTC, datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Group, RenderableType
+from rich.filesize import decimal
 
+from connection.places import STATE_DIR, as_typed
 from desk import rendering
 from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
-from desk.client import Desk, image_named_in
 from desk.deciding import confirm
-from desk.remembering import remember
-from desk.snapshots import Restoration, Restoring, SnapshotView, find_snapshots
-from messages.requests import SaveImage
-from runtime.connection import connect
-from runtime.places import STATE_DIR, as_typed
 
-_UNITS = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
+if TYPE_CHECKING:
+    from desk.client import Desk
+    from desk.snapshots import Restoration, SnapshotView
 
 
 @command
 async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The snapshots of the image on this machine, newest first, each checked."""
+    from desk.client import image_named_in
+    from desk.snapshots import find_snapshots
+
     found = find_snapshots(settings, image or image_named_in(settings))
     present(found, as_json, lambda: _list(found))
 
@@ -32,14 +32,15 @@ async def snapshot(
     path: Annotated[
         str, typer.Option(metavar="PLACE", help="A folder or fsspec URL, instead of [system] image_path.")
     ] = "",
+    *,
     as_json: Json = False,
-    image: Image = None,
-    settings: SettingsFile = None,
+    desk: "Desk",
 ) -> None:
     """Save a snapshot of the image now."""
-    desk = await Desk.open(image, settings)
+    from messages.requests import SaveImage
+
     receipt = await desk.save(request(SaveImage, path=path))
-    sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {_size(receipt.bytes)}."
+    sentence = f"Generation {receipt.generation} is in {as_typed(receipt.path)}: {decimal(receipt.bytes)}."
     present(receipt, as_json, lambda: rendering.whole(sentence))
 
 
@@ -61,6 +62,10 @@ async def restore(
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""
+    from connection.server import connect
+    from desk.remembering import remember
+    from desk.snapshots import Restoring
+
     restoring = Restoring(await connect(), str(file), settings, name)
     plan = await restoring.prepare()
     if dry_run:
@@ -76,20 +81,20 @@ async def restore(
     present(done, as_json, lambda: _restoration(done))
 
 
-def _list(found: list[SnapshotView]) -> RenderableType:
+def _list(found: list["SnapshotView"]) -> RenderableType:
     if not found:
         return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
     return Group(*map(_kept, found))
 
 
-def _kept(view: SnapshotView) -> RenderableType:
-    facts = f"generation {view.generation}", _age(view.written_at), _size(view.bytes)
+def _kept(view: "SnapshotView") -> RenderableType:
+    facts = f"generation {view.generation}", rendering.moment(view.written_at), decimal(view.bytes)
     head = rendering.words("  ".join(filter(None, facts)) + "  ", "bold")
     verdict = rendering.words(view.problem or "verifies", "red" if view.problem else "green")
     return rendering.paragraph(head.append_text(verdict), rendering.whole(as_typed(view.path)))
 
 
-def _restoration(plan: Restoration) -> RenderableType:
+def _restoration(plan: "Restoration") -> RenderableType:
     what = "was restored" if plan.started else "can be restored"
     lines = [
         f"The living image {plan.image_id!r} {what} from generation {plan.generation}, "
@@ -114,7 +119,7 @@ def _restoration(plan: Restoration) -> RenderableType:
     return Group(*parts)
 
 
-def _consequences(plan: Restoration) -> RenderableType:
+def _consequences(plan: "Restoration") -> RenderableType:
     """What restoring changes that is there already."""
     parts: list[RenderableType] = []
     if plan.replaces_newborn:
@@ -124,15 +129,3 @@ def _consequences(plan: Restoration) -> RenderableType:
         differs = "settings.toml differs from the snapshot; restoring rewrites it:"
         parts += [rendering.words(differs, "yellow"), rendering.changes(plan.changes)]
     return Group(*parts)
-
-
-def _age(written_at: datetime | None) -> str:
-    if written_at is None:
-        return ""
-    seconds = max(0, int((datetime.now(UTC) - written_at).total_seconds()))
-    step, unit = next((pair for pair in _UNITS if seconds >= pair[0]), _UNITS[-1])
-    return f"{seconds // step}{unit}"
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024:.0f} KiB" if count < 1 << 20 else f"{count / (1 << 20):.1f} MiB"

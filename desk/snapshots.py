@@ -12,23 +12,20 @@ from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.settings import (
-    SettingsNotWritable,
-    SettingsUnreadable,
-    check_writable,
-    set_values,
-)
-from activities.snapshot_format import BadSnapshot, Snapshot, read, signing_key
-from activities.snapshot_places import NoPlace, Place, open_url, read_file
+from activities.settings_rewriting import SettingsNotWritable, check_writable, set_values
+from activities.snapshots.format import BadSnapshot, Snapshot, read, signing_key
+from activities.snapshots.places import NoPlace, Place, open_url, read_file
 from configuration import InvalidSettings, Settings, Value
+from configuration.reading import SettingsUnreadable
+from connection.image import restore_image
+from connection.places import as_typed
+from connection.problems import Problem
 from desk.client import ANSWER_WITHIN, read_settings
 from desk.problems import Refused
 from messages.image import Keeping
 from messages.loops import Change
-from runtime.image import restore_image
-from runtime.places import as_typed
-from runtime.problems import Problem
 from workflows.image_state import ImageState, QueuedTask, RunningTask
+from workflows.ledger import changes_between
 from workflows.living_image import LivingImage
 
 Remember = Callable[[list[dict[str, Any]]], None]
@@ -143,7 +140,7 @@ class Restoring:
             memories=len(self._snapshot.envelope.memory),
             queued_again=[],
             dropped_loops=self.state.open_loops,
-            changes=self._changes(),
+            changes=changes_between(self._on_file, self.state.settings),
         )
 
     async def prepare(self) -> Restoration:
@@ -205,10 +202,6 @@ class Restoring:
         old, self.state.image_id = self.state.image_id, system.image_id
         if old != system.image_id:
             self.state.answered = {}
-
-    def _changes(self) -> list[Change]:
-        here, wanted = self._on_file.flat(), self.state.settings.flat()
-        return [Change(key=key, old=here[key], new=wanted[key]) for key in wanted if here[key] != wanted[key]]
 
     async def _newborn(self) -> WorkflowHandle[LivingImage, ImageState] | None:
         """The image of that name if it lives and nothing has happened in it; None where there is none.

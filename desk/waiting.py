@@ -8,12 +8,12 @@ import durationpy
 from rich.console import Console
 from rich.status import Status
 
+from connection.problems import Problem
 from desk import rendering
-from desk.client import Desk, no_task, waits_because
-from desk.problems import Interrupted, Refused, Unknown
+from desk.client import Desk
+from desk.problems import Interrupted, Refused, Unknown, no_task, waits_because
 from messages.loops import ProposalView
 from messages.tasks import DialogueResult, Transcript
-from runtime.problems import Problem
 
 # A persona speaks for seconds to minutes; looking more often would only load the worker.
 LOOK_EVERY_SECONDS = 1.0

@@ -1,4 +1,5 @@
-"""Every model that crosses a boundary: between a person, the workflows and the activities.
+"""What people, workflows and activities tell each other, and the names they all go by.
 
+Two that cross as well stand elsewhere: `configuration.Settings` and `workflows.image_state.ImageState`.
 What is told and kept lives in histories for years: a field added later needs a default.
 """

@@ -1,8 +1,10 @@
 """Persona calls: one call of a model, and what comes back."""
 
+from typing import Self
+
 from pydantic import BaseModel
 
-from configuration import CONTEXT_TOKENS
+from configuration import CONTEXT_TOKENS, Settings
 from messages.common import Persona
 from messages.tasks import Dissonance
 
@@ -20,6 +22,23 @@ class PersonaCall(BaseModel):
     context_tokens: int = CONTEXT_TOKENS
     timeout_seconds: float
     max_concurrent_calls: int
+
+    @classmethod
+    def under(cls, settings: Settings, persona: Persona, words: str, fields: dict[str, str]) -> Self:
+        """A call of a persona's model under these settings."""
+        models = settings.models
+        return cls(
+            persona=persona,
+            words=words,
+            fields=fields,
+            model=models.by_persona()[persona],
+            host=models.host,
+            temperature=models.temperature,
+            max_answer_tokens=models.max_answer_tokens,
+            context_tokens=models.context_tokens,
+            timeout_seconds=models.call_timeout.total_seconds(),
+            max_concurrent_calls=models.max_concurrent_calls,
+        )
 
 
 class Usage(BaseModel):

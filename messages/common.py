@@ -1,8 +1,10 @@
 """Types, bounds and small helpers that several messages share."""
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints
+
+from configuration.team import TEAM
 
 TASK_BYTES = 8_192
 """The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
@@ -26,14 +28,17 @@ Comment = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\P{Cc}+$")]
 
 
-# Four names of models, each at most 120 characters, and a few words.
-ModelNames = Annotated[str, StringConstraints(max_length=600)]
+# A model's name for each persona, at most 120 characters each, and a few words.
+ModelNames = Annotated[str, StringConstraints(max_length=120 * (len(TEAM) + 1))]
 
 
 Unit = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 
-Persona = Literal["ALFRED", "BABS", "BRICK", "ROBIN"]
+if TYPE_CHECKING:
+    Persona = str
+else:
+    Persona = Literal[tuple(member.name for member in TEAM)]
 
 
 Outcome = Literal["converged", "max_turns", "failed"]

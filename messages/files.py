@@ -35,9 +35,7 @@ class RewriteReceipt(BaseModel):
 
     settings: Settings
     digest: str
-    written: bool
     stale: list[str] = []
-    backup: str = ""
 
 
 class RewritePreview(BaseModel):

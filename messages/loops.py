@@ -44,11 +44,9 @@ class OptimizerAnswer(BaseModel):
 class LoopStart(BaseModel):
     image_id: str
     loop_id: str
-    reason: str
     window: list[PerformanceLog]
     settings: Settings
     settings_digest: str
-    revision: int
 
 
 class ProposalView(BaseModel):

@@ -1,5 +1,6 @@
 """What a worker says once it is up: where to look, who answers, what to type next."""
 
+import asyncio
 import shlex
 import shutil
 import sys
@@ -8,11 +9,18 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowHandle, WorkflowQueryFailedError
+from temporalio.service import RPCError
 
-from runtime.connection import DEFAULT_ADDRESS, inbox_url, target, workflow_url
+from activities.snapshots.places import newest_snapshot
+from configuration import Settings
+from connection.image import ANSWER_WITHIN
+from connection.places import PROJECT, SETTINGS, as_typed
+from connection.server import DEFAULT_ADDRESS, target
+from connection.web_ui import inbox_url, workflow_url
 from runtime.model_backend import RunningModel
-from runtime.places import PROJECT, SETTINGS, as_typed
+from workflows.image_state import ImageState
+from workflows.living_image import LivingImage
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,18 @@ def show_worker(client: Client, task_queue: str, role: str) -> None:
     """The banner of a plain worker."""
     where = f"task queue {task_queue}, namespace {client.namespace}, server {target(client)}"
     _console().print(f"Worker ({role}): {escape(where)}. Ctrl-C stops it.")
+
+
+async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
+    """The newest snapshot of an image of this name, if this one is newborn; else nothing. Its worker runs."""
+    newest = await asyncio.to_thread(newest_snapshot, settings, base)
+    if not newest:
+        return ""
+    try:
+        state = await image.query(LivingImage.state, rpc_timeout=ANSWER_WITHIN)
+    except (RPCError, WorkflowQueryFailedError):
+        return ""  # one that cannot answer is not newborn
+    return newest if state.is_newborn() else ""
 
 
 def _console() -> Console:

@@ -13,8 +13,8 @@ from typing import Self
 
 import psutil
 
-from runtime.places import PROJECT
-from runtime.problems import Problem
+from connection.places import PROJECT
+from connection.problems import Problem
 
 log = logging.getLogger(__name__)
 

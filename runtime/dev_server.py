@@ -6,23 +6,19 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import psutil
-from pydantic import BaseModel, ValidationError
 from temporalio.client import Client
 
+from connection.namespace import RETENTION, ensure_search_attributes, keep_closed_runs, type_name
+from connection.problems import Problem
+from connection.server import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
+from connection.web_ui import RECORD, Record, read_record
 from messages.names import SEARCH_ATTRIBUTES
-from runtime.child_process import ChildProcess, has_ended, stop
-from runtime.connection import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
-from runtime.namespace import ensure_search_attributes, keep_closed_runs, type_name
-from runtime.problems import Problem
+from runtime.child_process import ChildProcess, stop
 
 HOST = "127.0.0.1"
-# The image is its history, so closed runs are kept; the server's own default is 24 hours.
-RETENTION = timedelta(days=3650)
-RECORD = "dev-server.json"
 # Named from inside its folder: the server puts the name into a URI as it is, where "#", "?" and "%" of a
 # folder would end the path or stand for another character.
 DATABASE = "temporal.db"
@@ -41,16 +37,6 @@ DYNAMIC_CONFIG = (
 )
 # A write-ahead log costs a quarter of the syncs, and still no commit is lost to a crash or a power cut.
 SQLITE_PRAGMAS = ("journal_mode=wal",)
-
-
-class Record(BaseModel):
-    """Which process is our dev server: what a later worker needs to find it again."""
-
-    pid: int
-    create_time: float
-    command: list[str]
-    address: str
-    web_ui: str
 
 
 class DevServer(ChildProcess):
@@ -96,8 +82,8 @@ class DevServer(ChildProcess):
     async def prepare(self) -> psutil.Process | None:
         """Find the server that a killed worker left behind; with other options than ours it is stopped."""
         record = read_record(self._state_dir)
-        orphan = None if record is None else _process(record)
-        if record is not None and orphan is not None and self._is_ours(orphan, record):
+        orphan = record.process() if record else None
+        if record and orphan and self._is_ours(orphan, record):
             if record.command == self.command():
                 return orphan
             await stop(orphan, self.stop_within_seconds)
@@ -136,30 +122,6 @@ async def run_dev_server(state_dir: Path, port: int, ui_port: int) -> AsyncItera
             await keep_closed_runs(client, RETENTION)
             yield server, client
         (state_dir / RECORD).unlink(missing_ok=True)
-
-
-def known_web_ui(address: str, state_dir: Path) -> str | None:
-    """Where the Web UI of the server at `address` is, if that is our dev server and it lives."""
-    record = read_record(state_dir)
-    if record is None or record.address != address.replace("localhost", HOST) or _process(record) is None:
-        return None
-    return record.web_ui
-
-
-def read_record(state_dir: Path) -> Record | None:
-    try:
-        return Record.model_validate_json((state_dir / RECORD).read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None
-
-
-def _process(record: Record) -> psutil.Process | None:
-    """The recorded process if it lives. Process ids are used again, so its age must agree as well."""
-    try:
-        process = psutil.Process(record.pid)
-        return process if process.create_time() == record.create_time and not has_ended(process) else None
-    except psutil.NoSuchProcess:
-        return None
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from runtime.connection import connect, target
-from runtime.problems import Problem, leave
+from connection.problems import Problem, leave
+from connection.server import connect, target
 
 # A worker asks anew at least once a minute.
 LATELY = timedelta(minutes=2)

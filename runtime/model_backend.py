@@ -14,7 +14,8 @@ from pathlib import Path
 
 import httpx
 
-from activities.model_server import (
+from activities.model_server.backend import ModelBackend
+from activities.model_server.client import (
     CONNECT_SECONDS,
     NOT_OLLAMA,
     AddressBroken,
@@ -25,13 +26,12 @@ from activities.model_server import (
     proxy_for,
     reach,
 )
-from activities.personas import ModelBackend
 from configuration import ModelSettings
+from connection.places import PROJECT
+from connection.problems import Problem
 from messages.common import excerpt
 from runtime.child_process import ChildProcess
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, WeightsUnavailable
-from runtime.places import PROJECT
-from runtime.problems import Problem
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,6 @@ class RunningModel:
 
     backend: ModelBackend
     loading: asyncio.Task[None] | None = None
-
-
-def ollama_host(models: ModelSettings | None) -> str:
-    return reach(models.host if models else "")
 
 
 async def pulled_models(host: str) -> set[str]:
@@ -153,7 +149,7 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
         if not gguf.is_file():
             raise NoModel(f"There is no model file {gguf}; correct --gguf")
         return Choice(gguf.stem, gguf.absolute())
-    host = ollama_host(models)
+    host = reach(models.host if models else "")
     try:
         pulled = asyncio.run(pulled_models(host))
     except NoServer:
@@ -167,8 +163,7 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
 def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:
     if models is None:
         return
-    wanted = dict.fromkeys((models.alfred, models.babs, models.brick, models.robin))
-    for model in wanted:
+    for model in dict.fromkeys(models.by_persona().values()):
         if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
 

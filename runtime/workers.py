@@ -11,19 +11,19 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from activities.children import Children
 from activities.memory.foresight import Foresight
 from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
-from activities.optimizer import propose_amendment
 from activities.personas import Personas
+from activities.proposer import propose_amendment
 from activities.settings import SettingsFiles
-from activities.snapshots import Snapshots
-from activities.supervision import Children
+from activities.snapshots.writing import Snapshots
+from connection.places import STATE_DIR, memory_file
+from connection.version import NAME, VERSION
 from messages.names import files_queue
 from runtime.model_backend import RunningModel
-from runtime.places import STATE_DIR, memory_file
-from runtime.version import NAME, VERSION
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage

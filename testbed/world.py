@@ -11,12 +11,12 @@ import tomlkit
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from configuration import Settings, Value
+from connection.image import start_image
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.tasks import DialogueResult, LogReceipt, TaskReceipt
-from runtime.image import start_image
 from runtime.model_backend import RunningModel
 from runtime.workers import running_workers
 from testbed.fake_ollama import FakeOllama

@@ -167,29 +167,24 @@ async def record_loops(image: Recorder) -> None:
     image.edit({"governance.approval_timeout": "7d"})
     await image.update("reload_settings", None, ReloadReceipt)
     await image.record_logs(4)
-    failed = await image.reflect()
-    await image.proposal(failed)
     image.file.write_text("this is no settings file\n")
-    await image.decide(failed, "approve")
-    await saved("failed", failed)
+    await saved("failed", await image.reflect())
     await image.quiet()
     await image.save_runs("living-image-with-loops")
 
 
 async def record_remembering(image: Recorder) -> None:
     """A task whose research recalls an earlier one, by embeddings and then by shared words."""
-    # By the image's name, so that scenes of before and after a change stand side by side.
-    name = image.name
-    await image.argue(f"{name}-trees", [PARTLY], research=True)
-    query = f"WorkflowId STARTS_WITH '{name}/task/' AND ExecutionStatus = 'Completed'"
+    await image.argue("remembering-trees", [PARTLY], research=True)
+    query = f"WorkflowId STARTS_WITH '{image.name}/task/' AND ExecutionStatus = 'Completed'"
 
     async def listed() -> bool:
         return (await image.client.count_workflows(query)).count > 0
 
     await until(listed)
-    await image.argue(f"{name}-more-trees", [PARTLY], research=True)
+    await image.argue("remembering-more-trees", [PARTLY], research=True)
     image.ollama.script.models = ["qwen2.5:7b", "llama3.1:8b"]
-    await image.argue(f"{name}-trees-by-words", [PARTLY], research=True)
+    await image.argue("remembering-trees-by-words", [PARTLY], research=True)
 
 
 async def record_dreaming(image: Recorder) -> None:
@@ -208,16 +203,6 @@ async def record_dreaming(image: Recorder) -> None:
     await image.update("retire", None, ImageStatus)
     await image.image.result()
     await image.save_runs("living-image-dreaming")
-
-
-async def record_scoring(image: Recorder) -> None:
-    """The personas score goals, each of them in both orders."""
-
-    async def dreamt() -> bool:
-        return (await image.state()).finished_count == 1
-
-    await until(dreamt)
-    await image.save("inquiry-scored-in-both-orders", f"{image.name}/inquiry/1")
 
 
 async def record_newborn(image: Recorder) -> None:
@@ -280,14 +265,12 @@ DREAMING: dict[str, Value] = {
 }
 # Of each scene: events after which the image continues as new, what happens, and settings of its own.
 SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
-    "arguing": (170, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
+    "arguing": (200, record_dialogues_and_a_life, {"system.max_concurrent_tasks": 1}),
     "reflecting": (4096, record_loops, {}),
     "remembering": (4096, record_remembering, {}),
     "obstructed": (4096, record_obstacles, {}),
-    "recalling": (4096, record_remembering, {}),
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
-    "scoring": (4096, record_scoring, DREAMING),
 }
 
 

@@ -14,10 +14,10 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from activities.snapshot_format import read
+from activities.snapshots.format import read
 from configuration import Value
+from connection.server import target
 from messages.tasks import DialogueResult, TaskReceipt
-from runtime.connection import target
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image, until
 from tests.approval import assert_changed_once, sending_approval

@@ -12,10 +12,9 @@ import yaml
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection.namespace import RETENTION, type_name
+from connection.server import target
 from messages.names import SEARCH_ATTRIBUTES
-from runtime.connection import target
-from runtime.dev_server import RETENTION
-from runtime.namespace import type_name
 from testbed.processes import ROOT
 from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated
 

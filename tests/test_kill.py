@@ -10,9 +10,9 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from runtime.connection import connect
+from connection.namespace import ensure_search_attributes
+from connection.server import connect
 from runtime.dev_server import DevServer
-from runtime.namespace import ensure_search_attributes
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import kill
 from testbed.world import Image, World, until

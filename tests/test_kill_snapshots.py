@@ -5,7 +5,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from activities.snapshot_format import read
+from activities.snapshots.format import read
 from messages.files import SnapshotReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import kill

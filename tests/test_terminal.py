@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connection import connect, target
+from connection.server import connect, target
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
 from testbed.processes import ROOT

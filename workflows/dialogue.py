@@ -1,17 +1,15 @@
 """One task argued out: plan, research if the plan asks for it, thesis against antithesis, synthesis."""
 
-from datetime import timedelta
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
-    from activities.memory.recall import Memory
-    from activities.personas import Personas
-    from messages.calls import Judgement, Plan, Speech, Usage
+    from configuration import Settings
+    from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
     from messages.common import Outcome, Persona, excerpt
     from messages.memory import Recalled, RecallRequest
     from messages.names import TASK_COMPLETED
@@ -24,16 +22,12 @@ with workflow.unsafe.imports_passed_through():
         Transcript,
         Turn,
     )
-    from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
-    from workflows.details import dialogue_details
-    from workflows.messaging import failure_text, take
+    from workflows.details.dialogue import dialogue_details
+    from workflows.messaging import failure_text, take, tell_image
+    from workflows.orders import thinking
 
-# A recall bounds itself by a little less, see activities/memory/recall.py; nobody waits longer for a memory.
-RECALL_WITHIN = timedelta(seconds=1)
-ONCE = RetryPolicy(maximum_attempts=1)
-# What a recall was given before it was bounded.
-SLOW_RECALL_WITHIN = timedelta(seconds=90)
-SLOW_RECALL_RETRY = RetryPolicy(initial_interval=timedelta(milliseconds=200), maximum_attempts=3)
+Answer = TypeVar("Answer", Plan, Speech, Judgement)
+
 # Without a usable answer the dissonance is unknown, and the argument goes on.
 NO_ANSWER = ("AnswerNotJson", "AnswerEmpty", "AnswerCutOff")
 
@@ -81,7 +75,7 @@ class Dialogue:
     # --- the argument ---
 
     async def _prepare(self) -> None:
-        plan: Plan = await self._call(Personas.plan, "ALFRED", "plan", "ALFRED plans", task=self._start.task)
+        plan = await self._call(thinking.plan, "ALFRED", "plan", "ALFRED plans")
         self._transcript.plan = plan.plan
         if plan.needs_research:
             memory = await self._recall()
@@ -92,8 +86,6 @@ class Dialogue:
         """What BABS is told of earlier tasks. Memory helps where it can; no task fails for want of it."""
         settings = self._start.settings
         if not settings.memory.recall:
-            return ""
-        if not (quickly := workflow.patched("recall-within-a-second")) and not workflow.patched("memory"):
             return ""
         self._say("BABS remembers")
         wanted = RecallRequest(
@@ -106,7 +98,7 @@ class Dialogue:
             most=settings.memory.recall,
         )
         try:
-            recalled = await (_recall_quickly(wanted) if quickly else _recall_slowly(wanted))
+            recalled = await thinking.recall(wanted)
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
@@ -139,11 +131,9 @@ class Dialogue:
 
     async def _judge(self, number: int, thesis: str, antithesis: str) -> Dissonance:
         summary = f"Turn {number}: how far apart are they?"
-        said = {"task": self._start.task, "thesis": thesis, "antithesis": antithesis}
+        said = {"thesis": thesis, "antithesis": antithesis}
         try:
-            judgement: Judgement = await self._call(
-                Personas.judge_dissonance, "ROBIN", "dissonance", summary, **said
-            )
+            judgement = await self._call(thinking.judge_dissonance, "ROBIN", "dissonance", summary, **said)
         except ActivityError as error:
             cause = error.cause
             if isinstance(cause, ApplicationError) and cause.type in NO_ANSWER:
@@ -166,22 +156,20 @@ class Dialogue:
     # --- persona calls ---
 
     async def _speak(self, persona: Persona, words: str, summary: str, **said: str) -> str:
-        speech: Speech = await self._call(
-            Personas.speak, persona, words, summary, task=self._start.task, **said
-        )
-        return speech.text
+        return (await self._call(thinking.speak, persona, words, summary, **said)).text
 
-    async def _call(self, activity: Any, persona: Persona, words: str, summary: str, **fields: str) -> Any:
+    async def _call(
+        self,
+        order: Callable[[PersonaCall, Settings, str], Awaitable[Answer]],
+        persona: Persona,
+        words: str,
+        summary: str,
+        **said: str,
+    ) -> Answer:
         self._say(summary)
         settings = self._start.settings
-        answer = await workflow.execute_activity_method(
-            activity,
-            persona_call(settings, persona, words, fields),
-            start_to_close_timeout=patience(settings),
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=summary,
-        )
+        call = PersonaCall.under(settings, persona, words, {"task": self._start.task, **said})
+        answer = await order(call, settings, summary)
         self._usage.append(answer.usage)
         self._transcript.model_backend = answer.usage.model_backend
         return answer
@@ -217,35 +205,7 @@ class Dialogue:
             model_backend=self._transcript.model_backend,
             failure=self._transcript.failure,
         )
-        image = workflow.get_external_workflow_handle(self._start.image_id)
-        try:
-            await image.signal(TASK_COMPLETED, message)
-        except ApplicationError as error:
-            # The image is gone (terminated, say): the result still stands in this workflow.
-            workflow.logger.warning("The image %s took no result: %s", self._start.image_id, error)
-
-
-async def _recall_quickly(wanted: RecallRequest) -> Recalled:
-    # Local: it only reads, so after a crash it may run again, and the server need not be told of each step.
-    return await workflow.execute_local_activity_method(
-        Memory.recall,
-        wanted,
-        schedule_to_close_timeout=RECALL_WITHIN,
-        retry_policy=ONCE,
-        summary="BABS remembers",
-    )
-
-
-async def _recall_slowly(wanted: RecallRequest) -> Recalled:
-    """As dialogues did that began before recalls were bounded."""
-    return await workflow.execute_activity_method(
-        Memory.recall,
-        wanted,
-        start_to_close_timeout=SLOW_RECALL_WITHIN,
-        heartbeat_timeout=HEARTBEAT_TIMEOUT,
-        retry_policy=SLOW_RECALL_RETRY,
-        summary="BABS remembers",
-    )
+        await tell_image(self._start.image_id, TASK_COMPLETED, message)
 
 
 def _no_recall(error: ActivityError) -> str:

@@ -1,22 +1,20 @@
 """The personas look for a goal of their own: each imagines some and scores the others'; the best is taken."""
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from activities.personas import Personas
+    from configuration.team import TEAM
+    from messages.calls import PersonaCall
     from messages.common import Persona
-    from messages.goals import Goal, Imagined, Imagining, InquiryConcluded, InquiryStart, Scores, Scoring
+    from messages.goals import Goal, Imagining, InquiryConcluded, InquiryStart, Scoring
     from messages.names import INQUIRY_CONCLUDED
-    from workflows.asking import HEARTBEAT_TIMEOUT, RETRY, patience, persona_call
-    from workflows.details import inquiry_details
-    from workflows.messaging import failure_text, take
-
-TEAM: Sequence[Persona] = ("ALFRED", "BABS", "BRICK", "ROBIN")
+    from workflows.details.inquiry import inquiry_details
+    from workflows.messaging import failure_text, take, tell_image
+    from workflows.orders import thinking
 
 
 @workflow.defn
@@ -31,8 +29,8 @@ class Inquiry:
     @workflow.run
     async def run(self, start: Any = None) -> InquiryConcluded:
         try:
-            for persona in TEAM:
-                await self._imagine(persona)
+            for member in TEAM:
+                await self._imagine(member.name)
             if len(self._goals) > 1:
                 await self._score()
             conclusion = self._conclusion()
@@ -53,9 +51,10 @@ class Inquiry:
             "reason": self._start.reason,
             "recent": "\n".join(f"- {task}" for task in self._start.recent) or "nothing yet",
         }
-        order = Imagining(call=persona_call(self._start.settings, persona, "goals", fields), recent=recent)
+        settings = self._start.settings
+        order = Imagining(call=PersonaCall.under(settings, persona, "goals", fields), recent=recent)
         try:
-            imagined: Imagined = await self._ask(Personas.imagine_goals, order, f"{persona} imagines goals")
+            imagined = await thinking.imagine_goals(order, settings, f"{persona} imagines goals")
         except ActivityError as error:
             self._leave_out(persona, error)
             return
@@ -70,10 +69,10 @@ class Inquiry:
         answer as much as by what it says, and so no place is the better one.
         """
         given: dict[int, list[float]] = {}
-        for persona in TEAM:
+        for persona in (member.name for member in TEAM):
             others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
             orders = [others]
-            if len(others) > 1 and workflow.patched("both-orders"):
+            if len(others) > 1:
                 orders.append(others[::-1])
             answers = [await self._scores_of(persona, order) for order in orders if order]
             if all(answers):
@@ -87,10 +86,11 @@ class Inquiry:
         """What this persona thinks of goals that are shown in this order; nothing without a usable answer."""
         goals = [self._goals[n].goal for n in numbers]
         listed = "\n".join(f"{place}. {goal}" for place, goal in enumerate(goals, 1))
-        call = persona_call(self._start.settings, persona, "goal_scores", {"who": persona, "goals": listed})
+        settings = self._start.settings
+        call = PersonaCall.under(settings, persona, "goal_scores", {"who": persona, "goals": listed})
+        order = Scoring(call=call, goals=goals)
         try:
-            order = Scoring(call=call, goals=goals)
-            scores: Scores = await self._ask(Personas.score_goals, order, f"{persona} scores goals")
+            scores = await thinking.score_goals(order, settings, f"{persona} scores goals")
         except ActivityError as error:
             self._leave_out(persona, error)
             return []
@@ -114,24 +114,8 @@ class Inquiry:
     def _no_goal(self, reason: str) -> InquiryConcluded:
         return InquiryConcluded(inquiry_id=self._start.inquiry_id, goals=self._goals, reason=reason)
 
-    async def _ask(self, activity: Any, order: Any, summary: str) -> Any:
-        settings = self._start.settings
-        return await workflow.execute_activity_method(
-            activity,
-            order,
-            start_to_close_timeout=patience(settings),
-            heartbeat_timeout=HEARTBEAT_TIMEOUT,
-            retry_policy=RETRY,
-            summary=summary,
-        )
-
     async def _tell_image(self, conclusion: InquiryConcluded) -> None:
-        image = workflow.get_external_workflow_handle(self._start.image_id)
-        try:
-            await image.signal(INQUIRY_CONCLUDED, conclusion)
-        except ApplicationError as error:
-            # The image is gone (terminated, say): the result still stands in this workflow.
-            workflow.logger.warning("The image %s took no goal: %s", self._start.image_id, error)
+        await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
 
     def _show(self, conclusion: InquiryConcluded | None = None) -> None:
         came_to = ""

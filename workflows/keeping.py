@@ -7,27 +7,17 @@ image lives on, and tries again only after something has happened.
 import asyncio
 import contextlib
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.snapshots import Snapshots
     from messages.common import excerpt
     from messages.files import SnapshotOrder, SnapshotReceipt
-    from messages.names import files_queue
     from workflows.image_state import ImageState
     from workflows.messaging import failure_text, refuse
-
-# Without a files worker whoever asked hears of it in half a minute.
-TAKEN_WITHIN = timedelta(seconds=30)
-# The activity sends a heartbeat each second: a killed worker is noticed, a large image is not cut off.
-HEARTBEAT_TIMEOUT = timedelta(seconds=5)
-WRITTEN_WITHIN = timedelta(minutes=10)
-# What a person must mend is not tried again; what a killed worker left undone is.
-RETRY = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=5)
+    from workflows.orders import files
 
 
 class Keeper:
@@ -40,14 +30,9 @@ class Keeper:
         self._autosave: asyncio.Task[None] | None = None
 
     def due(self) -> datetime | None:
-        """When the image will save itself by itself. None in a run that began before images did so."""
-        if not workflow.patched("autosave") or self._one_at_a_time.locked() or self._autosave:
-            return None
-        return None if self._has_nothing_to_keep() else self._state.next_save()
-
-    def _has_nothing_to_keep(self) -> bool:
-        """A newborn image must not push an older one of its name out of the folder."""
-        return self._state.is_newborn() and workflow.patched("newborn")
+        """When the image saves itself; a newborn never, or it would push an older one out of the folder."""
+        busy = self._one_at_a_time.locked() or self._autosave
+        return None if busy or self._state.is_newborn() else self._state.next_save()
 
     def save_if_due(self) -> None:
         """Begin an autosave. It is not waited for: whatever comes meanwhile has its turn."""
@@ -63,7 +48,7 @@ class Keeper:
 
     async def save_a_last_time(self) -> None:
         """Nothing that goes wrong here keeps an image from retiring."""
-        if workflow.patched("autosave") and not self._has_nothing_to_keep():
+        if not self._state.is_newborn():
             with contextlib.suppress(ApplicationError):
                 await self.save()
 
@@ -86,16 +71,7 @@ class Keeper:
             generation=keeping.generation + 1,
         )
         try:
-            receipt: SnapshotReceipt = await workflow.execute_activity_method(
-                Snapshots.write_snapshot,
-                order,
-                task_queue=files_queue(workflow.info().task_queue),
-                schedule_to_start_timeout=TAKEN_WITHIN,
-                start_to_close_timeout=WRITTEN_WITHIN,
-                heartbeat_timeout=HEARTBEAT_TIMEOUT,
-                retry_policy=RETRY,
-                summary="Write a snapshot",
-            )
+            receipt = await files.write_snapshot(order)
         except ActivityError as error:
             keeping.tried_at, keeping.problem = began, excerpt(failure_text(error), 500)
             return None

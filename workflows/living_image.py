@@ -20,7 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from messages.names import IMAGE_PHASE, SETTINGS_REVISION
     from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
     from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
-    from workflows.details import image_details
+    from workflows.adopting import Adopter
+    from workflows.details.image import image_details
     from workflows.image_state import ImageStart, ImageState, QueuedTask
     from workflows.keeping import Keeper
     from workflows.messaging import outlive_cancellation, refuse, take
@@ -41,7 +42,8 @@ class LivingImage:
             model_backend=begin.model_backend,
         )
         self._state.keeping.active_at = self._state.keeping.active_at or workflow.now()
-        self._supervisor = Supervisor(self._state, self._note_change)
+        self._adopter = Adopter(self._state, self._note_change)
+        self._supervisor = Supervisor(self._state, self._adopter, self._note_change)
         self._keeper = Keeper(self._state, self._wake)
         self._changed = False
         self._alarm: asyncio.Task[None] | None = None
@@ -188,7 +190,7 @@ class LivingImage:
     async def reload_settings(self, message: Any = None) -> ReloadReceipt:
         request = take(ReloadSettings, message)
         self._state.model_backend = request.model_backend or self._state.model_backend
-        changed = await self._supervisor.adopt_file()
+        changed = await self._adopter.adopt_edit()
         return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
 
     @reload_settings.validator
@@ -200,7 +202,7 @@ class LivingImage:
     )
     async def revert_settings(self, message: Any = None) -> ReloadReceipt:
         request = take(RevertSettings, message)
-        changed = await self._supervisor.revert(request)
+        changed = await self._adopter.revert(request)
         return ReloadReceipt(revision=self._state.revision, digest=self._state.digest, changed=changed)
 
     @revert_settings.validator
@@ -208,7 +210,7 @@ class LivingImage:
         request = take(RevertSettings, message)
         if not request.approver:
             refuse('say who decides: "approver": "your name"')
-        self._supervisor.changes_of_revert(request.revision)
+        self._adopter.changes_of_revert(request.revision)
 
     @workflow.update(description='Save a snapshot now: nothing, or {"path": "a folder or URL"}')
     async def save_image(self, message: Any = None) -> SnapshotReceipt:

@@ -3,20 +3,11 @@
 import asyncio
 import json
 from collections.abc import Coroutine
-from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
-
-# Tried again: a file that is just being replaced. Not tried again: what a person must mend first.
-RETRY_FILES = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200),
-    maximum_interval=timedelta(seconds=30),
-    non_retryable_error_types=["InvalidSettings", "SettingsNotWritable"],
-)
 
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
@@ -43,6 +34,14 @@ def take(model: type[Model], message: Any) -> Model:
 def refuse(reason: str, kind: str = "Refused") -> NoReturn:
     """Answer an update with no. Any other exception would retry the workflow task for ever."""
     raise ApplicationError(reason, type=kind, non_retryable=True)
+
+
+async def tell_image(image_id: str, signal: str, news: BaseModel) -> None:
+    """What a child tells its image. One that is gone takes nothing; what it came to stands in the child."""
+    try:
+        await workflow.get_external_workflow_handle(image_id).signal(signal, news)
+    except ApplicationError as error:
+        workflow.logger.warning("The image %s did not take %s: %s", image_id, signal, error)
 
 
 def failure_text(error: ActivityError, with_type: bool = True) -> str:

@@ -7,19 +7,22 @@ three hours, seven hundred in a week, fewer than two thousand in ten years, each
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
-from messages.names import files_queue
-from workflows.messaging import RETRY_FILES, failure_text
+from workflows.messaging import failure_text
+from workflows.orders.files import AT_ONCE
+from workflows.orders.terms import Terms
 
-# A file is read or written in milliseconds. After that, whoever approved is told what is in the way.
-TAKEN_WITHIN, DONE_WITHIN = timedelta(seconds=5), timedelta(seconds=10)
+Answer = TypeVar("Answer")
+
+# Sooner than others: whoever approved is told what is in the way, and the order is given anew.
+TAKEN_WITHIN = timedelta(seconds=5)
 # A file that is just being replaced is there again with the next attempt.
-FIRST = RetryPolicy(initial_interval=RETRY_FILES.initial_interval, maximum_attempts=3)
+FIRST = RetryPolicy(initial_interval=AT_ONCE.tried_again.initial_interval, maximum_attempts=3)
 SHORTEST_ROUND, FIRST_ROUND, LONGEST_ROUND = (timedelta(seconds=seconds) for seconds in (1, 10, 120))
 LONGEST_PAUSE = timedelta(minutes=1)
 # Two workers may take turns and have each its own to say, which is no news any more after a while.
@@ -31,29 +34,23 @@ class StillInTheWay(Exception):
 
 
 async def wait_out(
-    activity: Any, order: Any, summary: str, deadline: datetime, tell: Callable[[str], Awaitable[None]]
-) -> Any:
-    """What an activity of the files worker comes to, however often it has to be tried.
+    order: Callable[[Terms], Awaitable[Answer]], deadline: datetime, tell: Callable[[str], Awaitable[None]]
+) -> Answer:
+    """What an order to the files worker comes to, however often it has to be given.
 
     `tell` is given what is in the way, after each round. Raises ActivityError for what no waiting mends, and
     StillInTheWay at the deadline; the first attempts have their chance all the same.
     """
     began, length, before, news = workflow.now(), FIRST_ROUND, "", 0
-    limits = _until_taken(TAKEN_WITHIN)
+    terms = _until_taken(TAKEN_WITHIN)
     while True:
         try:
-            return await workflow.execute_activity_method(
-                activity,
-                order,
-                task_queue=files_queue(workflow.info().task_queue),
-                summary=summary,
-                **limits,
-            )
+            return await order(terms)
         except ActivityError as error:
             if not _may_pass(error):
                 raise
             obstacle, was_taken = failure_text(error, with_type=False), _was_taken(error)
-            cut_short = _was_cut_short(error, limits)
+            cut_short = _was_cut_short(error, terms)
         await tell(obstacle)
         left = deadline - workflow.now()
         if left <= timedelta(0):
@@ -64,28 +61,19 @@ async def wait_out(
         is_news = obstacle != before and news <= MOST_NEWS
         length = FIRST_ROUND if is_news else min(2 * length, longest)
         before = obstacle
-        limits = _limits(max(min(length, left), SHORTEST_ROUND), was_taken)
+        terms = _terms(max(min(length, left), SHORTEST_ROUND), was_taken)
 
 
-def _limits(length: timedelta, was_taken: bool) -> dict[str, Any]:
+def _terms(length: timedelta, was_taken: bool) -> Terms:
     """How long a round lasts, and the pauses in it: growing, and each round begins with longer ones."""
     if not was_taken:
         return _until_taken(length)  # the first word of a worker that comes is news
-    return {
-        "schedule_to_close_timeout": length,
-        "start_to_close_timeout": min(length, DONE_WITHIN),
-        "retry_policy": RetryPolicy(
-            initial_interval=min(length / 10, LONGEST_PAUSE), maximum_interval=LONGEST_PAUSE
-        ),
-    }
+    pauses = RetryPolicy(initial_interval=min(length / 10, LONGEST_PAUSE), maximum_interval=LONGEST_PAUSE)
+    return Terms(closed_within=length, done_within=min(length, AT_ONCE.done_within), tried_again=pauses)
 
 
-def _until_taken(within: timedelta) -> dict[str, Any]:
-    return {
-        "schedule_to_start_timeout": within,
-        "start_to_close_timeout": DONE_WITHIN,
-        "retry_policy": FIRST,
-    }
+def _until_taken(within: timedelta) -> Terms:
+    return Terms(taken_within=within, done_within=AT_ONCE.done_within, tried_again=FIRST)
 
 
 def _may_pass(error: ActivityError) -> bool:
@@ -100,6 +88,6 @@ def _was_taken(error: ActivityError) -> bool:
     return not (isinstance(error.cause, TimeoutError) and error.cause.type == TimeoutType.SCHEDULE_TO_START)
 
 
-def _was_cut_short(error: ActivityError, limits: dict[str, Any]) -> bool:
+def _was_cut_short(error: ActivityError, terms: Terms) -> bool:
     """Whether a round, the one before the deadline, was too short to tell more than that it was."""
-    return isinstance(error.cause, TimeoutError) and limits["start_to_close_timeout"] < DONE_WITHIN
+    return isinstance(error.cause, TimeoutError) and terms.done_within < AT_ONCE.done_within

@@ -4,19 +4,18 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.optimizer import propose_amendment
-    from activities.settings import SettingsFiles
     from configuration import InvalidSettings
     from messages.common import LoopState
-    from messages.files import Rewrite, RewritePreview, RewriteReceipt
+    from messages.files import Rewrite
     from messages.loops import (
         Change,
         LoopConcluded,
@@ -26,11 +25,15 @@ with workflow.unsafe.imports_passed_through():
         Proposal,
         ProposalView,
     )
-    from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN, files_queue
+    from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
-    from workflows.details import loop_details
-    from workflows.messaging import RETRY_FILES, failure_text, outlive_cancellation, refuse, take
+    from workflows.details.loop import loop_details
+    from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
     from workflows.obstacles import StillInTheWay, wait_out
+    from workflows.orders import files, thinking
+    from workflows.orders.terms import Terms
+
+Answer = TypeVar("Answer")
 
 UNNAMED = "somebody, by signal"
 
@@ -64,25 +67,19 @@ class PhilosophicalLoop:
     async def _propose(self) -> Proposal | LoopConcluded:
         """The optimizer's proposal with its diff in the view, or the end of the loop."""
         try:
-            answer = await workflow.execute_activity(
-                propose_amendment,
+            answer = await thinking.propose_amendment(
                 OptimizerRequest(
                     window=self._start.window,
                     settings=self._start.settings,
                     settings_digest=self._start.settings_digest,
-                ),
-                start_to_close_timeout=timedelta(minutes=10),
-                retry_policy=RetryPolicy(maximum_attempts=5),
-                summary=f"Look at {len(self._start.window)} logs",
+                )
             )
             if answer.proposal is None:
                 return self._ending("no_proposal", answer.reason)
-            preview: RewritePreview = await self._file_activity(
-                SettingsFiles.preview_rewrite,
-                Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes),
-                "Compare the proposal with settings.toml",
-                deadline=workflow.now() + self._start.settings.governance.approval_timeout,
-            )
+            rewrite = Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes)
+            compare = partial(files.preview_rewrite, rewrite, "Compare the proposal with settings.toml")
+            timeout = self._start.settings.governance.approval_timeout
+            preview = await self._wait_out(compare, workflow.now() + timeout)
         except ActivityError as error:
             return self._ending("failed", failure_text(error))
         except StillInTheWay as obstacle:
@@ -127,13 +124,10 @@ class PhilosophicalLoop:
     async def _rewrite(self, changes: list[Change]) -> LoopConcluded:
         self._view.state, self._view.changes = "rewriting", changes
         self._show()
+        order = Rewrite(loop_id=self._start.loop_id, changes=changes)
+        rewrite = partial(files.rewrite_settings, order, "Rewrite settings.toml")
         try:
-            receipt: RewriteReceipt = await self._file_activity(
-                SettingsFiles.rewrite_settings,
-                Rewrite(loop_id=self._start.loop_id, changes=changes),
-                "Rewrite settings.toml",
-                deadline=self._view.expires_at or workflow.now(),
-            )
+            receipt = await self._wait_out(rewrite, self._view.expires_at or workflow.now())
         except ActivityError as error:
             return self._ending("failed", failure_text(error))
         except StillInTheWay as obstacle:
@@ -147,12 +141,7 @@ class PhilosophicalLoop:
         self._view.decided_at = conclusion.decided_at
         self._view.obstacle = ""
         self._show()
-        try:
-            image = workflow.get_external_workflow_handle(self._start.image_id)
-            await image.signal(LOOP_CONCLUDED, conclusion)
-        except ApplicationError as error:
-            # The image is gone; what was decided and done still stands here and in the file.
-            workflow.logger.warning("The image %s took no conclusion: %s", self._start.image_id, error)
+        await tell_image(self._start.image_id, LOOP_CONCLUDED, conclusion)
         self._conclusion = conclusion
         await workflow.wait_condition(workflow.all_handlers_finished)
         return conclusion
@@ -235,26 +224,16 @@ class PhilosophicalLoop:
 
     # --- helpers ---
 
-    async def _file_activity(self, activity: Any, order: Rewrite, summary: str, deadline: datetime) -> Any:
+    async def _wait_out(self, order: Callable[[Terms], Awaitable[Answer]], deadline: datetime) -> Answer:
         """What a files worker makes of an order. Raises ActivityError, and StillInTheWay at the deadline."""
-        # By the name of the state: a proposal may be older than this patch, and its rewrite younger.
-        if workflow.patched(f"{self._view.state}-waits"):
-            waiting = asyncio.create_task(wait_out(activity, order, summary, deadline, self._tell_obstacle))
-            await workflow.wait_condition(lambda: waiting.done() or self._gives_up())
-            if not waiting.done():
-                waiting.cancel()
-                raise StillInTheWay(self._view.obstacle)
-            answer = await waiting
-            await self._tell_obstacle("")
-            return answer
-        return await workflow.execute_activity_method(
-            activity,
-            order,
-            task_queue=files_queue(workflow.info().task_queue),
-            start_to_close_timeout=timedelta(seconds=10),
-            retry_policy=RETRY_FILES,
-            summary=summary,
-        )
+        waiting = asyncio.create_task(wait_out(order, deadline, self._tell_obstacle))
+        await workflow.wait_condition(lambda: waiting.done() or self._gives_up())
+        if not waiting.done():
+            waiting.cancel()
+            raise StillInTheWay(self._view.obstacle)
+        answer = await waiting
+        await self._tell_obstacle("")
+        return answer
 
     def _gives_up(self) -> bool:
         """Whether an obstacle is not waited out any more: a retiring image waits for its loops."""
@@ -266,11 +245,8 @@ class PhilosophicalLoop:
             return
         self._view.obstacle = obstacle
         self._show()
-        try:
-            image = workflow.get_external_workflow_handle(self._start.image_id)
-            await image.signal(LOOP_WAITS, LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle))
-        except ApplicationError as error:
-            workflow.logger.warning("The image %s was not told: %s", self._start.image_id, error)
+        news = LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle)
+        await tell_image(self._start.image_id, LOOP_WAITS, news)
 
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
         return LoopConcluded(

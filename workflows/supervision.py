@@ -14,49 +14,33 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import (
-    ActivityError,
-    ApplicationError,
-    ChildWorkflowError,
-    TimeoutError,
-    WorkflowAlreadyStartedError,
-)
+from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.settings import SettingsFiles
-    from activities.supervision import Children
-    from messages.common import excerpt
-    from messages.files import Rewrite, RewriteReceipt, SettingsFile
     from messages.goals import InquiryConcluded, InquiryStart
-    from messages.image import ClosedChild
-    from messages.loops import Change, LoopConcluded, LoopStart
-    from messages.names import files_queue
-    from messages.requests import RevertSettings
+    from messages.loops import LoopConcluded, LoopStart
     from messages.tasks import DialogueStart
-    from workflows.details import summary
+    from workflows.adopting import Adopter
+    from workflows.details.text import summary
     from workflows.dialogue import Dialogue
     from workflows.image_state import ImageState, QueuedTask
     from workflows.inquiry import Inquiry
-    from workflows.ledger import NoWayBack, UnheardRevert
-    from workflows.messaging import RETRY_FILES, failure_text, refuse
+    from workflows.orders import thinking
     from workflows.philosophical_loop import PhilosophicalLoop
 
 # Children of an earlier run cannot be awaited; they are asked after at once, then ever more rarely.
 FIRST_SWEEP, LONGEST_SWEEP = timedelta(minutes=1), timedelta(hours=1)
-# A file is read in milliseconds. Without a files worker the person who asked hears of it in half a minute.
-FILE_TIMEOUT = timedelta(seconds=30)
 
 
 class Supervisor:
     """Acts for one run of the image on the state it is given; `note_change` wakes the image."""
 
-    def __init__(self, state: ImageState, note_change: Callable[[], None]) -> None:
+    def __init__(self, state: ImageState, adopter: Adopter, note_change: Callable[[], None]) -> None:
         self._state = state
+        self._adopter = adopter
         self._note_change = note_change
         self._inherited = state.children()
         self._watchers: set[asyncio.Task[None]] = set()
-        # Two readings of settings.toml at once could adopt the same edit twice.
-        self._reading_file = asyncio.Lock()
 
     async def start_dialogues(self) -> None:
         """Start as many queued tasks as the image may run."""
@@ -91,11 +75,9 @@ class Supervisor:
             start = LoopStart(
                 image_id=state.image_id,
                 loop_id=loop_id,
-                reason=reason,
                 window=state.window,
                 settings=state.settings,
                 settings_digest=state.digest,
-                revision=state.revision,
             )
             if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
                 return loop_id
@@ -160,13 +142,7 @@ class Supervisor:
 
         pause = FIRST_SWEEP
         while asked := still_in_flight():
-            closed: list[ClosedChild] = await workflow.execute_activity_method(
-                Children.find_closed,
-                asked,
-                start_to_close_timeout=timedelta(minutes=1),
-                summary="Ask after the children of an earlier run",
-            )
-            for child in closed:
+            for child in await thinking.find_closed(asked):
                 await self._lose_child(child.workflow_id, child.how)
             with contextlib.suppress(asyncio.TimeoutError):
                 await workflow.wait_condition(
@@ -191,88 +167,9 @@ class Supervisor:
         self._note_change()
 
     async def conclude_loop(self, conclusion: LoopConcluded) -> None:
-        async with self._reading_file:
-            if conclusion.loop_id not in self._state.open_loops:
-                return
-            file = None
-            if conclusion.state not in ("no_proposal", "rejected", "expired"):
-                with contextlib.suppress(ApplicationError):
-                    file = await self._read_file()
-            self._state.conclude(conclusion, file)
+        if conclusion.loop_id not in self._state.open_loops:
+            return
+        file = await self._adopter.conclude(conclusion)
         if conclusion.state == "stale" and file is not None:
             await self.open_loop(f"{conclusion.loop_id} was stale")
         self._note_change()
-
-    async def adopt_file(self) -> bool:
-        """Take over a person's edit of settings.toml; false when there is none. Refuses a broken one."""
-        async with self._reading_file:
-            file = await self._read_file()
-            if (file.rewritten_by or file.last_loop) in self._state.open_loops:
-                # What a loop has just written is not a person's edit; the loop will say so itself.
-                return False
-            return self._state.adopt_file(file, workflow.now())
-
-    def changes_of_revert(self, revision: int) -> list[Change]:
-        """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
-        try:
-            return self._state.changes_back_to(revision)
-        except NoWayBack as error:
-            refuse(str(error))
-
-    async def revert(self, request: RevertSettings) -> bool:
-        """Rewrite settings.toml to an earlier revision by a person's order, and adopt it as theirs."""
-        async with self._reading_file:
-            order = Rewrite(
-                loop_id=f"{self._state.image_id}/revert/{request.revision}/{self._state.revision}",
-                changes=self.changes_of_revert(request.revision),
-                by_person=True,
-            )
-            source = f"revert to revision {request.revision}"
-            try:
-                receipt: RewriteReceipt = await workflow.execute_activity_method(
-                    SettingsFiles.rewrite_settings,
-                    order,
-                    task_queue=files_queue(workflow.info().task_queue),
-                    start_to_close_timeout=timedelta(seconds=10),
-                    schedule_to_close_timeout=FILE_TIMEOUT,
-                    retry_policy=RETRY_FILES,
-                    summary=f"Rewrite settings.toml to revision {request.revision}",
-                )
-            except ActivityError as error:
-                if isinstance(error.cause, TimeoutError):
-                    # Its worker may have died after the rewrite; then the file will say so.
-                    self._state.unheard = UnheardRevert(
-                        order=order.loop_id, source=source, by=request.approver, comment=request.comment
-                    )
-                refuse(failure_text(error), "InvalidSettings")
-            if receipt.stale:
-                refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
-            changed = self._state.adopt_edit(
-                receipt.settings,
-                request.approver,
-                workflow.now(),
-                source=source,
-                comment=request.comment,
-            )
-        self._note_change()
-        return changed
-
-    async def _read_file(self) -> SettingsFile:
-        """settings.toml as it stands; an edit that breaks a rule is refused and remembered for `status`."""
-        try:
-            file: SettingsFile = await workflow.execute_activity_method(
-                SettingsFiles.read_settings,
-                task_queue=files_queue(workflow.info().task_queue),
-                start_to_close_timeout=timedelta(seconds=10),
-                schedule_to_close_timeout=FILE_TIMEOUT,
-                retry_policy=RETRY_FILES,
-                summary="Read settings.toml",
-            )
-        except ActivityError as error:
-            self._state.settings_problem = excerpt(failure_text(error), 1_000)
-        else:
-            self._state.settings_problem = self._state.why_not_mine(file.settings)
-        self._note_change()
-        if self._state.settings_problem:
-            refuse(self._state.settings_problem, "InvalidSettings")
-        return file

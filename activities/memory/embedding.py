@@ -10,7 +10,7 @@ from statistics import mean
 import httpx
 
 from activities.memory.store import MemoryStore, Vector
-from activities.model_server import AddressBroken, ResponseError, model_client
+from activities.model_server.client import AddressBroken, ResponseError, model_client
 from messages.common import excerpt
 
 EMBED_SECONDS = 20.0

@@ -16,7 +16,7 @@ from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.memory.histories import Heard, Histories
 from activities.memory.looking import Looks
 from activities.memory.store import Found, MemoryStore, Vector
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from messages.common import excerpt
 from messages.memory import Recalled, RecallRequest, Recollection
 

@@ -24,7 +24,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from activities.memory.file import HURRY_SECONDS, MemoryFile, Work
 
 SYNTHESIS_BYTES = 16_384
-"""The longest synthesis that is kept: as long as an answer may be, see activities/asking.py."""
+"""The longest synthesis that is kept: as long as an answer may be, see activities/model_server/asking.py."""
 VERSION = 2
 """Of the schema. A file of another version is begun anew."""
 MOST_WORDS = 64

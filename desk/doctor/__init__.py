@@ -8,12 +8,13 @@ from types import MappingProxyType
 from pydantic import BaseModel
 from temporalio.service import RPCError
 
+from configuration.team import TEAM
+from connection.problems import Problem
 from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
 from desk.snapshots import verify_snapshots
 from messages.common import excerpt
-from runtime.problems import Problem
 
 # The checks by name, in the order in which they are told.
 CHECKS: Mapping[str, Check] = MappingProxyType(
@@ -34,10 +35,10 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "disk": file_checks.disk_space,
     }
 )
-# Loading four models takes four times what one may take; all else answers in milliseconds or not at all.
-WITHIN_SECONDS = 4 * model_checks.ANSWER_SECONDS + 30
+# Each persona's model may have to be loaded; all else answers in milliseconds or not at all.
+WITHIN_SECONDS = len(TEAM) * model_checks.ANSWER_SECONDS + 30
 
-EXIT_CODES: Mapping[State, int] = MappingProxyType({"ok": DONE, "warning": NO, "broken": CANNOT})
+EXIT_CODE_OF: Mapping[State, int] = MappingProxyType({"ok": DONE, "warning": NO, "broken": CANNOT})
 
 
 class Repair(BaseModel):
@@ -58,7 +59,7 @@ class Report(BaseModel):
 
     @property
     def exit_code(self) -> int:
-        return EXIT_CODES[self.state]
+        return EXIT_CODE_OF[self.state]
 
 
 async def examine(path: Path, state_dir: Path, checks: Mapping[str, Check] = CHECKS) -> Report:
@@ -72,7 +73,7 @@ async def examine(path: Path, state_dir: Path, checks: Mapping[str, Check] = CHE
             not_checked.setdefault(str(answer), []).append(name)
         else:
             findings += answer
-    worst = max((finding.state for finding in findings), key=list(EXIT_CODES).index, default="ok")
+    worst = max((finding.state for finding in findings), key=list(EXIT_CODE_OF).index, default="ok")
     return Report(state=worst, findings=findings, not_checked=not_checked)
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.filesize import decimal
 
 from activities.disk import sync_folder
-from activities.settings import SettingsNotWritable, SettingsUnreadable, check_writable
+from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import Settings
+from configuration.reading import SettingsUnreadable
 from desk.doctor.finding import Absent, Check, Finding, Patient, broken
 
 VerifySnapshots = Callable[[Settings, Path], Iterable[tuple[str, str]]]

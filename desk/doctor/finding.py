@@ -10,12 +10,12 @@ from typing import Literal, Protocol, Self
 from pydantic import BaseModel, Field
 from temporalio.client import Client
 
-from activities.settings import SettingsUnreadable, load_settings
 from configuration import InvalidSettings, Settings
+from configuration.reading import SettingsUnreadable, load_settings
+from connection.image import own_queue
+from connection.problems import Problem
+from connection.server import connect
 from desk.doctor.clock import Offset, measure_offset
-from runtime.connection import connect
-from runtime.image import own_queue
-from runtime.problems import Problem
 
 State = Literal["ok", "warning", "broken"]
 FIX = "python starter.py doctor --fix"

@@ -4,11 +4,11 @@ import asyncio
 
 from temporalio.service import RPCError
 
+from connection.image import ANSWER_WITHIN
+from connection.problems import Problem
 from desk.doctor.finding import Absent, Finding, Patient, broken
-from desk.problems import NOBODY_ANSWERS
+from desk.plain_words import NOBODY_ANSWERS
 from messages.image import ImageStatus
-from runtime.image import ANSWER_WITHIN
-from runtime.problems import Problem
 from workflows.ledger import why_not_there
 
 

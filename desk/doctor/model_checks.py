@@ -3,14 +3,14 @@
 import asyncio
 import time
 
-from activities.context_window import LEAST_WINDOW
-from activities.model_server import NOT_OLLAMA, ResponseError, model_client, refuses_think
+from activities.model_server.client import NOT_OLLAMA, ResponseError, model_client, reach, refuses_think
+from activities.model_server.context_window import LEAST_WINDOW
 from configuration import ModelSettings
+from connection.problems import Problem
 from desk.client import Desk
 from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell, broken
 from messages.common import excerpt
-from runtime.model_backend import NoModel, NoServer, is_pulled, ollama_host, pulled_models
-from runtime.problems import Problem
+from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
 
 # A model of the size meant here is loaded within that on most machines; tasks allow [models] call_timeout.
 ANSWER_SECONDS = 60
@@ -18,7 +18,7 @@ ANSWER_SECONDS = 60
 
 async def persona_models(patient: Patient) -> list[Finding]:
     models = patient.settings.models
-    host = ollama_host(models)
+    host = reach(models.host)
     try:
         pulled = await pulled_models(host)
     except NoModel as problem:
@@ -38,8 +38,8 @@ async def persona_models(patient: Patient) -> list[Finding]:
 def _speakers(models: ModelSettings) -> dict[str, str]:
     """Which personas speak with each model."""
     speakers: dict[str, list[str]] = {}
-    for persona in ("alfred", "babs", "brick", "robin"):
-        speakers.setdefault(getattr(models, persona), []).append(persona.upper())
+    for persona, model in models.by_persona().items():
+        speakers.setdefault(model, []).append(persona)
     return {model: ", ".join(personas) for model, personas in speakers.items()}
 
 
@@ -87,7 +87,7 @@ async def _ask(host: str, model: str, think: bool | None) -> None:
 
 async def embedding_model(patient: Patient) -> list[Finding]:
     models = patient.settings.models
-    host, model = ollama_host(models), models.embedding
+    host, model = reach(models.host), models.embedding
     try:
         pulled = await pulled_models(host)
     except NoServer:

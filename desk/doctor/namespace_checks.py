@@ -10,11 +10,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from desk.doctor.finding import FIX, Finding, Patient, Tell, broken
-from messages.names import SEARCH_ATTRIBUTES
-from runtime.connection import target
-from runtime.dev_server import RETENTION
-from runtime.namespace import (
+from connection.namespace import (
+    RETENTION,
     ensure_search_attributes,
     keep_closed_runs,
     present_search_attributes,
@@ -22,7 +19,10 @@ from runtime.namespace import (
     type_name,
     type_number,
 )
-from runtime.problems import Problem
+from connection.problems import Problem
+from connection.server import target
+from desk.doctor.finding import FIX, Finding, Patient, Tell, broken
+from messages.names import SEARCH_ATTRIBUTES
 
 # As long as Temporal Cloud can keep them; a server of one's own keeps them as long as it is told to.
 ENOUGH_RETENTION = timedelta(days=90)

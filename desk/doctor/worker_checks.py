@@ -17,9 +17,9 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWork
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection.version import NAME, VERSION
 from desk.doctor.finding import Absent, Finding, Patient
 from messages.names import files_queue
-from runtime.version import NAME, VERSION
 
 SDK_VERSION = version("temporalio")
 WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW

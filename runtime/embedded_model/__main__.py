@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from connection.problems import leave
 from runtime.embedded_model.engine import Engine
 from runtime.embedded_model.server import OllamaServer
-from runtime.problems import leave
 
 # Longer than the `ollama` client keeps an idle connection (5 s), lest it send a request into one just closed.
 KEEP_ALIVE_SECONDS = 30

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import platformdirs
 
-from runtime.problems import Problem
+from connection.problems import Problem
 
 EMBEDDED_MODEL_NAME = "qwen2.5-coder-1.5b-instruct-q4_k_m"
 # A download that is interrupted loses what was under way, so not all parts at once; each is 50 MB.

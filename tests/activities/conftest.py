@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.personas import ModelBackend, Personas
+from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from testbed.fake_ollama import FakeOllama
 from tests.activities.remembering import Remembering
 

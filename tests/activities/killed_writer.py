@@ -8,9 +8,9 @@ import signal
 import sys
 from pathlib import Path
 
-from activities import plain_pickle
-from activities.snapshot_places import Place
-from activities.snapshots import Content, no_memories, write_file
+from activities.snapshots import plain_pickle
+from activities.snapshots.places import Place
+from activities.snapshots.writing import Content, no_memories, write_file
 
 
 def kill_at(step: int, folder: Path) -> None:

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from messages.memory import Recalled, RecallRequest
 from testbed.fake_ollama import FakeOllama
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.settings import SettingsFiles, check_writable
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import check_writable
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 
@@ -57,6 +58,10 @@ def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def backups(path: Path) -> list[Path]:
+    return list((path.parent / "settings.backups").glob("[!.]*"))
 
 
 def everything(folder: Path) -> dict[str, bytes]:
@@ -107,9 +112,10 @@ def rewrite_as_nobody(path: str) -> None:
 
 
 def rewrite_once(path: str) -> None:
-    """Print whether a rewrite was written, or what it failed with."""
+    """Print that a rewrite was carried out, or what it failed with."""
     try:
-        print(rewrite(Path(path)).written)
+        rewrite(Path(path))
+        print("done")
     except Exception as error:
         print(error)
 

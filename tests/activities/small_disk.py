@@ -4,7 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from activities.snapshots import save
+from activities.snapshots.writing import save
 from messages.files import SnapshotOrder
 from tests.workflows.image_states import a_state
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from activities.asking import THINKING_TOKENS
 from activities.failures import FailureType
+from activities.model_server.asking import THINKING_TOKENS
 from activities.personas import LABEL_TOKENS, SCORE_TOKENS, Personas
 from messages.calls import Judgement, Plan, Speech
 from messages.goals import Scores, Scoring

@@ -7,7 +7,7 @@ import pytest
 from temporalio.client import Client
 
 from activities.memory.embedding import Embedder, NoEmbeddings
-from activities.model_server import AddressBroken, full_name, model_client, reach
+from activities.model_server.client import AddressBroken, full_name, model_client, reach
 from activities.personas import Personas
 from messages.calls import Speech
 from runtime.model_backend import NoModel, NoServer, pulled_models

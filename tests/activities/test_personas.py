@@ -12,7 +12,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
-from activities.personas import ModelBackend, Personas
+from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from messages.calls import Judgement, PersonaCall, Plan, Speech
 from runtime.model_backend import pulled_models
 from testbed.fake_ollama import Asks, FakeOllama, FaultKind

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.prompts import PROMPTS, BrokenPrompts, Prompts, fill
+from activities.prompts import PROMPTS, BrokenPrompts, Prompts, fill, required_entries
 
 # What each entry is handed.
 PLACEHOLDERS = {
@@ -33,9 +33,9 @@ def test_every_entry_that_is_shipped_can_be_filled(entry: str, names: set[str]) 
     assert {name for name in names if f"<{name}>" not in told} <= {"plan", "research"}
 
 
-def test_no_entry_that_is_shipped_is_unknown_here() -> None:
-    entries = tomllib.loads(PROMPTS.read_text(encoding="utf-8")).keys() - {"system"}
-    assert entries == PLACEHOLDERS.keys()
+def test_the_shipped_file_has_the_entries_of_the_team_and_no_others() -> None:
+    entries = tomllib.loads(PROMPTS.read_text("utf-8")).keys() - {"system"}
+    assert entries == required_entries().keys() == PLACEHOLDERS.keys()
 
 
 def test_an_entry_without_a_system_text_has_the_one_before_all_entries(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from temporalio.client import Client
 from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from testbed.fake_ollama import FakeOllama
 from testbed.world import until
 from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names

@@ -9,7 +9,7 @@ from temporalio.client import Client, Interceptor, ListWorkflowsInput, OutboundI
 from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
-from activities.personas import ModelBackend
+from activities.model_server.backend import ModelBackend
 from testbed.fake_ollama import FakeOllama
 from testbed.world import until
 from tests.activities.holding import ALONE, held

@@ -13,12 +13,24 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activities.settings import BACKUPS_KEPT, SettingsFiles, load_settings
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import BACKUPS_KEPT
 from configuration import InvalidSettings
+from configuration.reading import load_settings
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
 from tests.activities.rewriting import failure
-from tests.activities.settings_files import LOOP, SHIPPED, THRESHOLD, TURNS, edit, everything, rewrite, turns
+from tests.activities.settings_files import (
+    LOOP,
+    SHIPPED,
+    THRESHOLD,
+    TURNS,
+    backups,
+    edit,
+    everything,
+    rewrite,
+    turns,
+)
 
 
 @pytest.fixture
@@ -41,8 +53,8 @@ def test_reading_tells_the_values_their_digest_and_the_owner(path: Path) -> None
 
 @pytest.mark.parametrize("loop_id", [LOOP, "a.b/loop/1", "straße/%2F é~.toml", "../../x\\y z"])
 def test_the_last_loop_is_told_while_the_file_holds_what_it_wrote(path: Path, loop_id: str) -> None:
-    receipt = rewrite(path, turns(4, 3, loop_id))
-    assert Path(receipt.backup).parent == path.parent / "settings.backups"
+    rewrite(path, turns(4, 3, loop_id))
+    assert len(backups(path)) == 1
     assert SettingsFiles(path).read_settings().last_loop == loop_id
     edit(path, "window = 100", "window = 90")
     assert SettingsFiles(path).read_settings().last_loop == ""
@@ -125,10 +137,11 @@ def test_a_rewrite_changes_the_named_values_and_nothing_else(path: Path) -> None
     after = after.replace("convergence_threshold = 0.4", "convergence_threshold = 0.5")
     assert path.read_text(encoding="utf-8") == after
     assert receipt.settings == load_settings(path)
-    assert (receipt.written, receipt.stale, receipt.digest) == (True, [], load_settings(path).digest())
-    assert Path(receipt.backup).read_text(encoding="utf-8") == SHIPPED
-    assert Path(receipt.backup).name.startswith("0001.living-image%2Floop%2F3.")
-    assert Path(receipt.backup).name.endswith(f".{receipt.digest}.toml")
+    assert (receipt.stale, receipt.digest) == ([], load_settings(path).digest())
+    (backup,) = backups(path)
+    assert backup.read_text(encoding="utf-8") == SHIPPED
+    assert backup.name.startswith("0001.living-image%2Floop%2F3.")
+    assert backup.name.endswith(f".{receipt.digest}.toml")
 
 
 def test_a_rewrite_asked_for_twice_changes_nothing_the_second_time(path: Path) -> None:
@@ -143,13 +156,13 @@ def test_a_rewrite_asked_for_twice_changes_nothing_the_second_time(path: Path) -
 def test_a_person_who_takes_a_rewrite_back_is_not_overruled_by_a_retry(
     path: Path, other: tuple[str, str]
 ) -> None:
-    first = rewrite(path, turns(4, 3))
+    rewrite(path, turns(4, 3))
     edit(path, "max_turns = 3", "max_turns = 4")
     edit(path, *other)
     text = path.read_text(encoding="utf-8")
     again = rewrite(path, turns(4, 3))
     assert path.read_text(encoding="utf-8") == text
-    assert (again.written, again.backup) == (True, first.backup)
+    assert len(backups(path)) == 1
     assert again.settings == load_settings(path)
     assert again.digest == load_settings(path).digest()
 
@@ -157,7 +170,7 @@ def test_a_person_who_takes_a_rewrite_back_is_not_overruled_by_a_retry(
 def test_an_image_begun_anew_under_the_same_name_is_heard(path: Path) -> None:
     rewrite(path, turns(4, 3), run_id="first life")
     path.write_text(SHIPPED, encoding="utf-8")
-    assert rewrite(path, turns(4, 3), run_id="second life").written
+    rewrite(path, turns(4, 3), run_id="second life")
     assert load_settings(path).autopoiesis.max_turns == 3
 
 
@@ -169,7 +182,7 @@ def test_a_value_a_person_edited_meanwhile_is_stale_and_then_nothing_is_written(
         changes=[Change(key=THRESHOLD, old=0.4, new=0.5), Change(key=TURNS, old=4, new=3)],
     )
     receipt = rewrite(path, order)
-    assert (receipt.written, receipt.stale, receipt.backup) == (False, [TURNS], "")
+    assert receipt.stale == [TURNS]
     assert receipt.settings == load_settings(path)
     assert everything(path.parent) == before
 
@@ -178,7 +191,7 @@ def test_the_same_edit_made_by_a_person_first_is_neither_stale_nor_written(path:
     edit(path, "max_turns = 4", "max_turns = 0b11 # three")
     before = everything(path.parent)
     receipt = rewrite(path, turns(4, 3))
-    assert (receipt.written, receipt.stale, receipt.backup) == (False, [], "")
+    assert receipt.stale == []
     assert receipt.digest == load_settings(path).digest()
     assert everything(path.parent) == before
 
@@ -212,7 +225,8 @@ def test_mode_and_owner_are_kept_and_backups_are_no_more_open(path: Path) -> Non
     if os.geteuid() == 0:
         os.chown(path, 65534, 65534)
     before = path.stat()
-    backup = Path(rewrite(path, turns(4, 3)).backup)
+    rewrite(path, turns(4, 3))
+    (backup,) = backups(path)
     for after in (path.stat(), backup.stat()):
         assert stat.S_IMODE(after.st_mode) == 0o640
         assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
@@ -222,10 +236,10 @@ def test_a_symbolic_link_stays_and_its_target_is_rewritten(path: Path, tmp_path:
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "mine.toml"
     link.symlink_to("../settings.toml")
-    receipt = rewrite(link, turns(4, 3))
+    rewrite(link, turns(4, 3))
     assert link.readlink() == Path("../settings.toml")
     assert load_settings(path).autopoiesis.max_turns == 3
-    assert Path(receipt.backup).parent == tmp_path / "settings.backups"
+    assert len(backups(path)) == 1
     assert SettingsFiles(link).read_settings().last_loop == LOOP
     assert [child.name for child in (tmp_path / "links").iterdir()] == ["mine.toml"]
 
@@ -252,7 +266,7 @@ def test_attempts_at_the_same_time_come_to_one_rewrite(path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         receipts = list(pool.map(attempt, range(4)))
     assert all(receipt == receipts[0] for receipt in receipts)
-    assert receipts[0].written
+    assert len(backups(path)) == 1
     assert len(list((path.parent / "settings.backups").iterdir())) == 1
 
 
@@ -329,5 +343,5 @@ def test_no_layout_loses_more_than_the_old_values(layout: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "settings.toml"
         path.write_bytes(before.encode())
-        assert rewrite(path, order).written
+        rewrite(path, order)
         assert path.read_bytes().decode() == after

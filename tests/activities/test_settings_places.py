@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from activities.settings import SettingsFiles, check_writable, load_settings, set_values
-from activities.settings_reading import MOST_BYTES, SettingsUnreadable
+from activities.settings import SettingsFiles
+from activities.settings_rewriting import check_writable, set_values
 from configuration import InvalidSettings
+from configuration.reading import MOST_BYTES, SettingsUnreadable, load_settings
 from messages.loops import Change
 from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
@@ -35,7 +36,7 @@ def backups(path: Path) -> list[Path]:
 def test_a_folder_that_cannot_be_synced_is_no_failure(tmp_path: Path, error: str) -> None:
     path = put_down(tmp_path / "f")
     disk = without_folder_sync(tmp_path, getattr(errno, error))
-    assert run(settings_files.rewrite_once, path, **disk) == ["True"]
+    assert run(settings_files.rewrite_once, path, **disk) == ["done"]
     assert path.read_text(encoding="utf-8") == REWRITTEN
     assert len(backups(path)) == 1
 
@@ -47,7 +48,8 @@ def test_a_broken_disk_is_told_before_the_file_is_changed(tmp_path: Path) -> Non
     assert told == f"SettingsNotWritable: {path} cannot be rewritten (Input/output error); see to its disk"
     assert path.read_text(encoding="utf-8") == SHIPPED
     assert list(everything(path.parent)) == [str(path)]
-    assert rewrite(path).written
+    rewrite(path)
+    assert path.read_text(encoding="utf-8") == REWRITTEN
 
 
 @may_compile
@@ -55,9 +57,10 @@ def test_a_disk_that_breaks_after_the_file_was_changed_does_not_undo_that(tmp_pa
     path = put_down(tmp_path / "f")
     # The folder with the temporary file, the folder of the backups, and then that of the replaced file.
     disk = without_folder_sync(tmp_path, errno.EIO, synced=2)
-    assert run(settings_files.rewrite_once, path, **disk) == ["True"]
+    assert run(settings_files.rewrite_once, path, **disk) == ["done"]
     assert path.read_text(encoding="utf-8") == REWRITTEN
-    assert rewrite(path).written
+    rewrite(path)
+    assert path.read_text(encoding="utf-8") == REWRITTEN
 
 
 @pytest.mark.parametrize("after", ["broken", "gone", "too large"])
@@ -119,7 +122,8 @@ def test_a_lock_that_another_holds_is_told_after_a_while_and_does_no_harm(tmp_pa
         error = failure(lambda: rewrite(path))
     assert (error.type, error.non_retryable) == ("SettingsNotWritable", False)
     assert f"another process is at work in {tmp_path}; let it finish" in error.message
-    assert rewrite(path).written
+    rewrite(path)
+    assert path.read_text(encoding="utf-8") == REWRITTEN
 
 
 def _attributes(path: Path) -> dict[str, bytes]:
@@ -142,7 +146,8 @@ def test_extended_attributes_and_access_lists_survive(tmp_path: Path) -> None:
     if not kept:
         pytest.skip("this file system has no extended attributes")
     before, mode = _attributes(path), path.stat().st_mode
-    backup = Path(rewrite(path).backup)
+    rewrite(path)
+    (backup,) = backups(path)
     assert set(kept) <= set(before)
     for file in (path, backup):
         assert (_attributes(file), file.stat().st_mode) == (before, mode)
@@ -160,7 +165,7 @@ def test_a_key_that_is_added_to_a_file_of_windows_lines_has_such_a_line(tmp_path
         Change(key="motivator.goals", old=False, new=True),
         Change(key="autopoiesis.max_turns", old=4, new=5),
     ]
-    assert set_values(path, added, "by hand").written
+    set_values(path, added, "by hand")
     after = path.read_bytes()
     assert b"recall = 5\r\n" in after
     assert b"goals = true\r\n" in after

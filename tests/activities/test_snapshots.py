@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-from activities import plain_pickle
-from activities.snapshot_format import BadSnapshot, Header, pack, read
-from activities.snapshot_places import Place
-from activities.snapshots import save
+from activities.snapshots import plain_pickle
+from activities.snapshots.format import BadSnapshot, Header, pack, read
+from activities.snapshots.places import Place
+from activities.snapshots.writing import save
 from messages.files import SnapshotOrder
 from testbed.processes import MAY_MOUNT, ROOT
 from tests.activities import killed_writer

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from activities import snapshot_places
 from activities.disk import Locked
-from activities.snapshots import save
+from activities.snapshots import places as snapshot_places
+from activities.snapshots.writing import save
 from messages.files import SnapshotOrder, SnapshotReceipt
 from testbed.processes import ROOT
 from tests.activities.failing_disk import COMPILER, without_folder_sync

@@ -15,11 +15,10 @@ from temporalio.client import Client
 from temporalio.common import WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
+from connection.namespace import RETENTION, ensure_search_attributes, present_search_attributes, retention
+from connection.version import NAME, VERSION
 from messages.files import SnapshotReceipt
 from messages.image import ReloadReceipt
-from runtime.dev_server import RETENTION
-from runtime.namespace import ensure_search_attributes, present_search_attributes, retention
-from runtime.version import NAME, VERSION
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import worker_process
 from testbed.world import World, shipped_settings, until

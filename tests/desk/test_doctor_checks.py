@@ -46,7 +46,7 @@ AS_NOBODY = """
 import asyncio, os, sys
 from pathlib import Path
 from desk.doctor import CHECKS, examine
-from runtime.problems import leave
+from connection.problems import leave
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

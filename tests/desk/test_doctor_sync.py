@@ -18,7 +18,7 @@ LOOK = """
 import asyncio, sys
 from pathlib import Path
 from desk.doctor import CHECKS, examine
-from runtime.problems import leave
+from connection.problems import leave
 report = asyncio.run(examine(Path(sys.argv[1]), Path(), {"writable": CHECKS["writable"]}))
 print(report.model_dump_json())
 leave(0)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.filesize import decimal
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from connection.places import memory_file
 from messages.files import SnapshotReceipt
-from runtime.places import memory_file
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.desk.command_line import Starter
@@ -247,6 +248,7 @@ async def test_snapshots_are_listed_with_what_is_wrong_with_them(world: World, s
     assert (newest["generation"], newest["problem"]) == (2, "")
     assert (oldest["generation"], "it is cut off" in oldest["problem"]) == (1, True)
     listed = (await starter("snapshots")).out
-    for words in ("generation 2", "verifies", f"  snapshots/{world.name}.00000001.image", "it is cut off"):
+    size = f"  {decimal(newest['bytes'])}  verifies"
+    for words in ("generation 2", size, f"  snapshots/{world.name}.00000001.image", "it is cut off"):
         assert words in listed
     assert "last snapshot" in (await starter("status")).out

@@ -3,11 +3,11 @@
 import pytest
 
 from activities.memory.store import MemoryStore
+from connection.places import memory_file
 from desk.client import Desk
 from desk.remembering import rebuild
 from messages.memory import Recalled
 from messages.tasks import DialogueResult
-from runtime.places import memory_file
 from testbed.world import World, until
 from tests.desk.command_line import Starter
 

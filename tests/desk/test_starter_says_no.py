@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from connection.problems import Problem
 from desk.client import Desk, image_named_in
 from desk.deciding import find_proposal, read_changes
 from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
-from runtime.problems import Problem
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.desk.command_line import Starter
@@ -164,11 +164,9 @@ async def test_with_several_proposals_the_person_says_which(world: World, starte
         start = LoopStart(
             image_id=name,
             loop_id=loop,
-            reason="",
             window=window,
             settings=settings,
             settings_digest=settings.digest(),
-            revision=1,
         )
         await world.client.start_workflow(PhilosophicalLoop.run, start, id=loop, task_queue=world.name)
         await world.proposal(loop)

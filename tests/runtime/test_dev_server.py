@@ -15,9 +15,10 @@ from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from runtime.connection import ServerUnreachable, connect
-from runtime.dev_server import RECORD, Record, known_web_ui, run_dev_server
-from runtime.problems import Problem
+from connection.problems import Problem
+from connection.server import ServerUnreachable, connect
+from connection.web_ui import RECORD, Record, known_web_ui
+from runtime.dev_server import run_dev_server
 from testbed.processes import TEMPORAL
 from testbed.world import until
 from tests.runtime.worker_process import lives

@@ -20,7 +20,8 @@ from temporalio.testing import WorkflowEnvironment
 
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
-from activities.personas import ModelBackend, Personas
+from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from messages.memory import RecallRequest
 from testbed.processes import ROOT
 from tests.activities.asking import Attempt, a_call, failure_of

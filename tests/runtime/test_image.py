@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from runtime.connection import connect
+from connection.server import connect
 from testbed.fake_ollama import FakeOllama
 from tests.desk.command_line import Starter
 from tests.runtime.worker_process import WorkerProcess, argue, dev_ports, status

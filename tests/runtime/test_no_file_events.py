@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from connection.server import connect
 from messages.image import SettingsView
-from runtime.connection import connect
 from testbed.fake_ollama import FakeOllama
 from testbed.world import SETTINGS, until
 from tests.runtime.worker_process import IMAGE, WorkerProcess, dev_ports

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connection import target
-from runtime.dev_server import RECORD, read_record, run_dev_server
-from runtime.places import as_typed
+from connection.places import as_typed
+from connection.server import target
+from connection.web_ui import RECORD, read_record
+from runtime.dev_server import run_dev_server
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
 from testbed.processes import ROOT
@@ -37,7 +38,7 @@ NAMES = (
     "file:x::y",
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
-PROGRAM = ("activities", "desk", "messages", "runtime", "workflows")
+PROGRAM = ("activities", "configuration", "desk", "messages", "optimizer", "runtime", "workflows")
 
 
 def inside(folder: Path) -> set[str]:
@@ -101,14 +102,7 @@ async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_
     elsewhere.mkdir()
     for package in PROGRAM:
         shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (
-        "worker.py",
-        "starter.py",
-        "configuration.py",
-        "prompts.toml",
-        "settings.toml",
-        "pyproject.toml",
-    ):
+    for file in ("worker.py", "starter.py", "prompts.toml", "settings.toml", "pyproject.toml"):
         shutil.copy(ROOT / file, project)
     settings = project / "settings.toml"
     settings.write_text(settings.read_text().replace('"snapshots"', '"kept #1? 100%20 [x]"'))

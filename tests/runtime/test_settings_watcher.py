@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.connection import connect
+from connection.server import connect
 from runtime.dev_server import run_dev_server
 from runtime.settings_watcher import SettingsWatcher
 from testbed.fake_ollama import FakeOllama

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from temporalio.client import Client
 
-from runtime.connection import target
+from connection.server import target
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.runtime.worker_process import WorkerProcess

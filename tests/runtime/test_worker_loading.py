@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from connection.server import connect
 from messages.tasks import TaskReceipt
-from runtime.connection import connect
 from testbed.ports import free_port
 from testbed.world import until
 from tests.runtime.worker_process import (

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from temporalio.testing import WorkflowEnvironment
 
+from connection.server import connect, target
 from messages.tasks import TaskReceipt
-from runtime.connection import connect, target
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
 from testbed.world import until

@@ -14,9 +14,9 @@ import psutil
 import pytest
 from temporalio.client import Client, WorkflowHandle
 
+from connection.web_ui import Record, read_record
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
-from runtime.dev_server import Record, read_record
 from testbed.ports import free_ports
 from testbed.processes import ROOT
 from testbed.world import shipped_settings, until

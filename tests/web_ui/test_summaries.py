@@ -8,7 +8,7 @@ from temporalio.client import WorkflowHandle
 
 from testbed.world import World, until
 from tests.web_ui.hostile import HOSTILE
-from workflows.details import summary
+from workflows.details.text import summary
 from workflows.image_state import ImageStart
 from workflows.living_image import LivingImage
 

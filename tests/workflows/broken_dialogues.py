@@ -39,5 +39,5 @@ class DeafDialogue(Dialogue):
     async def run(self, start: Any = None) -> DialogueResult:
         return await super().run(start)
 
-    async def _call(self, activity: Any, persona: Any, words: str, summary: str, **_: str) -> Any:
-        return await super()._call(activity, persona, words, summary)
+    async def _call(self, order: Any, persona: Any, words: str, summary: str, **_: str) -> Any:
+        return await super()._call(order, persona, words, summary)

@@ -17,14 +17,11 @@ from messages.requests import Decision
 from messages.tasks import Dissonance, TaskView, Transcript, Turn
 from tests.web_ui.hostile import HOSTILE
 from tests.workflows.image_states import NOW, SHIPPED, a_state
-from workflows.details import (
-    SUMMARY_BYTES,
-    dialogue_details,
-    image_details,
-    inquiry_details,
-    loop_details,
-    summary,
-)
+from workflows.details.dialogue import dialogue_details
+from workflows.details.image import image_details
+from workflows.details.inquiry import inquiry_details
+from workflows.details.loop import loop_details
+from workflows.details.text import SUMMARY_BYTES, summary
 from workflows.image_state import ImageState, RunningTask
 
 QUICK_BYTES = 20_000

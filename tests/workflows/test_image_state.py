@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from configuration.team import TEAM
 from messages.common import TASK_BYTES, LoopState, excerpt
 from messages.files import SettingsFile
 from messages.goals import Goal, InquiryConcluded
@@ -78,7 +79,7 @@ class Life:
                 "motivator.inquiry_threshold": 0.1,
                 "cadence.window": 120,
                 "cadence.min_logs": 100,
-                **{f"models.{role}": char * 120 for role in MODELS},
+                **{f"models.{member.key}": char * 120 for member in TEAM},
             }
         )
         self.state = ImageState(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
-from activities.snapshot_format import Snapshot, read
+from activities.snapshots.format import Snapshot, read
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
 from testbed.fake_ollama import FakeOllama

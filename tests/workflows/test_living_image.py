@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 
+from connection.image import start_image
 from messages.image import ImageStatus, ReloadReceipt
 from messages.tasks import LogReceipt
-from runtime.image import start_image
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.workflows.refusing import refusal

@@ -19,7 +19,7 @@ from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.approval import assert_changed_once, obstructed, sending_approval
 from tests.locking import locked
-from workflows.details import loop_details
+from workflows.details.loop import loop_details
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import CancelledError
 
-from runtime.places import memory_file
+from connection.places import memory_file
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import kill
 from testbed.world import World, until

@@ -11,8 +11,8 @@ from temporalio.client import WorkflowHandle
 
 from activities.memory.histories import OVERLAP, Heard, Histories
 from activities.memory.store import MemoryStore
+from connection.places import memory_file
 from messages.tasks import DialogueResult
-from runtime.places import memory_file
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image, World, exists, until
 from workflows.dialogue import Dialogue

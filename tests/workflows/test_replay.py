@@ -132,29 +132,11 @@ async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_
             ["remembering-trees", "remembering-more-trees"],
             "shared words (no embedding model nomic-embed-text)",
         ),
-        ("recalling-trees", [], "embeddings nomic-embed-text"),
-        ("recalling-more-trees", ["recalling-trees"], "embeddings nomic-embed-text"),
-        (
-            "recalling-trees-by-words",
-            ["recalling-trees", "recalling-more-trees"],
-            "shared words (no embedding model nomic-embed-text)",
-        ),
     ],
 )
 async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: list[str], means: str) -> None:
     (((result,),),) = (await replay(recorded(f"dialogue-{title}"), list(WORKFLOWS)))["ends"]
     assert ({item["task_id"] for item in result["recalled"]}, result["recalled_by"]) == (set(recalled), means)
-
-
-async def test_a_dialogue_of_before_there_was_a_memory_recalls_nothing() -> None:
-    deeds = await replay(recorded("dialogue-converged-with-research"), list(WORKFLOWS))
-    assert "recall" not in [deed[0] for deed in deeds["activities"]]
-
-
-@pytest.mark.parametrize("title", ["remembering-trees", "recalling-trees"])
-async def test_only_a_dialogue_of_before_recalls_were_bounded_asks_the_server_for_one(title: str) -> None:
-    deeds = deeds_of(recorded(f"dialogue-{title}"))
-    assert ("recall" in [deed[0] for deed in deeds["activities"]]) == (title == "remembering-trees")
 
 
 async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_settings() -> None:
@@ -165,20 +147,17 @@ async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_s
     assert end["keeping"]["generation"] >= 2
 
 
-@pytest.mark.parametrize(("title", "saves"), [("newborn-of-before", 2), ("newborn", 1)])
-async def test_an_image_saved_itself_as_a_newborn_only_before_it_knew_better(title: str, saves: int) -> None:
-    deeds = await replay(recorded(f"living-image-{title}-run-1"), list(WORKFLOWS))
-    written = [deed for deed in deeds["activities"] if deed[0] == "write_snapshot"]
-    # The last one is written when it retires.
-    assert len(written) - 1 == saves
+async def test_a_replayed_image_saved_itself_but_not_as_a_newborn() -> None:
+    deeds = await replay(recorded("living-image-newborn-run-1"), list(WORKFLOWS))
+    # After its first task, and when it retired.
+    assert [deed[0] for deed in deeds["activities"]].count("write_snapshot") == 2
 
 
-@pytest.mark.parametrize(("title", "times"), [("inquiry-a-goal", 1), ("inquiry-scored-in-both-orders", 2)])
-async def test_a_replayed_inquiry_takes_the_best_goal(title: str, times: int) -> None:
-    deeds = await replay(recorded(title), list(WORKFLOWS))
+async def test_a_replayed_inquiry_asks_each_persona_in_both_orders_and_takes_the_best_goal() -> None:
+    deeds = await replay(recorded("inquiry-a-goal"), list(WORKFLOWS))
     (((end,),),) = deeds["ends"]
     assert end["best"]["score"] == max(goal["score"] for goal in end["goals"])
-    assert [deed[0] for deed in deeds["activities"]].count("score_goals") == times * 4
+    assert [deed[0] for deed in deeds["activities"]].count("score_goals") == 2 * 4
 
 
 # --- and if somebody breaks a workflow? ---

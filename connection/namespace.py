@@ -1,0 +1,80 @@
+"""What the workflows need of a Temporal namespace."""
+
+from datetime import timedelta
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey
+from temporalio.service import RPCError
+
+from connection.problems import Problem
+from messages.names import SEARCH_ATTRIBUTES
+
+# The image is its history, so closed runs are kept; the server's own default is 24 hours.
+RETENTION = timedelta(days=3650)
+
+
+def type_name(key: SearchAttributeKey[Any]) -> str:
+    """The type of a search attribute in the words of Temporal's command line, such as `Bool`."""
+    return key.indexed_value_type.name.title()
+
+
+async def present_search_attributes(client: Client) -> dict[str, int]:
+    """The custom search attributes of the namespace, by name: the number of each one's type."""
+    present = await client.operator_service.list_search_attributes(
+        ListSearchAttributesRequest(namespace=client.namespace)
+    )
+    return {name: int(kind) for name, kind in present.custom_attributes.items()}
+
+
+def type_number(key: SearchAttributeKey[Any]) -> int:
+    return int(key.indexed_value_type.value)
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Create the search attributes that are missing; without them every workflow task fails.
+
+    Raises Problem where this client may not create them.
+    """
+    namespace = client.namespace
+    try:
+        present = await present_search_attributes(client)
+        missing = {
+            key.name: IndexedValueType.ValueType(type_number(key))
+            for key in SEARCH_ATTRIBUTES
+            if key.name not in present
+        }
+        if missing:
+            await client.operator_service.add_search_attributes(
+                AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
+            )
+    except RPCError as error:
+        wishes = " ".join(f"--name {key.name} --type {type_name(key)}" for key in SEARCH_ATTRIBUTES)
+        raise Problem(
+            f"The search attributes of namespace {namespace!r} cannot be prepared ({error.message}); "
+            f"ask whoever runs the server for `temporal operator search-attribute create {wishes}`"
+        ) from None
+
+
+async def retention(client: Client) -> timedelta:
+    """How long the server keeps the histories of workflows that have ended."""
+    described = await client.workflow_service.describe_namespace(
+        DescribeNamespaceRequest(namespace=client.namespace)
+    )
+    return described.config.workflow_execution_retention_ttl.ToTimedelta()
+
+
+async def keep_closed_runs(client: Client, retention: timedelta) -> None:
+    """Set how long the server keeps the histories of workflows that have ended."""
+    duration = Duration()
+    duration.FromTimedelta(retention)
+    await client.workflow_service.update_namespace(
+        UpdateNamespaceRequest(
+            namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=duration)
+        )
+    )

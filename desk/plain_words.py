@@ -1,0 +1,82 @@
+"""What Temporal's client raises about a workflow, as one sentence for a person."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from temporalio.client import (
+    WorkflowFailureError,
+    WorkflowQueryFailedError,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.service import RPCError, RPCStatusCode
+
+from connection.problems import Problem
+from desk.problems import Refused, Unknown
+
+# The server's words for "nobody polled in time" differ with where the call was waiting.
+NOBODY_ANSWERS = (
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.FAILED_PRECONDITION,
+)
+
+
+class Addressee(NamedTuple):
+    """Who is spoken to: a workflow as a person calls it, and what to say where there is none."""
+
+    name: str
+    missing: Refused | Unknown
+
+
+@contextmanager
+def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
+    """Turn what Temporal's client raises about a workflow into a Problem."""
+    try:
+        yield
+    except WorkflowUpdateFailedError as error:
+        raise Refused(_reason(error.cause)) from None
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+        raise _no_worker(server, to.name) from None
+    except WorkflowQueryFailedError as error:
+        raise Problem(f"{to.name} cannot answer: {error.message}") from None
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            raise to.missing from None
+        if error.status in NOBODY_ANSWERS:
+            raise _no_worker(server, to.name) from None
+        raise Problem(
+            f"The Temporal server at {server} does not serve this ({error.status.name}: {error.message}). "
+            "See whether it and a worker run, then try again"
+        ) from None
+
+
+def failure(error: WorkflowFailureError) -> str:
+    """Why a workflow failed, as `Type: reason`."""
+    return _reason(error.cause, with_type=True)
+
+
+def _reason(cause: BaseException, with_type: bool = False) -> str:
+    match cause:
+        case ApplicationError():
+            return f"{cause.type}: {cause.message}" if with_type and cause.type else cause.message
+        case TerminatedError():
+            return "Terminated: somebody ended its workflow"
+        case CancelledError():
+            return "Cancelled: somebody cancelled its workflow"
+        case TimeoutError():
+            return "TimedOut: its workflow ran out of time"
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _no_worker(server: str, name: str) -> Problem:
+    return Problem(
+        f"No worker answers for {name} at {server}. Start one: python worker.py; "
+        "what was sent may still be carried out then"
+    )

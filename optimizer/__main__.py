@@ -1,0 +1,10 @@
+"""python -m optimizer: answers one OptimizerRequest, as JSON on stdin, with an OptimizerAnswer on stdout."""
+
+import sys
+
+from messages.loops import OptimizerRequest
+from optimizer.turn_budget import propose
+
+if __name__ == "__main__":
+    request = OptimizerRequest.model_validate_json(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(propose(request).model_dump_json().encode())

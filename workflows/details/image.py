@@ -1,0 +1,99 @@
+"""The page of a living image."""
+
+from messages.image import Amendment, SetAside
+from messages.names import INBOX_QUERY
+from messages.tasks import TaskView
+from workflows.details.parts import LATEST, WORKFLOWS, from_to, link, listed, moment, page, section, table
+from workflows.details.text import line, prose
+from workflows.image_state import ImageState
+
+INBOX = f'<a href="{WORKFLOWS}?query={INBOX_QUERY}">everything that waits for a person</a>'
+
+
+def image_details(state: ImageState) -> str:
+    """What the image is, what it does and what it waits for."""
+    waiting = [_open_loop(state, loop) for loop in state.open_loops]
+    running = [f"{_task(state, task.task_id, task.task)}, running" for task in state.running[-LATEST:]]
+    finished = [_finished(state, task) for task in state.finished[-LATEST:]]
+    parts = [
+        _facts(state),
+        section("Waits for a person", listed(waiting or ["nothing"]), f"<p>The inbox: {INBOX}</p>"),
+    ]
+    if state.settings_problem:
+        parts.append(section("settings.toml was refused", prose(state.settings_problem, 1_000)))
+    if problem := state.keeping.problem:
+        parts.append(section("The last snapshot failed", prose(problem, 600)))
+    if running or finished:
+        parts.append(section("Latest tasks", listed([*running[::-1], *finished[::-1]])))
+    if state.amendments:
+        latest = state.amendments[: -LATEST - 1 : -1]
+        parts.append(section("Latest amendments", listed(map(_amendment, latest))))
+    parts.append(section("What to do here", _what_to_do()))
+    if state.set_aside:
+        aside = listed(map(_aside, state.set_aside[::-1]))
+        parts.append(section("Set aside: messages that could not be read", aside))
+    return page(f"Living image {line(state.image_id)}", *parts)
+
+
+def _facts(state: ImageState) -> str:
+    status = state.status()
+    tasks = f"{status.running} running, {status.queued} queued, {status.finished} finished"
+    saved = f"{status.saved_generation}, {moment(status.saved_at)}" if status.saved_at else "none yet"
+    return table(
+        [
+            ("phase", status.phase),
+            ("model", line(status.model_backend or "none has answered yet")),
+            ("tasks", f"{tasks}, {status.failed} of them failed"),
+            ("log window", f"{status.window} logs"),
+            ("settings", f"revision {status.revision}, digest {status.digest}"),
+            ("last snapshot", saved),
+        ]
+    )
+
+
+def _open_loop(state: ImageState, loop: str) -> str:
+    if obstacle := state.obstacles.get(loop):
+        return f"{link(loop, loop)} cannot get at settings.toml: {line(obstacle, 800)}"
+    return f"{link(loop, loop)} has a proposal, or is looking for one"
+
+
+def _task(state: ImageState, task_id: str, task: str) -> str:
+    return link(state.task_workflow_id(task_id), task)
+
+
+def _finished(state: ImageState, task: TaskView) -> str:
+    outcome = {"max_turns": "out of turns"}.get(task.outcome or "", task.outcome)
+    why = f": {line(task.failure, 160)}" if task.failure else ""
+    return f"{_task(state, task.task_id, task.task)}, {outcome}{why}"
+
+
+def _amendment(amendment: Amendment) -> str:
+    changes = [from_to(change) for change in amendment.changes[:2]]
+    more = len(amendment.changes) - len(changes)
+    what = "; ".join(changes) + (f" and {more} more" if more else "")
+    who = f" by {line(amendment.decided_by, 120)}" if amendment.decided_by else ""
+    source = link(amendment.loop_id, amendment.loop_id) if amendment.loop_id else "settings.toml"
+    return (
+        f"Revision {amendment.revision}, {moment(amendment.decided_at)}, {source}: "
+        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)})"
+    )
+
+
+def _aside(item: SetAside) -> str:
+    came = f"{moment(item.at)}, {line(item.what, 80)}"
+    return f"{came}: {line(item.excerpt, 80)} ({line(item.reason, 120)})"
+
+
+def _what_to_do() -> str:
+    steps = [
+        'the update <code>submit_task</code> with <code>&#123;"task": "your question"&#125;</code> '
+        "gives the image a task",
+        "<code>reflect</code> makes it look at its logs now",
+        "<code>pause</code> and <code>resume</code> stop it from starting tasks and let it start them again",
+        "<code>retire</code> ends it for good once its running tasks are done",
+    ]
+    return (
+        "<p><b>More Actions &#62; Send an Update</b>, at the top right of this page:</p>"
+        + listed(steps)
+        + "<p><i>Request Cancellation</i> changes nothing. The tab Queries shows all it knows.</p>"
+    )

@@ -1,0 +1,90 @@
+"""The page of a philosophical loop: a proposal as a person decides it."""
+
+import json
+
+from messages.loops import ProposalView
+from workflows.details.parts import from_to, listed, moment, more, page, section, table, value_text
+from workflows.details.text import block, diff_block, line, prose
+
+MOST_CHANGES = 8
+MOST_FIGURES = 12
+
+_TITLES = {
+    "analysing": "the image looks at its logs",
+    "pending": "a proposal waits for a person",
+    "rewriting": "settings.toml is being rewritten",
+    "no_proposal": "nothing to propose",
+}
+
+
+def loop_details(view: ProposalView) -> str:
+    """A proposal as a person decides it: what would change, why, and what to click."""
+    waits = "something is in the way of settings.toml" if view.obstacle else ""
+    title = f"{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
+    if view.state == "analysing":
+        return page(title, "<p>Nothing to decide yet.</p>", _obstacle(view))
+    ended = [_obstacle(view)]
+    if view.decided_by:
+        ended.append(f"<p>Decided by <b>{line(view.decided_by)}</b>. {line(view.comment, 1_000)}</p>")
+    if view.reason:
+        ended.append(prose(view.reason, 1_000))
+    if not view.changes:
+        return page(title, *ended)
+    pending = view.state == "pending"
+    done = view.state in ("approved", "rewriting")
+    changes = listed(map(from_to, view.changes[:MOST_CHANGES])) + more(view.changes, MOST_CHANGES)
+    return page(
+        title,
+        _deadline(view) if pending else "",
+        *ended,
+        section("The change" if done else "The proposed change", changes),
+        section("In settings.toml, as proposed", diff_block(view.diff)) if view.diff else "",
+        section("Why", prose(view.justification)) if view.justification else "",
+        section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
+        section("Evidence", _evidence(view)) if view.evidence else "",
+        section("How to decide", _how_to_decide(view)) if pending else "",
+    )
+
+
+def _obstacle(view: ProposalView) -> str:
+    if not view.obstacle:
+        return ""
+    until = f" until {moment(view.expires_at)}" if view.expires_at else ""
+    return (
+        f"<p><b>It waits:</b> {line(view.obstacle, 1_000)}</p>"
+        f"<p>It tries again by itself{until}, and goes on when that is mended. "
+        "Nothing has to be decided again.</p>"
+    )
+
+
+def _deadline(view: ProposalView) -> str:
+    by = f" by {moment(view.expires_at)}" if view.expires_at else ""
+    return (
+        f"<p><b>Approve or reject it{by}</b>; how is said at the end of this page. Undecided, it expires and "
+        "changes nothing. <i>Request Cancellation</i> decides nothing.</p>"
+    )
+
+
+def _evidence(view: ProposalView) -> str:
+    figures = list(view.evidence.items())[:MOST_FIGURES]
+    rows = [(line(key, 120), line(value_text(value), 120)) for key, value in figures]
+    source = f"<p>Proposed by {line(view.source)}.</p>" if view.source else ""
+    return table(rows) + more(view.evidence, MOST_FIGURES) + source
+
+
+def _how_to_decide(view: ProposalView) -> str:
+    answer = json.dumps({"verdict": "approve", "approver": "", "proposal_digest": view.digest}, indent=2)
+    own = f'"changes": {json.dumps({change.key: change.new for change in view.changes[:1]})}'
+    return (
+        listed(
+            [
+                "<b>More Actions &#62; Send an Update</b>, at the top right of this page",
+                "the update <code>decide</code>",
+                "as its Data the lines below, with your name as the approver",
+            ],
+            kind="ol",
+        )
+        + block(answer)
+        + '<p>To reject it, write <code>"reject"</code> as the verdict. You may add a '
+        f'<code>"comment"</code>, or values of your own: <code>{line(own)}</code>.</p>'
+    )
