@@ -5,7 +5,6 @@ import asyncio
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -22,21 +21,10 @@ from connection.namespace import ensure_search_attributes
 from connection.server import connect
 from runtime.dev_server import DevServer
 from testbed.ports import free_ports
-from testbed.processes import ROOT, worker_process
+from testbed.processes import module_process, worker_process
 from testbed.world import Image
 
 DELAYS_MS = (0, 200)
-
-
-@contextmanager
-def module_process(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """`python -m ...`, killed at the end."""
-    process = subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, cwd=ROOT)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @contextmanager
@@ -52,20 +40,20 @@ def fake_ollama(delay_ms: int, script: Path) -> Iterator[str]:
 async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench]:
     """A server, a model server, an image with its worker, and the baseline's worker."""
     script = folder / "script.json"
-    # Six calls: plan, research, thesis, antithesis, dissonance, synthesis.
+    # As many calls as the bare workflow makes: plan, research, thesis, antithesis, dissonance, synthesis.
     script.write_text(json.dumps({"needs_research": True}))
     async with DevServer(folder / "state", *free_ports()) as server:
         client = await connect(server.address)
         await ensure_search_attributes(client)
         with fake_ollama(delay_ms, script) as host:
-            world = Image(client, host, folder, {"cadence.min_logs": 100})
-            await world.start()
+            image = Image(client, host, folder, {"cadence.min_logs": 100})
+            await image.start()
             with module_process("benchmarks.bare", server.address, host):
                 yield Bench(
                     client,
                     server.address,
-                    world,
-                    lambda: worker_process(world.file, server.address),
+                    image,
+                    lambda: worker_process(image.file, server.address),
                     rounds,
                     delay_ms,
                 )
@@ -87,7 +75,8 @@ def show(rows: list[Row]) -> None:
     table = Table("measured", "this", "bare workflow", "ratio", title="Medians; ratios pair by pair")
     for row in rows:
         table.add_row(row.what, row.ours, row.bare, row.ratio)
-    Console().print(table)
+    # A file has no width, and a table takes no more than it needs.
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 if __name__ == "__main__":

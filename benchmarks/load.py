@@ -3,9 +3,7 @@
 import asyncio
 import json
 import sqlite3
-import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,9 +12,9 @@ from pathlib import Path
 import anyio.to_process
 from temporalio.service import RPCError
 
-from benchmarks.measures import Bench, Row, remembering, seconds, warm_up
+from benchmarks.measures import Bench, Row, median_ratio, remembering, seconds, spread, warm_up
 from connection.places import memory_file
-from testbed.processes import ROOT
+from testbed.processes import module_process
 from testbed.world import until
 
 TASKS = 60
@@ -30,7 +28,7 @@ LOOK_SECONDS = 0.2
 class WatchedWorker:
     """A worker process that tells how long its event loop stood still."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
     async def longest_stall(self) -> float:
@@ -41,25 +39,15 @@ class WatchedWorker:
         asked, answer = self._process.stdin, self._process.stdout
         assert asked is not None
         assert answer is not None
-        asked.write("\n")
+        asked.write(b"\n")
         asked.flush()
         return float(json.loads(answer.readline())["longest_stall_seconds"])
 
 
 @contextmanager
 def watched_worker(bench: Bench) -> Iterator[WatchedWorker]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.watched", str(bench.world.file), bench.address],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    try:
+    with module_process("benchmarks.watched", str(bench.image.file), bench.address) as process:
         yield WatchedWorker(process)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 async def load(bench: Bench) -> list[Row]:
@@ -77,12 +65,11 @@ async def _recall_ratio(bench: Bench, abreast: int) -> Row:
         for recall in (True, False) if number % 2 else (False, True):
             await remembering(bench, recall, abreast)
             took[recall].append(await seconds(_sixty(bench, f"{abreast} {recall} {number}")))
-    ratio = statistics.median(mine / bare for mine, bare in zip(took[True], took[False], strict=True))
     return Row(
         f"{TASKS} tasks of six calls of {bench.delay_ms} ms, {abreast} abreast (bare: without recall)",
-        _in_seconds(took[True]),
-        _in_seconds(took[False]),
-        f"{ratio:.2f}",
+        spread(took[True], "s", digits=1),
+        spread(took[False], "s", digits=1),
+        median_ratio(took[True], took[False]),
     )
 
 
@@ -120,15 +107,15 @@ async def _sixty(bench: Bench, name: str) -> None:
     for number in range(TASKS):
         task = {"task": f"Question {number} of {name}?", "task_id": f"{name}-{number}".replace(" ", "-")}
         try:
-            await bench.world.submit(**task)
+            await bench.image.submit(**task)
         except RPCError:  # the image was about to continue as new
-            await bench.world.submit(**task)
-    while (status := await bench.world.status()).queued + status.running:  # noqa: ASYNC110
+            await bench.image.submit(**task)
+    while (status := await bench.image.status()).queued + status.running:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_SECONDS)
 
 
 async def _hold(bench: Bench) -> None:
-    memory = memory_file(bench.world.file.parent / ".state")
+    memory = memory_file(bench.image.file.parent / ".state")
     await until(lambda: asyncio.to_thread(memory.exists))
     await anyio.to_process.run_sync(_write_slowly, memory)
 
@@ -140,7 +127,3 @@ def _write_slowly(memory: Path) -> None:
     time.sleep(HELD_SECONDS)
     other.execute("ROLLBACK")
     other.close()
-
-
-def _in_seconds(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})"

@@ -13,9 +13,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 
-from benchmarks.bare import TASK_QUEUE, BareTask
-from messages.loops import LoopConcluded
-from messages.tasks import TaskReceipt
+from benchmarks.bare import CALLS, TASK_QUEUE, BareTask
 from testbed.world import Image, until
 from workflows.dialogue import Dialogue
 
@@ -26,7 +24,7 @@ class Bench:
 
     client: Client
     address: str
-    world: Image
+    image: Image
     worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
     rounds: int
     delay_ms: int
@@ -72,53 +70,63 @@ async def seconds(work: Awaitable[object]) -> float:
     return time.perf_counter() - start
 
 
+def spread(values: list[float], unit: str, scale: float = 1, digits: int = 0) -> str:
+    """The median of some figures, with the least and the greatest."""
+    figures = (statistics.median(values), min(values), max(values))
+    middle, least, greatest = (f"{figure * scale:.{digits}f}" for figure in figures)
+    return f"{middle} {unit} ({least} to {greatest})"
+
+
 def milliseconds(values: list[float]) -> str:
-    return f"{statistics.median(values) * 1000:.0f} ms ({min(values) * 1000:.0f} to {max(values) * 1000:.0f})"
+    return spread(values, "ms", 1000)
+
+
+def median_ratio(ours: list[float], bare: list[float]) -> str:
+    """The median of what each of ours is to the bare one beside it."""
+    return f"{statistics.median(mine / other for mine, other in zip(ours, bare, strict=True)):.2f}"
 
 
 async def bare_task(bench: Bench, name: str) -> WorkflowHandle[BareTask, str]:
     return await bench.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
 
 
+async def ask_bare(bench: Bench, name: str) -> None:
+    await (await bare_task(bench, name)).result()
+
+
 async def warm_up(bench: Bench) -> None:
     for number in range(3):
-        await bench.world.ask(f"Warm {number}?")
-        await (await bare_task(bench, f"warm-{number}")).result()
+        await bench.image.ask(f"Warm {number}?")
+        await ask_bare(bench, f"warm-{number}")
 
 
 async def remembering(bench: Bench, recall: bool, abreast: int = 2) -> None:
     """Let the tasks that follow recall three earlier ones, or none, so many tasks at a time."""
     # The arguments converge in their first turn, whatever was measured before.
     settings = {"autopoiesis.convergence_threshold": 0.4, "system.max_concurrent_tasks": abreast}
-    bench.world.edit({**settings, "memory.recall": 3 if recall else 0})
-    await bench.world.update("reload_settings", None, dict)
+    bench.image.edit({**settings, "memory.recall": 3 if recall else 0})
+    await bench.image.update("reload_settings", None, dict)
 
 
 async def task_latency(bench: Bench, recall: str) -> list[Row]:
     """From handing a task in to its result, ours (with or without recall) and bare in turn."""
     pairs = []
     for number in range(bench.rounds):
-
-        async def bare(number: int = number) -> None:
-            await (await bare_task(bench, f"task-{bench.delay_ms}-{recall}-{number}")).result()
-
-        receipts: list[TaskReceipt] = []
-
-        async def ours(number: int = number, receipts: list[TaskReceipt] = receipts) -> None:
-            receipts.append(await bench.world.submit(f"Question {number} {recall} recall?"))
-            await bench.world.result(receipts[0])
-
-        took = await seconds(ours())
-        described = await bench.client.get_workflow_handle(receipts[0].workflow_id).describe()
+        start = time.perf_counter()
+        receipt = await bench.image.submit(f"Question {number} {recall} recall?")
+        await bench.image.result(receipt)
+        took = time.perf_counter() - start
+        described = await bench.client.get_workflow_handle(receipt.workflow_id).describe()
         assert described.close_time is not None
         inside = (described.close_time - described.start_time).total_seconds()
-        pairs.append(Pair(took, inside, await seconds(bare())))
+        bare = await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}"))
+        pairs.append(Pair(took, inside, bare))
     return [
         Row(
             f"a task of six calls of {bench.delay_ms} ms {recall} recall: {what}",
             milliseconds(ours_s),
             milliseconds([pair.bare for pair in pairs]),
-            f"{statistics.median(mine / pair.bare for mine, pair in zip(ours_s, pairs, strict=True)):.2f}",
+            median_ratio(ours_s, [pair.bare for pair in pairs]),
         )
         for what, ours_s in (
             ("handed in to result", [pair.ours for pair in pairs]),
@@ -127,28 +135,29 @@ async def task_latency(bench: Bench, recall: str) -> list[Row]:
     ] + [
         Row(
             f"overhead for each call of {bench.delay_ms} ms {recall} recall (dialogue alone)",
-            milliseconds([pair.dialogue / 6 - bench.delay_ms / 1000 for pair in pairs]),
-            milliseconds([pair.bare / 6 - bench.delay_ms / 1000 for pair in pairs]),
+            milliseconds([pair.dialogue / CALLS - bench.delay_ms / 1000 for pair in pairs]),
+            milliseconds([pair.bare / CALLS - bench.delay_ms / 1000 for pair in pairs]),
         )
     ]
 
 
 async def histories(bench: Bench) -> list[Row]:
     """Events and bytes of a dialogue of one turn, of each further turn, and of the bare task."""
-    world = bench.world
+    image = bench.image
     await remembering(bench, True)
-    world.edit({"autopoiesis.convergence_threshold": 0.05})
+    image.edit({"autopoiesis.convergence_threshold": 0.05})
     sizes = []
     for turns in (1, 3):
-        world.edit({"autopoiesis.max_turns": turns})
-        await world.update("reload_settings", None, dict)
-        receipt = await world.submit(f"How large are {turns} turns?")
-        await world.result(receipt)
+        image.edit({"autopoiesis.max_turns": turns})
+        await image.update("reload_settings", None, dict)
+        receipt = await image.submit(f"How large are {turns} turns?")
+        await image.result(receipt)
         sizes.append(await _size(bench, receipt.workflow_id))
-    bare = await _size(bench, "task-0-with-0")
-    before = await _size(bench, world.name)
-    await world.ask("And in the image?")
-    after = await _size(bench, world.name)
+    await ask_bare(bench, "sized")
+    bare = await _size(bench, "sized")
+    before = await _size(bench, image.name)
+    await image.ask("And in the image?")
+    after = await _size(bench, image.name)
     return [
         Row(
             f"history: {unit} for a task of six calls, and each further turn (three calls)",
@@ -175,8 +184,8 @@ async def submit_latency(bench: Bench) -> list[Row]:
     """From sending a task to its receipt, against starting a bare workflow."""
     ours, bare = [], []
     for number in range(bench.rounds):
-        ours.append(await seconds(bench.world.submit(f"Submitted {number}?")))
-        await until(lambda: _idle(bench.world))
+        ours.append(await seconds(bench.image.submit(f"Submitted {number}?")))
+        await bench.image.tasks_finished()
         name = f"submit-{number}"
         bare.append(await seconds(bare_task(bench, name)))
         await bench.client.get_workflow_handle(name).result()
@@ -185,26 +194,18 @@ async def submit_latency(bench: Bench) -> list[Row]:
     ]
 
 
-async def _idle(world: Image) -> bool:
-    status = await world.status()
-    return status.queued == status.running == 0
-
-
 async def approval_latency(bench: Bench) -> list[Row]:
     """From an approval to the rewritten file, and to its answer."""
-    world, to_file, to_answer = bench.world, [], []
-    world.edit({"autopoiesis.max_turns": 1})
+    image, to_file, to_answer = bench.image, [], []
+    image.edit({"autopoiesis.max_turns": 1})
+    # Each approval adds a turn, and ten are the most that there may be.
     for _ in range(9):
-        await world.update("reload_settings", None, dict)
-        view = await world.pending_proposal()
-        inode = world.file.stat().st_ino
+        await image.update("reload_settings", None, dict)
+        view = await image.pending_proposal()
+        inode = image.file.stat().st_ino
         start = time.perf_counter()
-        answer = asyncio.create_task(
-            world.loop(view.loop_id).execute_update(
-                "decide", {"verdict": "approve", "approver": "bench"}, result_type=LoopConcluded
-            )
-        )
-        while world.file.stat().st_ino == inode:  # noqa: ASYNC110 (a file has no event)
+        answer = asyncio.create_task(image.decide(view.loop_id))
+        while image.file.stat().st_ino == inode:  # noqa: ASYNC110 (a file has no event)
             await asyncio.sleep(0.0005)
         to_file.append(time.perf_counter() - start)
         assert (await answer).state == "approved"
@@ -220,7 +221,7 @@ async def recovery(bench: Bench) -> list[Row]:
     to_progress = []
     for number in range(5):
         with bench.worker() as process:
-            receipt = await bench.world.submit(f"Killed {number}?")
+            receipt = await bench.image.submit(f"Killed {number}?")
             dialogue = bench.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
             await until(partial(_calls_done, dialogue, 2))
             # Well into the third call.
@@ -230,7 +231,7 @@ async def recovery(bench: Bench) -> list[Row]:
         with bench.worker():
             await until(lambda: _polls(bench))
             to_progress.append(await seconds(until(partial(_calls_done, dialogue, done + 1))))
-            await bench.world.result(receipt)
+            await bench.image.result(receipt)
     return [Row("SIGKILL in mid-call: new worker up to the next finished call", milliseconds(to_progress))]
 
 
@@ -246,14 +247,14 @@ async def _count_done(handle: WorkflowHandle[Any, Any]) -> int:
 async def _calls_done(handle: WorkflowHandle[Any, Any], least: int) -> bool:
     try:
         return await _count_done(handle) >= least
-    except Exception:
+    except RPCError:  # it has not begun
         return False
 
 
 async def _polls(bench: Bench) -> bool:
     """Whether the image answers a query, which only a worker can."""
     try:
-        await bench.world.status()
+        await bench.image.status()
     except RPCError:  # the server has seen no worker for too long
         return False
     return True

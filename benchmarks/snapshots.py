@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio.to_process
 
 from activities.memory.store import MemoryStore, entries_of
-from benchmarks.measures import Bench, Row, seconds
+from benchmarks.measures import Bench, Row, median_ratio, seconds, spread
 from connection.places import memory_file
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
@@ -25,9 +25,9 @@ PAUSE_SECONDS = 0.05
 
 async def large_snapshot(bench: Bench) -> list[Row]:
     """Snapshots of 200 MB, most of it memories, against a plain dill.dump of the same memories, in turn."""
-    memory = memory_file(bench.world.file.parent / ".state")
-    await asyncio.to_thread(_fill, memory, bench.world.name)
-    plain = bench.world.file.parent / "plain.dill"
+    memory = memory_file(bench.image.file.parent / ".state")
+    await asyncio.to_thread(_fill, memory, bench.image.name)
+    plain = bench.image.file.parent / "plain.dill"
     ours, theirs, without, meanwhile = [], [], [], []
     with bench.worker():
         await _update(bench)
@@ -41,16 +41,15 @@ async def large_snapshot(bench: Bench) -> list[Row]:
             meanwhile += updates
             # As many without a save, so that the slowest hundredth means the same on both sides.
             without += [await _update(bench) for _ in updates]
-            took = await anyio.to_process.run_sync(_dump_plainly, memory, bench.world.name, plain)
+            took = await anyio.to_process.run_sync(_dump_plainly, memory, bench.image.name, plain)
             theirs.append(plain.stat().st_size / took)
     plain.unlink()
-    ratio = statistics.median(mine / bare for mine, bare in zip(ours, theirs, strict=True))
     return [
         Row(
             f"a snapshot of {size / 1e6:.0f} MB, saved (bare: dill.dump and fsync)",
-            _megabytes(ours),
-            _megabytes(theirs),
-            f"{ratio:.2f}",
+            spread(ours, "MB/s", 1e-6),
+            spread(theirs, "MB/s", 1e-6),
+            median_ratio(ours, theirs),
         ),
         *(
             Row(
@@ -66,21 +65,16 @@ async def large_snapshot(bench: Bench) -> list[Row]:
 
 async def _save(bench: Bench) -> tuple[int, float]:
     """The bytes of a snapshot of the image as it has just changed, and its seconds."""
-    await bench.world.record_logs(1)
+    await bench.image.record_logs(1)
     start = time.perf_counter()
-    receipt = await bench.world.update("save_image", None, SnapshotReceipt)
+    receipt = await bench.image.update("save_image", None, SnapshotReceipt)
     return receipt.bytes, time.perf_counter() - start
 
 
 async def _update(bench: Bench) -> float:
     """The seconds of an update, after a pause."""
     await asyncio.sleep(PAUSE_SECONDS)
-    return await seconds(bench.world.update("resume", None, ImageStatus))
-
-
-def _megabytes(rates: list[float]) -> str:
-    low, middle, high = (value / 1e6 for value in (min(rates), statistics.median(rates), max(rates)))
-    return f"{middle:.0f} MB/s ({low:.0f} to {high:.0f})"
+    return await seconds(bench.image.update("resume", None, ImageStatus))
 
 
 def _fill(memory: Path, image_id: str) -> None:

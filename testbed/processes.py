@@ -1,4 +1,4 @@
-"""Real processes for tests that kill them: a worker, a dev server."""
+"""Real processes, to be killed."""
 
 import os
 import shutil
@@ -6,10 +6,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
+TEMPORAL = Path(sys.executable).with_name("temporal")
 MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "true"], check=False).returncode
 
 
@@ -18,13 +20,21 @@ def worker_process(
     settings: Path, address: str, under: Sequence[str] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`python worker.py`, maybe under another program, beside a server that runs; it is not waited for."""
-    process = subprocess.Popen(
-        [*under, sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)],
-        env={**os.environ, "TEMPORAL_ADDRESS": address},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=settings.parent,
-    )
+    command = [*under, sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)]
+    environment = {**os.environ, "TEMPORAL_ADDRESS": address}
+    with running(command, cwd=settings.parent, env=environment, stderr=subprocess.STDOUT) as process:
+        yield process
+
+
+def module_process(*arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """`python -m ...`"""
+    return running([sys.executable, "-m", *arguments], cwd=ROOT, stdin=subprocess.PIPE)
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process whose output is read by whoever wants it; killed at the end."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, **options)
     try:
         yield process
     finally:

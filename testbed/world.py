@@ -1,4 +1,4 @@
-"""One living image with everything around it, as the tests of workflows use it."""
+"""One living image with everything around it, its people included."""
 
 import asyncio
 import uuid
@@ -20,13 +20,13 @@ from messages.tasks import DialogueResult, LogReceipt, TaskReceipt
 from runtime.model_backend import RunningModel
 from runtime.workers import running_workers
 from testbed.fake_ollama import FakeOllama
+from testbed.processes import ROOT
 from workflows.dialogue import Dialogue
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
 from workflows.philosophical_loop import PhilosophicalLoop
 
-SETTINGS = Path(__file__).parents[1] / "settings.toml"
-
+SETTINGS = ROOT / "settings.toml"
 
 Result = TypeVar("Result")
 
@@ -49,6 +49,23 @@ async def exists(handle: WorkflowHandle[Any, Any]) -> bool:
     return True
 
 
+def edit(file: Path, values: Mapping[str, Value]) -> None:
+    """Edit a settings.toml as a person would; the values by their dotted keys."""
+    document = tomlkit.parse(file.read_text())
+    for dotted, value in values.items():
+        section, _, key = dotted.partition(".")
+        document[section][key] = value
+    file.write_text(tomlkit.dumps(document))
+
+
+def shipped_settings(folder: Path, values: Mapping[str, Value] | None = None) -> Path:
+    """The shipped settings.toml in a folder, with other values for some keys."""
+    file = folder / "settings.toml"
+    file.write_text(SETTINGS.read_text())
+    edit(file, values or {})
+    return file
+
+
 class Image:
     """One image and its file, wherever its workers run.
 
@@ -60,9 +77,8 @@ class Image:
     ) -> None:
         self.client = client
         self.name = f"image-{uuid.uuid4().hex[:10]}"
-        self.file = folder / "settings.toml"
-        self.file.write_text(SETTINGS.read_text())
-        self.edit(
+        self.file = shipped_settings(
+            folder,
             {
                 "system.image_id": self.name,
                 "system.task_queue": self.name,
@@ -70,7 +86,7 @@ class Image:
                 "cadence.min_logs": 4,
                 "autopoiesis.max_turns": 2,
                 **(settings or {}),
-            }
+            },
         )
 
     async def start(self) -> None:
@@ -79,17 +95,17 @@ class Image:
     # --- the file ---
 
     def edit(self, values: Mapping[str, Value]) -> None:
-        """Edit settings.toml as a person would."""
-        document = tomlkit.parse(self.file.read_text())
-        for dotted, value in values.items():
-            section, _, key = dotted.partition(".")
-            document[section][key] = value
-        self.file.write_text(tomlkit.dumps(document))
+        edit(self.file, values)
 
     def on_file(self) -> Settings:
         return Settings.parse(tomlkit.parse(self.file.read_text()).unwrap())
 
     # --- the image ---
+
+    @property
+    def address(self) -> str:
+        """That of its Temporal server."""
+        return self.client.service_client.config.target_host
 
     @property
     def image(self) -> WorkflowHandle[LivingImage, ImageState]:
@@ -118,6 +134,15 @@ class Image:
     async def state(self) -> ImageState:
         return await self.image.query(LivingImage.state)
 
+    async def tasks_finished(self) -> None:
+        """Wait until no task runs or waits."""
+
+        async def quiet() -> bool:
+            status = await self.status()
+            return status.queued == status.running == 0
+
+        await until(quiet)
+
     # --- its loops ---
 
     def loop(self, loop_id: str) -> WorkflowHandle[PhilosophicalLoop, LoopConcluded]:
@@ -137,6 +162,22 @@ class Image:
 
         view: ProposalView = await until(reached)
         return view
+
+    async def decide(self, loop_id: str, verdict: str = "approve", **more: Any) -> LoopConcluded:
+        """Decide a proposal as a person, by default Ada, does."""
+        decision = {"verdict": verdict, "approver": "Ada", **more}
+        concluded: LoopConcluded = await self.loop(loop_id).execute_update(
+            "decide", decision, result_type=LoopConcluded
+        )
+        return concluded
+
+    async def loops_concluded(self, timeout_seconds: float = 60) -> None:
+        """Wait until every loop has ended and the image has heard how."""
+
+        async def heard() -> bool:
+            return not (await self.status()).waiting_loops
+
+        await until(heard, timeout_seconds)
 
     async def record_logs(self, count: int, outcome: str = "max_turns", **more: Any) -> None:
         """Hand in logs from outside, of arguments under the present settings."""

@@ -2,8 +2,11 @@
 
 import asyncio
 
+from temporalio.service import RPCError
+
 from messages.loops import LoopConcluded, ProposalView
 from testbed.world import Image, until
+from workflows.philosophical_loop import PhilosophicalLoop
 
 
 async def sending_approval(world: Image, view: ProposalView) -> asyncio.Future[LoopConcluded]:
@@ -14,13 +17,24 @@ async def sending_approval(world: Image, view: ProposalView) -> asyncio.Future[L
     )
 
 
+async def obstructed(world: Image, loop_id: str, told: str) -> ProposalView:
+    """The view of a loop that waits, once it says a certain thing."""
+
+    async def waits() -> ProposalView | None:
+        try:
+            view = await world.loop(loop_id).query(PhilosophicalLoop.proposal)
+        except RPCError:
+            return None  # its worker is still starting
+        return view if told in view.obstacle else None
+
+    view: ProposalView = await until(waits)
+    return view
+
+
 async def assert_changed_once(world: Image) -> None:
     """The approved proposal, the file and the ledger agree, and the file was changed a single time."""
 
-    async def concluded() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(concluded)
+    await world.loops_concluded()
     state = await world.state()
     (entry,) = state.ledger.amendments
     assert (entry.state, entry.decided_by, entry.revision, state.ledger.revision) == ("approved", "Ada", 2, 2)

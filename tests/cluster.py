@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
+from testbed.processes import ROOT
 from tests.runtime.worker_process import WorkerProcess, environment_of
 
-ROOT = Path(__file__).parents[1]
 COMPOSE_FILE = ROOT / "docker-compose.temporal.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -13,8 +13,8 @@ from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
 from testbed import ports
 from testbed.fake_ollama import FakeOllama
+from testbed.processes import TEMPORAL
 from testbed.world import World
-from tests.workflows.servers import TEMPORAL
 
 # Where the main module has no file, as in the `python -c` of a runner that uses several processes, those that
 # anyio starts have no main module at all, and dill asks for one.

@@ -21,6 +21,7 @@ from temporalio.client import Client, WorkflowFailureError
 from configuration import Value
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus, ReloadReceipt
+from messages.loops import LoopConcluded
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.workflows.servers import server_with_movable_clocks
@@ -86,10 +87,9 @@ class Recorder(World):
 
         await until(nothing_runs)
 
-    async def decide(self, loop_id: str, verdict: str, **more: Any) -> None:
+    async def decide(self, loop_id: str, verdict: str = "approve", **more: Any) -> LoopConcluded:
         await self.proposal(loop_id)
-        decision = {"verdict": verdict, "approver": "Ada", **more}
-        await self.loop(loop_id).execute_update("decide", decision)
+        return await super().decide(loop_id, verdict, **more)
 
 
 # --- the scenes ---

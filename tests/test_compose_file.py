@@ -15,7 +15,8 @@ from temporalio.service import RPCError, RPCStatusCode
 from connection.namespace import RETENTION, type_name
 from connection.server import target
 from messages.names import SEARCH_ATTRIBUTES
-from tests.cluster import COMPOSE, COMPOSE_FILE, ROOT, SERVICES, dockerfile, interpolated
+from testbed.processes import ROOT
+from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated
 
 WORKERS = ("files", "compute")
 LONG_LIVED = ("postgres", "temporal", "ui", "ollama", *WORKERS)
@@ -143,7 +144,7 @@ def test_the_image_runs_as_nobody_special_and_keeps_no_tools() -> None:
     assert ("STOPSIGNAL", "SIGTERM") in final
     assert [arguments for instruction, arguments in final if instruction == "RUN"] == []
     installs = [arguments for _, arguments in instructions if " install " in arguments]
-    assert all("--require-hashes" in install for install in installs)
+    assert ["--require-hashes" in install for install in installs] == [True]
     assert any("--without-pip" in arguments for _, arguments in instructions)
 
 
@@ -210,7 +211,7 @@ async def test_the_namespace_gets_what_the_workflows_need_however_often_it_is_se
     from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
     from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 
-    from tests.workflows.servers import TEMPORAL
+    from testbed.processes import TEMPORAL
 
     namespace = f"cluster-{tmp_path.name.replace('_', '-')[:20]}-{os.getpid()}"
     with pytest.raises(RPCError) as missing:

@@ -11,8 +11,7 @@ from ollama import AsyncClient, ResponseError
 
 from activities.dissonance import DissonanceAnswer
 from testbed.fake_ollama import FakeOllama, Script
-
-ROOT = Path(__file__).resolve().parent.parent
+from testbed.processes import ROOT
 
 
 async def label(fake: FakeOllama, question: str) -> str:

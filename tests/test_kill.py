@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,10 @@ from connection.namespace import ensure_search_attributes
 from connection.server import connect
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
-from testbed.processes import kill, worker_process
+from testbed.processes import kill
 from testbed.world import Image, World, until
 from tests.approval import assert_changed_once, sending_approval
-
-
-class Killed(Image):
-    """An image whose worker is a process of its own, to be killed."""
-
-    def __init__(self, client: Client, ollama: FakeOllama, folder: Path) -> None:
-        super().__init__(client, ollama.url, folder)
-        self.ollama = ollama
-
-    def process(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        return worker_process(self.file, self.client.service_client.config.target_host)
+from tests.killing import Killed
 
 
 @pytest.fixture

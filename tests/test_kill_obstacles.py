@@ -1,59 +1,40 @@
 """An approval outlives obstacles, SIGKILL and company: real worker processes at work on one file."""
 
 import asyncio
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from temporalio.service import RPCError
 
-from messages.loops import ProposalView
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import MAY_MOUNT, kill, worker_process
-from testbed.world import Image, until
-from tests.approval import assert_changed_once, sending_approval
-from workflows.philosophical_loop import PhilosophicalLoop
-
-
-async def obstructed(world: Image, loop_id: str, told: str) -> ProposalView:
-    async def waits() -> ProposalView | None:
-        try:
-            view = await world.loop(loop_id).query(PhilosophicalLoop.proposal)
-        except RPCError:
-            return None  # its worker is still starting
-        return view if told in view.obstacle else None
-
-    view: ProposalView = await until(waits)
-    return view
-
-
-def address(client: Client) -> str:
-    return str(client.service_client.config.target_host)
+from testbed.world import until
+from tests.approval import assert_changed_once, obstructed, sending_approval
+from tests.killing import Killed
+from tests.locking import locked
 
 
 async def test_a_worker_killed_while_a_loop_waits_for_an_obstacle_loses_nothing(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    world = Image(client, ollama.url, tmp_path)
+    world = Killed(client, ollama, tmp_path)
     await world.start()
-    lock = os.open(tmp_path, os.O_RDONLY)
-    with worker_process(world.file, address(client)) as process:
-        view = await world.pending_proposal()
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        sending = await sending_approval(world, view)
-        await obstructed(world, view.loop_id, "another process is at work in ")
-        kill(process)
-    with worker_process(world.file, address(client)) as process:
-        waiting = await obstructed(world, view.loop_id, "another process is at work in ")
-        assert (waiting.state, waiting.decided_by) == ("rewriting", "Ada")
-        await asyncio.sleep(2)
-        kill(process)
-    os.close(lock)
-    with worker_process(world.file, address(client)):
+    with ExitStack() as lock:
+        with world.process() as process:
+            view = await world.pending_proposal()
+            lock.enter_context(locked(tmp_path))
+            sending = await sending_approval(world, view)
+            await obstructed(world, view.loop_id, "another process is at work in ")
+            kill(process)
+        with world.process() as process:
+            waiting = await obstructed(world, view.loop_id, "another process is at work in ")
+            assert (waiting.state, waiting.decided_by) == ("rewriting", "Ada")
+            await asyncio.sleep(2)
+            kill(process)
+    with world.process():
         assert (await sending).state == "approved"
         await assert_changed_once(world)
 
@@ -62,13 +43,13 @@ async def test_a_worker_killed_while_a_loop_waits_for_an_obstacle_loses_nothing(
 async def test_a_rewrite_waits_for_room_on_a_full_disk(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    world = Image(client, ollama.url, tmp_path)
+    world = Killed(client, ollama, tmp_path)
     await world.start()
     small = tmp_path / "small"
     small.mkdir()
     script = 'mount -t tmpfs -o size=64k none "$1" && cp "$2" "$1" && shift 2 && exec "$@"'
     under = ["unshare", "-m", "sh", "-c", script, "sh", str(small), str(world.file)]
-    with worker_process(small / "settings.toml", address(client), under) as process:
+    with worker_process(small / "settings.toml", world.address, under) as process:
         view = await world.pending_proposal()
         inside = Path(f"/proc/{process.pid}/root{small}")
         with no_room(inside):
@@ -96,9 +77,9 @@ def no_room(folder: Path) -> Iterator[None]:
 async def test_a_rewrite_happens_once_with_two_workers_on_the_file_and_six_tasks_running(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    world = Image(client, ollama.url, tmp_path, {"system.max_concurrent_tasks": 6})
+    world = Killed(client, ollama, tmp_path, {"system.max_concurrent_tasks": 6})
     await world.start()
-    with worker_process(world.file, address(client)), worker_process(world.file, address(client)):
+    with world.process(), world.process():
         view = await world.pending_proposal()
         ollama.answering.clear()
         receipts = [await world.submit(f"Question {number}?") for number in range(6)]

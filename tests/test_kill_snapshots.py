@@ -1,10 +1,6 @@
 """SIGKILL of a worker while it saves an image, and while an image is brought back: both come to their end."""
 
 import asyncio
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from temporalio.client import Client
@@ -15,19 +11,8 @@ from testbed.fake_ollama import FakeOllama
 from testbed.processes import kill
 from testbed.world import until
 from tests.desk.command_line import Starter
-from tests.test_kill import Killed
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep every writer of snapshots waiting, as another one at work would."""
-    folder.mkdir()
-    handle = os.open(folder, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        os.close(handle)
+from tests.killing import Killed
+from tests.locking import locked
 
 
 async def test_a_worker_killed_while_it_saves_leaves_the_saving_to_the_next_one(
@@ -41,10 +26,11 @@ async def test_a_worker_killed_while_it_saves_leaves_the_saving_to_the_next_one(
         pending = (await world.image.describe()).raw_description.pending_activities
         return any(each.activity_type.name == "write_snapshot" and each.attempt for each in pending)
 
-    with held(tmp_path / "snapshots"), world.process() as process:
+    (tmp_path / "snapshots").mkdir()
+    with locked(tmp_path / "snapshots"), world.process() as process:
         await world.record_logs(1)
         await until(saving)
-        await until(lambda: _answers(world))
+        assert (await world.status()).saved_generation == 0
         kill(process)
     with world.process():
 
@@ -56,17 +42,13 @@ async def test_a_worker_killed_while_it_saves_leaves_the_saving_to_the_next_one(
             assert read(path.read_bytes(), b"").header.image_id == world.name
 
 
-async def _answers(world: Killed) -> bool:
-    return bool((await world.status()).image_id)
-
-
 async def test_an_image_restored_while_its_worker_is_killed_goes_on_with_the_next(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     world = Killed(client, ollama, tmp_path)
     await world.start()
     ollama.answering.clear()
-    starter = Starter(tmp_path, client.service_client.config.target_host)
+    starter = Starter(tmp_path, world.address)
     with world.process() as process:
         await world.submit("Half done?", task_id="half")
         await ollama.until(lambda: len(ollama.calls) == 1)

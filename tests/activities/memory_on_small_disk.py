@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 
 from activities.memory.store import MemoryStore
-from tests.activities.test_memory_store import entry
+from tests.activities.entries import entry
 
 
 def main(folder: Path) -> None:

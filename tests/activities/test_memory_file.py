@@ -13,9 +13,9 @@ import apsw
 import pytest
 
 from activities.memory.store import MemoryStore
-from testbed.processes import MAY_MOUNT
+from testbed.processes import MAY_MOUNT, ROOT
+from tests.activities.entries import entry
 from tests.activities.holding import ALONE, held
-from tests.activities.test_memory_store import ROOT, entry
 
 
 @pytest.fixture
@@ -165,8 +165,8 @@ def test_a_process_that_is_killed_in_mid_write_harms_neither_the_file_nor_the_ot
         time.sleep(random.random() / 10)
         victim.send_signal(signal.SIGKILL)
         victim.communicate()
-        tasks = store.task_ids("image")
-        assert sum(task_id.startswith(f"victim{number}-") for task_id in tasks) % 20 == 0
+        kept = sum(task_id.startswith(f"victim{number}-") for task_id in store.task_ids("image"))
+        assert (kept > 0, kept % 20) == (True, 0)
     assert other.poll() is None
     other.kill()
     other.communicate()

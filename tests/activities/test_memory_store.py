@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from activities.memory.store import SYNTHESIS_BYTES, Found, MemoryStore
-
-ROOT = Path(__file__).parents[2]
-TREES = "Should a town plant trees or build shade roofs?"
-
-
-def entry(task_id: str = "trees", task: str = TREES, **changes: Any) -> dict[str, Any]:
-    return {
-        "image_id": "image",
-        "task_id": task_id,
-        "task": task,
-        "synthesis": "Plant them along the streets.",
-        "finished_at": "2026-01-01T12:00:00.000000+00:00",
-    } | changes
+from testbed.processes import ROOT
+from tests.activities.entries import entry
 
 
 def by_words(store: MemoryStore, text: str, least: float = 0.0, most: int = 10) -> list[Found]:
@@ -102,6 +91,7 @@ def test_any_text_can_be_kept_and_looked_for(tmp_path_factory: pytest.TempPathFa
     except UnicodeEncodeError:
         return
     store.add([entry(text, task=text)])
+    assert text in store.task_ids("image")
     assert all(0 <= found.score <= 1 for found in by_words(store, text))
 
 

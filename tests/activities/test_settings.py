@@ -5,7 +5,6 @@ import pwd
 import stat
 import tempfile
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from temporalio.exceptions import ApplicationError
 
 from activities.settings import SettingsFiles
 from activities.settings_rewriting import BACKUPS_KEPT
@@ -21,6 +19,7 @@ from configuration import InvalidSettings
 from configuration.reading import load_settings
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
+from tests.activities.rewriting import failure
 from tests.activities.settings_files import (
     LOOP,
     SHIPPED,
@@ -39,12 +38,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "settings.toml"
     path.write_text(SHIPPED, encoding="utf-8")
     return path
-
-
-def failure(action: Callable[[], object]) -> ApplicationError:
-    with pytest.raises(ApplicationError) as caught:
-        action()
-    return caught.value
 
 
 # --- reading --------------------------------------------------------------------------------------

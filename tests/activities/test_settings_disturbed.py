@@ -1,18 +1,17 @@
 """A rewrite of settings.toml happens once and loses nothing, whoever is killed or edits, and whenever."""
 
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from temporalio.exceptions import ApplicationError
 
 from activities.settings import SettingsFiles
 from configuration.reading import load_settings
 from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
+from tests.activities.rewriting import run
 from tests.activities.settings_files import (
     LOOP,
     REWRITTEN,
@@ -24,16 +23,6 @@ from tests.activities.settings_files import (
     put_down,
     rewrite,
 )
-
-
-def run(function: Callable[..., None], *arguments: object, under: Sequence[str] = ()) -> list[str]:
-    """The lines printed by a function of settings_files, run as a program of its own, maybe under another."""
-    program = [sys.executable, "-m", settings_files.__name__, function.__name__]
-    command = [*under, *program, *map(str, arguments)]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +109,7 @@ def test_a_retry_that_finds_nothing_to_do_leaves_only_the_persons_edit(
         edit(path, "max_turns = 4", f"max_turns = {value}")
         mine = path.read_text(encoding="utf-8")
         if value.startswith("99"):
-            with pytest.raises(Exception, match="max_turns = 99"):
+            with pytest.raises(ApplicationError, match="max_turns = 99"):
                 rewrite(path)
         else:
             receipt = rewrite(path)

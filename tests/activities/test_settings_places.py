@@ -1,50 +1,27 @@
 """Where settings.toml may lie: disks with limits of their own, files that no one should parse."""
 
 import errno
-import fcntl
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from temporalio.exceptions import ApplicationError
 
 from activities.settings import SettingsFiles
 from activities.settings_rewriting import check_writable, set_values
 from configuration import InvalidSettings
 from configuration.reading import MOST_BYTES, SettingsUnreadable, load_settings
 from messages.loops import Change
-from testbed.processes import MAY_MOUNT, ROOT
+from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
 from tests.activities.failing_disk import COMPILER, without_folder_sync
+from tests.activities.rewriting import failure, run
 from tests.activities.settings_files import ORDER, REWRITTEN, SHIPPED, everything, put_down, rewrite, turns
+from tests.locking import locked
 
 may_mount = pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
 may_compile = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
-
-
-def run(function: Callable[..., None], path: Path, *under: str, **environment: str) -> list[str]:
-    program = [sys.executable, "-m", settings_files.__name__, function.__name__, str(path)]
-    done = subprocess.run(
-        [*under, *program],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
-def failure(action: Callable[[], object]) -> ApplicationError:
-    with pytest.raises(ApplicationError) as caught:
-        action()
-    return caught.value
 
 
 def backups(path: Path) -> list[Path]:
@@ -108,7 +85,7 @@ def test_a_file_of_the_same_disk_that_is_mounted_by_itself_is_told_at_once(name:
         shutil.copy(path, apart := path.with_name("apart"))
         script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
         under = ["unshare", "-m", "sh", "-c", script, "sh", str(apart), str(path)]
-        told = run(settings_files.rewrite_as_nobody, path, *under)
+        told = run(settings_files.rewrite_as_nobody, path, under=under)
         assert told[0].startswith(f"{path} cannot be rewritten: the file is mounted by itself, so no other")
         assert told[1] == f"SettingsNotWritable: {told[0]}"
     check_writable(put_down(Path(tempfile.mkdtemp())))
@@ -119,7 +96,7 @@ def test_a_disk_that_is_mounted_for_reading_is_told_as_such(tmp_path: Path) -> N
     path = put_down(tmp_path)
     script = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
     under = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path)]
-    (told,) = run(settings_files.rewrite_once, path, *under)
+    (told,) = run(settings_files.rewrite_once, path, under=under)
     assert told.endswith("is on a read-only file system; mount it for writing")
 
 
@@ -133,7 +110,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
     room = tmp_path / "room"
     room.mkdir()
     under = ["unshare", "-m", "sh", "-c", script, str(room / "m"), str(path), str(room)]
-    told, *left = run(settings_files.rewrite_once, room / "m" / "s.toml", *under)
+    told, *left = run(settings_files.rewrite_once, room / "m" / "s.toml", under=under)
     assert "s.toml cannot be rewritten (No space left on device" in told
     assert told.endswith("; free some space on its disk")
     assert left == ["s.backups", "s.toml"]
@@ -141,12 +118,10 @@ def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_a_lock_that_another_holds_is_told_after_a_while_and_does_no_harm(tmp_path: Path) -> None:
     path = put_down(tmp_path)
-    handle = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    error = failure(lambda: rewrite(path))
+    with locked(tmp_path):
+        error = failure(lambda: rewrite(path))
     assert (error.type, error.non_retryable) == ("SettingsNotWritable", False)
     assert f"another process is at work in {tmp_path}; let it finish" in error.message
-    os.close(handle)
     rewrite(path)
     assert path.read_text(encoding="utf-8") == REWRITTEN
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import fcntl
 import os
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from activities.snapshots.writing import save
 from messages.files import SnapshotOrder, SnapshotReceipt
 from testbed.processes import ROOT
 from tests.activities.failing_disk import COMPILER, without_folder_sync
+from tests.locking import locked
 from tests.workflows.image_states import a_state
 
 STATE = a_state().model_dump(mode="json")
@@ -58,9 +58,9 @@ def test_a_lock_that_another_holds_is_told_after_a_while(
 ) -> None:
     monkeypatch.setattr(snapshot_places, "LOCKED_SECONDS", 0.5)
     saved(order(), STATE, tmp_path)
-    handle = os.open(tmp_path / "kept", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    with pytest.raises(Locked, match=r"another process is at work in .*kept; let it finish, or end it"):
+    with (
+        locked(tmp_path / "kept"),
+        pytest.raises(Locked, match=r"another process is at work in .*kept; let it finish, or end it"),
+    ):
         saved(order(), {**STATE, "more": 1}, tmp_path)
-    os.close(handle)
     assert saved(order(), {**STATE, "more": 1}, tmp_path).generation == 2

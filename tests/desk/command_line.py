@@ -9,7 +9,9 @@ from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STARTER = Path(__file__).parents[2] / "starter.py"
+from testbed.processes import ROOT
+
+STARTER = ROOT / "starter.py"
 
 
 class Ran(NamedTuple):
@@ -22,6 +24,11 @@ class Ran(NamedTuple):
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+    def finding(self, check: str) -> dict[str, str]:
+        """The one finding of a check, as `doctor --json` tells it."""
+        [finding] = [finding for finding in self.json["findings"] if finding["check"] == check]
+        return dict(finding)
 
     @property
     def sentence(self) -> str:

@@ -10,6 +10,6 @@ from tests.desk.command_line import Starter
 
 @pytest.fixture
 async def starter(world: World) -> AsyncIterator[Starter]:
-    running = Starter(world.file.parent, world.client.service_client.config.target_host)
+    running = Starter(world.file.parent, world.address)
     yield running
     running.stop_all()

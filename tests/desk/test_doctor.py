@@ -3,7 +3,6 @@
 import uuid
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -22,7 +21,7 @@ from messages.files import SnapshotReceipt
 from messages.image import ReloadReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import worker_process
-from testbed.world import World, until
+from testbed.world import World, shipped_settings, until
 from tests.desk.command_line import Ran, Starter
 
 MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
@@ -43,14 +42,7 @@ async def new_namespace(client: Client, kept: timedelta = RETENTION, attributes:
 
 
 def starter_of(world: World) -> Starter:
-    address = world.client.service_client.config.target_host
-    return Starter(world.file.parent, address, TEMPORAL_NAMESPACE=world.client.namespace)
-
-
-def found(ran: Ran, check: str) -> dict[str, str]:
-    """The one finding of a check, as `--json` tells it."""
-    [finding] = [finding for finding in ran.json["findings"] if finding["check"] == check]
-    return dict(finding)
+    return Starter(world.file.parent, world.address, TEMPORAL_NAMESPACE=world.client.namespace)
 
 
 def worries(ran: Ran) -> dict[str, str]:
@@ -64,42 +56,37 @@ async def test_all_is_well(client: Client, ollama: FakeOllama, tmp_path: Path) -
         ran, plain = await starter_of(world).each(["doctor", "--json"], ["doctor"])
     assert (ran.code, ran.err, ran.json["state"], worries(ran)) == (0, "", "ok", {})
     assert (ran.json["not_checked"], ran.json["repairs"]) == ({}, [])
-    assert "Temporal " in found(ran, "server")["figure"]
-    assert "kept for 3650 days" in found(ran, "retention")["figure"]
-    assert "1 worker polls it: " in found(ran, f"task queue {world.name}-files")["figure"]
-    assert found(ran, "version")["figure"] == f"{VERSION}, here and in every worker"
-    assert "answers for ALFRED, BABS, BRICK at" in found(ran, "model qwen2.5:7b")["figure"]
-    assert "give or take 0." in found(ran, "clock")["figure"]
+    assert "Temporal " in ran.finding("server")["figure"]
+    assert "kept for 3650 days" in ran.finding("retention")["figure"]
+    assert "1 worker polls it: " in ran.finding(f"task queue {world.name}-files")["figure"]
+    assert ran.finding("version")["figure"] == f"{VERSION}, here and in every worker"
+    assert "answers for ALFRED, BABS, BRICK at" in ran.finding("model qwen2.5:7b")["figure"]
+    assert "give or take 0." in ran.finding("clock")["figure"]
     assert (plain.code, plain.err) == (0, "")
     assert {line.split()[0] for line in plain.out.splitlines()} == {"ok"}
 
 
 async def test_no_server_is_said_once_and_all_else_is_looked_at(ollama: FakeOllama, tmp_path: Path) -> None:
-    World(unconnected(), ollama, tmp_path)
+    shipped_settings(tmp_path, {"models.host": ollama.url})
     starter = Starter(tmp_path, "127.0.0.1:1")
     ran, plain = await starter.each(["doctor", "--json"], ["doctor"])
     assert ran.code == 2
-    server = found(ran, "server")
+    server = ran.finding("server")
     assert server["figure"] == "No Temporal server answers at 127.0.0.1:1 (Connection refused)"
     assert server["advice"].startswith("Start one with `python worker.py --dev`")
     unseen = ["retention", "search attributes", "task queues", "versions", "clock", "image", "adopted"]
     assert ran.json["not_checked"] == {"no server": unseen}
-    assert found(ran, "settings")["state"] == found(ran, "model llama3.1:8b")["state"] == "ok"
+    assert ran.finding("settings")["state"] == ran.finding("model llama3.1:8b")["state"] == "ok"
     assert plain.out.count("no server") == 1
     assert "Traceback" not in plain.out + plain.err
-
-
-def unconnected() -> Any:
-    """For a world of which only the settings file is wanted."""
-    return None
 
 
 async def test_a_namespace_that_is_not_there(world: World, starter: Starter) -> None:
     starter.environment["TEMPORAL_NAMESPACE"] = "nowhere"
     ran = await starter("doctor", "--json")
     assert ran.code == 2
-    assert found(ran, "server")["figure"].endswith("has no namespace 'nowhere'")
-    assert "temporal operator namespace create --namespace nowhere" in found(ran, "server")["advice"]
+    assert ran.finding("server")["figure"].endswith("has no namespace 'nowhere'")
+    assert "temporal operator namespace create --namespace nowhere" in ran.finding("server")["advice"]
 
 
 async def test_a_short_retention_is_a_warning(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
@@ -107,9 +94,9 @@ async def test_a_short_retention_is_a_warning(client: Client, ollama: FakeOllama
     async with World(await new_namespace(client, timedelta(days=1)), ollama, tmp_path) as world:
         ran = await starter_of(world)("doctor", "--json")
     assert (ran.code, worries(ran)) == (1, {"retention": "warning"})
-    assert found(ran, "retention")["figure"] == "ended workflows are kept for 1 day"
-    assert "doctor --fix" in found(ran, "retention")["advice"]
-    assert "--retention 3650d" in found(ran, "retention")["advice"]
+    assert ran.finding("retention")["figure"] == "ended workflows are kept for 1 day"
+    assert "doctor --fix" in ran.finding("retention")["advice"]
+    assert "--retention 3650d" in ran.finding("retention")["advice"]
 
 
 async def test_missing_search_attributes_and_those_of_another_type(
@@ -117,7 +104,7 @@ async def test_missing_search_attributes_and_those_of_another_type(
 ) -> None:
     inside = await new_namespace(client, attributes=False)
     starter = starter_of(World(inside, ollama, tmp_path))
-    missing = found(await starter("doctor", "--json"), "search attributes")
+    missing = (await starter("doctor", "--json")).finding("search attributes")
     assert missing["state"] == "broken"
     assert missing["figure"].startswith("NeedsHuman, ImagePhase, SettingsRevision missing")
     assert "search-attribute create" in missing["advice"]
@@ -127,7 +114,7 @@ async def test_missing_search_attributes_and_those_of_another_type(
     await inside.operator_service.add_search_attributes(
         AddSearchAttributesRequest(namespace=inside.namespace, search_attributes=wrong)
     )
-    other = found(await starter("doctor", "--fix", "--json"), "search attributes")
+    other = (await starter("doctor", "--fix", "--json")).finding("search attributes")
     assert (other["state"], other["figure"]) == ("broken", "NeedsHuman is not a Bool")
     assert "search-attribute remove" in other["advice"]
 
@@ -150,9 +137,9 @@ async def test_no_worker_and_one_that_has_stopped(client: Client, ollama: FakeOl
             "no worker": ["versions"],
             "no living image": ["image", "adopted"],
         }
-        assert {found(ran, queue)["figure"] for queue in queues} == {"no worker polls it"}
+        assert {ran.finding(queue)["figure"] for queue in queues} == {"no worker polls it"}
     assert worries(half) == {queues[1]: "broken"}
-    assert found(half, queues[1])["advice"].endswith("python worker.py --role files")
+    assert half.finding(queues[1])["advice"].endswith("python worker.py --role files")
 
 
 async def test_workers_of_other_versions(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
@@ -185,10 +172,10 @@ async def test_workers_of_other_versions(client: Client, ollama: FakeOllama, tmp
         )
         ran = await starter_of(world)("doctor", "--json")
     assert (ran.code, worries(ran)) == (1, {"version": "warning", "SDK": "warning"})
-    assert f"here it is {VERSION}, but another runs 0.0.9" in found(ran, "version")["figure"]
-    assert f"{world.client.identity} has 1.0.0" in found(ran, "SDK")["figure"]
-    assert "make setup" in found(ran, "version")["advice"]
-    assert "make setup" in found(ran, "SDK")["advice"]
+    assert f"here it is {VERSION}, but another runs 0.0.9" in ran.finding("version")["figure"]
+    assert f"{world.client.identity} has 1.0.0" in ran.finding("SDK")["figure"]
+    assert "make setup" in ran.finding("version")["advice"]
+    assert "make setup" in ran.finding("SDK")["advice"]
 
 
 @activity.defn
@@ -209,8 +196,8 @@ async def test_a_worker_tells_its_version_and_its_sdk(
 
     with worker_process(world.file, starter.address):
         ran: Ran = await until(told)
-    assert found(ran, "version")["figure"] == f"{VERSION}, here and in every worker"
-    assert found(ran, f"task queue {world.name}")["state"] == "ok"
+    assert ran.finding("version")["figure"] == f"{VERSION}, here and in every worker"
+    assert ran.finding(f"task queue {world.name}")["state"] == "ok"
 
 
 async def test_a_model_that_is_missing_and_one_that_fails(
@@ -226,12 +213,12 @@ async def test_a_model_that_is_missing_and_one_that_fails(
         "model llama3.1:8b": "broken",
         "model nomic-embed-text": "warning",
     }
-    missing, failing = found(ran, "model llama3.1:8b"), found(ran, "model qwen2.5:7b")
+    missing, failing = ran.finding("model llama3.1:8b"), ran.finding("model qwen2.5:7b")
     assert missing["figure"] == f"not at {ollama.url}; ROBIN cannot speak"
     assert "`ollama pull llama3.1:8b`" in missing["advice"]
     assert "llama runner process has terminated" in failing["figure"]
     assert "Ollama's log" in failing["advice"]
-    assert "shared words" in found(ran, "model nomic-embed-text")["figure"]
+    assert "shared words" in ran.finding("model nomic-embed-text")["figure"]
 
 
 async def test_no_ollama_is_broken_unless_an_embedded_model_answers(
@@ -244,23 +231,23 @@ async def test_no_ollama_is_broken_unless_an_embedded_model_answers(
         await world.update("reload_settings", {"model_backend": answers}, ReloadReceipt)
         embedded = await starter("doctor", "--json")
     assert (none.code, worries(none)) == (2, {"models": "broken"})
-    assert found(none, "models")["figure"] == f"No Ollama answers at {NOWHERE}"
-    assert "ollama serve" in found(none, "models")["advice"]
+    assert none.finding("models")["figure"] == f"No Ollama answers at {NOWHERE}"
+    assert "ollama serve" in none.finding("models")["advice"]
     assert (embedded.code, worries(embedded)) == (1, {"models": "warning"})
-    assert answers in found(embedded, "models")["figure"]
+    assert answers in embedded.finding("models")["figure"]
     assert embedded.json["not_checked"] == {"no Ollama": ["embedding model"]}
 
 
 async def test_a_damaged_snapshot_is_broken_and_a_sound_one_is_not(world: World, starter: Starter) -> None:
     receipt = await world.update("save_image", None, SnapshotReceipt)
     sound = await starter("doctor", "--json")
-    assert found(sound, "snapshots")["figure"] == "1 verified"
+    assert sound.finding("snapshots")["figure"] == "1 verified"
     snapshot = Path(receipt.path)
     damage(snapshot)
     damaged = await starter("doctor", "--json")
     assert damaged.code == 2
-    finding = found(damaged, f"snapshot {snapshot.name}")
-    assert (finding["state"], finding["figure"] != "") == ("broken", True)
+    finding = damaged.finding(f"snapshot {snapshot.name}")
+    assert (finding["state"], "it is cut off" in finding["figure"]) == ("broken", True)
     assert "Delete it, or put back an undamaged copy" in finding["advice"]
 
 
@@ -274,14 +261,14 @@ async def test_bad_settings_are_told_and_the_server_is_looked_at(world: World, s
     world.file.unlink()
     missing, plain = await starter.each(["doctor", "--json"], ["doctor"])
     assert (bad.code, missing.code) == (2, 2)
-    assert "[autopoiesis] max_turns = 99: must be less than" in found(bad, "settings")["figure"]
-    assert found(bad, "settings")["advice"].startswith("Correct it")
-    assert found(bad, "server")["state"] == "ok"
+    assert "[autopoiesis] max_turns = 99: must be less than" in bad.finding("settings")["figure"]
+    assert bad.finding("settings")["advice"].startswith("Correct it")
+    assert bad.finding("server")["state"] == "ok"
     models = ["models", "embedding model"]
     unseen = ["task queues", "versions", "clock", "image", "adopted", *models, "snapshots"]
     assert bad.json["not_checked"] == {"no valid settings": unseen}
-    assert "settings.toml cannot be read (No such file or directory)" in found(missing, "settings")["figure"]
-    assert found(missing, "settings")["advice"].startswith("Put the file there")
+    assert "settings.toml cannot be read (No such file or directory)" in missing.finding("settings")["figure"]
+    assert missing.finding("settings")["advice"].startswith("Put the file there")
     assert plain.out.count("cannot be read") == 1
 
 
@@ -321,5 +308,5 @@ async def test_what_cannot_be_fixed_is_told_and_the_rest_is(
     assert "pull model manifest: file does not exist" in robin["problem"]
     assert "correct its name in [models]" in robin["problem"]
     assert memory["done"] == f"pulled nomic-embed-text at {ollama.url}"
-    assert found(ran, "model llama3.1:8b")["state"] == "broken"
-    assert found(ran, "model nomic-embed-text")["state"] == "ok"
+    assert ran.finding("model llama3.1:8b")["state"] == "broken"
+    assert ran.finding("model nomic-embed-text")["state"] == "ok"

@@ -51,7 +51,7 @@ async def other(
     world: World, empty: WorkflowEnvironment, ollama: FakeOllama
 ) -> AsyncIterator[tuple[World, Starter]]:
     there = elsewhere(world, empty.client, ollama)
-    starter = Starter(world.file.parent, empty.client.service_client.config.target_host)
+    starter = Starter(there.file.parent, there.address)
     await there.start_workers()
     yield there, starter
     starter.stop_all()
@@ -79,8 +79,8 @@ async def test_an_image_is_the_same_on_an_empty_server(
     await world.ask(TREES, task_id="first")
     recalled = await until(lambda: _recalled(starter))
     view = await world.pending_proposal()
-    await world.loop(view.loop_id).execute_update("decide", {"verdict": "approve", "approver": "Ada"})
-    await until(lambda: _no_loops(world))
+    await world.decide(view.loop_id)
+    await world.loops_concluded()
     path = await save(world)
     text = world.file.read_text()
     forget(memory_file(world.state_dir))
@@ -100,10 +100,6 @@ async def test_an_image_is_the_same_on_an_empty_server(
 
 async def _recalled(starter: Starter) -> Any:
     return (await starter("memory", "search", TREES, "--json")).json["items"]
-
-
-async def _no_loops(world: World) -> bool:
-    return not (await world.status()).waiting_loops
 
 
 async def test_what_was_under_way_is_queued_again_word_for_word(

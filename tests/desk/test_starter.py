@@ -218,15 +218,11 @@ async def test_approve_takes_the_only_pending_proposal_and_rewrites_the_file(
     )
     assert ran.out.rstrip().endswith(said)
     assert world.on_file().autopoiesis.max_turns == 3
-    await until(lambda: concluded(world))
+    await world.loops_concluded()
     ledger = await starter("amendments", "--json")
     [entry] = ledger.json
     assert (entry["state"], entry["decided_by"], entry["comment"]) == ("approved", "marie", "more room")
     assert "more room" in (await starter("amendments")).out
-
-
-async def concluded(world: World) -> bool:
-    return not (await world.status()).waiting_loops
 
 
 async def test_approving_twice_says_that_it_is_decided(world: World, starter: Starter) -> None:
@@ -237,7 +233,7 @@ async def test_approving_twice_says_that_it_is_decided(world: World, starter: St
     assert LoopConcluded.model_validate(ran.json).decided_by == "Ada"
     again = await starter("approve", number, "--yes")
     assert (again.code, again.sentence) == (1, f"{pending.loop_id} has nothing to decide: approved by Ada.")
-    await until(lambda: concluded(world))
+    await world.loops_concluded()
     none = await starter("approve", "--yes")
     assert none.code == 1
     assert none.sentence.startswith(f"No proposal of {world.name} waits for a person.")
@@ -311,7 +307,7 @@ async def test_reflect_waits_for_the_proposal_or_the_reason_for_none(world: Worl
     none = await starter("reflect", "--wait", "--reason", "curious")
     assert none.code == 0
     assert "no proposal" in none.out.replace("_", " ")
-    await until(lambda: concluded(world))
+    await world.loops_concluded()
     await world.record_logs(4)
     ran = await starter("reflect", "--wait", "--json")
     assert ran.code == 0

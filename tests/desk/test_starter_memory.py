@@ -79,7 +79,7 @@ async def test_ask_shows_what_was_recalled_plain_and_while_it_follows(world: Wor
     other = await starter("ask", "Which recipe makes lentil soup?")
     assert "Recalled nothing that bears on this task: by embeddings nomic-embed-text" in other.out
     result = await starter("ask", "Are trees good for a town?", "--json")
-    assert DialogueResult.model_validate(result.json).recalled
+    assert "trees" in {item.task_id for item in DialogueResult.model_validate(result.json).recalled}
 
 
 @pytest.mark.parametrize("command", [("search", "trees"), ("rebuild",)])

@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -20,10 +19,10 @@ from connection.problems import Problem
 from connection.server import ServerUnreachable, connect
 from connection.web_ui import RECORD, Record, known_web_ui
 from runtime.dev_server import run_dev_server
+from testbed.processes import TEMPORAL
 from testbed.world import until
 from tests.runtime.worker_process import lives
 
-TEMPORAL = Path(sys.executable).with_name("temporal")
 ATTRIBUTES = {"NeedsHuman", "ImagePhase", "SettingsRevision"}
 
 

@@ -23,10 +23,10 @@ from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
 from activities.personas import Personas
 from messages.memory import RecallRequest
+from testbed.processes import ROOT
 from tests.activities.asking import Attempt, a_call, failure_of
 from tests.runtime.worker_process import tiny_model
 
-ROOT = Path(__file__).parents[2]
 NAME = "smollm2-135m-instruct"
 GREETING = [{"role": "user", "content": "Say hello."}]
 LABELS = ["same", "opposite"]

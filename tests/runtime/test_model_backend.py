@@ -12,7 +12,7 @@ from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
 from testbed.fake_ollama import FakeOllama
 from testbed.model_habits import Listing
 from testbed.ports import free_port
-from testbed.world import SETTINGS
+from testbed.world import shipped_settings
 from tests.desk.command_line import Starter
 from tests.runtime.worker_process import WorkerProcess
 
@@ -99,15 +99,13 @@ async def test_it_ends_the_start_of_a_worker_and_the_doctor_says_the_same(
     ollama: FakeOllama, tmp_path: Path, listing: Listing, said: str
 ) -> None:
     ollama.script.listing = listing
-    (tmp_path / "settings.toml").write_text(
-        SETTINGS.read_text().replace('host = ""', f'host = "{ollama.url}"')
-    )
+    shipped_settings(tmp_path, {"models.host": ollama.url})
     async with WorkerProcess(tmp_path, "--dev") as worker:
         assert await worker.process.wait() == 2
     assert said in worker.err
     assert len(worker.err.splitlines()) == 1
     doctor = await Starter(tmp_path, "127.0.0.1:1")("doctor", "--json")
-    [found] = [found for found in doctor.json["findings"] if found["check"] == "models"]
+    found = doctor.finding("models")
     assert found["state"] == "broken"
     assert worker.err.startswith(found["figure"])
     assert found["advice"][1:] in worker.err

@@ -16,9 +16,9 @@ from connection.web_ui import RECORD, read_record
 from runtime.dev_server import run_dev_server
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
+from testbed.processes import ROOT
 from testbed.world import exists
 from tests.runtime.worker_process import (
-    PROJECT,
     WorkerProcess,
     dev_ports,
     environment_of,
@@ -101,9 +101,9 @@ async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_
     project.mkdir()
     elsewhere.mkdir()
     for package in PROGRAM:
-        shutil.copytree(PROJECT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
     for file in ("worker.py", "starter.py", "prompts.toml", "settings.toml", "pyproject.toml"):
-        shutil.copy(PROJECT / file, project)
+        shutil.copy(ROOT / file, project)
     settings = project / "settings.toml"
     settings.write_text(settings.read_text().replace('"snapshots"', '"kept #1? 100%20 [x]"'))
     ports = dev_ports()

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from testbed.world import SETTINGS
-
-ROOT = Path(__file__).parents[2]
+from testbed.processes import ROOT
+from testbed.world import edit, shipped_settings
 
 
 def prefetch(folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
     """Begin to fetch with an empty cache and no package index within reach."""
-    settings = folder / "settings.toml"
-    if not settings.exists():
-        settings.write_text(SETTINGS.read_text())
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OLLAMA_")}
     nowhere = {"UV_OFFLINE": "1", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
     environment = {**inherited, **nowhere, "XDG_CACHE_HOME": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
@@ -35,6 +31,7 @@ def test_without_ollama_the_embedded_model_is_fetched(tmp_path: Path) -> None:
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", 11434)) == 0:
             pytest.skip("an Ollama runs on this machine")
+    shipped_settings(tmp_path)
     fetching = prefetch(tmp_path)
     assert fetching.stderr.startswith("Fetching ")
     # The worker tries again, and says why if it cannot.
@@ -42,9 +39,9 @@ def test_without_ollama_the_embedded_model_is_fetched(tmp_path: Path) -> None:
 
 
 def test_where_a_model_server_is_named_nothing_is_fetched(tmp_path: Path) -> None:
+    settings = shipped_settings(tmp_path)
     by_variable = prefetch(tmp_path, OLLAMA_HOST="gpu.example")
-    settings = tmp_path / "settings.toml"
-    settings.write_text(settings.read_text().replace('host = ""', 'host = "http://gpu.example:11434"'))
+    edit(settings, {"models.host": "http://gpu.example:11434"})
     by_file = prefetch(tmp_path)
     settings.write_text("not TOML")
     broken = prefetch(tmp_path)

@@ -24,8 +24,8 @@ from runtime.embedded_model.weights import (
     assemble,
     ensure_weights,
 )
+from testbed.processes import ROOT
 
-ROOT = Path(__file__).parents[2]
 # The second part comes before the tenth, though not in the alphabet.
 PARTS = {2: b"first half, " * 5000, 10: b"second half"}
 WHOLE = PARTS[2] + PARTS[10]

@@ -18,10 +18,9 @@ from connection.web_ui import Record, read_record
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
 from testbed.ports import free_ports
-from testbed.world import SETTINGS, until
+from testbed.processes import ROOT
+from testbed.world import shipped_settings, until
 from workflows.living_image import LivingImage
-
-PROJECT = Path(__file__).parents[2]
 
 
 def lives(pid: int) -> bool:
@@ -36,7 +35,7 @@ def tiny_model() -> Path:
     return next(Path(package.origin).parent.glob("*.gguf"))
 
 
-WORKER = (sys.executable, str(PROJECT / "worker.py"))
+WORKER = (sys.executable, str(ROOT / "worker.py"))
 
 
 def environment_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -68,7 +67,7 @@ class WorkerProcess:
         self.folder = folder
         self.settings = folder / "settings.toml"
         if not self.settings.exists():
-            self.settings.write_text(SETTINGS.read_text())
+            shipped_settings(folder)
         self._command = [*prefix, *program, *arguments]
         self._cwd = cwd or folder
         self._environment = environment_of(folder, environment)

@@ -14,13 +14,6 @@ from tests.web_ui.hostile import HOSTILE
 from tests.web_ui.person import Person
 
 
-async def concluded(world: World) -> None:
-    async def quiet() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(quiet)
-
-
 async def indexed(world: World, loop_id: str, waits: bool) -> None:
     """Until the server's index of workflows, which lags a moment behind, has a loop in the inbox, or not."""
 
@@ -83,7 +76,7 @@ async def test_a_proposal_is_decided_with_the_data_its_page_shows(world: World, 
 
     await person.submits(dialog, {**answer, "approver": "Ada"})
     await expect(dialog).to_be_hidden()
-    await concluded(world)
+    await world.loops_concluded()
     assert world.file.read_text() == before.replace("max_turns = 2\n", "max_turns = 3\n")
     status = await world.status()
     assert (status.revision, status.digest) == (2, world.on_file().digest())
@@ -94,7 +87,7 @@ async def test_the_signal_approves(world: World, person: Person, data: Any, appr
     view = await world.pending_proposal()
     await person.opens(view.loop_id)
     await person.sends_signal("approve", data)
-    await concluded(world)
+    await world.loops_concluded()
     (entry,) = (await world.state()).ledger.amendments
     assert (entry.state, entry.decided_by, entry.revision) == ("approved", approver, 2)
     assert world.on_file().autopoiesis.max_turns == 3
@@ -110,7 +103,7 @@ async def test_request_cancellation_changes_nothing(world: World, person: Person
     result = await world.ask("Do you still take a task?")
     assert result.outcome == "converged"
     await world.loop(view.loop_id).signal("approve")
-    await concluded(world)
+    await world.loops_concluded()
     assert (await world.status()).revision == 2
 
 
@@ -119,7 +112,7 @@ async def test_hostile_text_is_shown_as_the_text_it_is(world: World, person: Per
     await world.image.signal("task_completed", HOSTILE)
     view = await world.pending_proposal()
     await world.loop(view.loop_id).signal("reject", {"approver": HOSTILE[:80], "comment": HOSTILE[:400]})
-    await concluded(world)
+    await world.loops_concluded()
 
     for workflow_id, shown in (
         (f"{world.name}/task/hostile", HOSTILE),

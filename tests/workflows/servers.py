@@ -1,15 +1,11 @@
 """Dev servers of their own, for tests that need another behaviour of the server than the common one has."""
 
-import sys
-from pathlib import Path
-
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
-
-TEMPORAL = Path(sys.executable).with_name("temporal")
+from testbed.processes import TEMPORAL
 
 
 async def server_with_movable_clocks(events_a_run: int = 4096) -> WorkflowEnvironment:

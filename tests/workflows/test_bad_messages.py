@@ -6,24 +6,26 @@ import json
 import math
 import subprocess
 import uuid
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from temporalio import workflow
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     WorkflowFailureError,
     WorkflowHandle,
     WorkflowQueryFailedError,
-    WorkflowUpdateFailedError,
 )
 from temporalio.exceptions import ApplicationError
 
 from messages.loops import ProposalView
+from testbed.processes import TEMPORAL
 from testbed.world import World, exists, until
 from tests.workflows.garbage import EVERYTHING, GARBAGE, NOTHING, UNREADABLE, WORDS, as_sent
-from tests.workflows.servers import TEMPORAL
+from tests.workflows.refusing import refusal
 from workflows.dialogue import Dialogue
+from workflows.living_image import LivingImage
 
 Handle = WorkflowHandle[Any, Any]
 
@@ -62,30 +64,25 @@ WRONG_OBJECTS: dict[str, list[Any]] = {
         {**LOG, "remark": "an unknown field"},
     ],
     "reflect": [{"reason": 5}, {"reason": "x" * 401}, {"reason": None}, {"now": True}],
+    "save_image": [{"path": 5}, {"path": "x" * 301}, {"folder": "snapshots"}],
     "reload_settings": [{"model_backend": 5}, {"model_backend": "x" * 10_000}, {"path": "/etc/passwd"}],
     "revert_settings": [{"revision": "one"}, {"revision": 1, "approver": "x" * 81}, {"to": 1}],
     "pause": [{"reason": []}, {"reason": "x" * 401}, {"for": "1h"}],
     "resume": [{"reason": []}, {"reason": "x" * 401}, {"at": "noon"}],
     "retire": [{"reason": []}, {"reason": "x" * 401}, {"force": True}],
 }
+QUERIES = ["status", "settings", "performance_logs", "tasks", "amendments", "history", "state"]
 FIELDS = {
     "submit_task": "task, task_id, task_type",
     "record_performance": "task_id, task_type, final_dissonance",
     "reflect": "reason",
+    "save_image": "path",
     "reload_settings": "model_backend",
     "revert_settings": "revision",
     "pause": "reason",
     "resume": "reason",
     "retire": "reason",
 }
-
-
-async def refusal(sent: Awaitable[Any]) -> ApplicationError:
-    """With what an update was refused."""
-    with pytest.raises(WorkflowUpdateFailedError) as error:
-        await asyncio.wait_for(sent, 20)
-    assert isinstance(error.value.cause, ApplicationError)
-    return error.value.cause
 
 
 async def assert_never_stuck(handle: Handle) -> None:
@@ -102,6 +99,11 @@ async def assert_lives_on(world: World) -> None:
 
 
 # --- updates of the image ---
+
+
+def test_bad_messages_are_sent_to_every_update_and_query_of_an_image() -> None:
+    taken = workflow._Definition.must_from_class(LivingImage)  # no public way to ask
+    assert (set(WRONG_OBJECTS), set(QUERIES)) == (set(taken.updates), set(taken.queries))
 
 
 @pytest.mark.parametrize("update", WRONG_OBJECTS)
@@ -218,11 +220,9 @@ REFUSED_DECISIONS: list[Any] = [
 async def decide(world: World, waiting: ProposalView) -> None:
     """The proposal still waits, and a person may still decide it."""
     assert await world.proposal(waiting.loop_id) == waiting
-    loop = world.loop(waiting.loop_id)
-    await loop.execute_update("decide", {"verdict": "reject", "approver": "Ada"})
-    concluded = await loop.result()
+    concluded = await world.decide(waiting.loop_id, "reject")
     assert (concluded.state, concluded.decided_by) == ("rejected", "Ada")
-    await assert_never_stuck(loop)
+    await assert_never_stuck(world.loop(waiting.loop_id))
     await assert_lives_on(world)
 
 
@@ -273,14 +273,13 @@ async def assert_queries_do_no_harm(handle: Handle, queries: list[str]) -> None:
                 await handle.query(query, args=message)
             except WorkflowQueryFailedError as error:
                 assert str(error)
-    with pytest.raises(WorkflowQueryFailedError):
+    with pytest.raises(WorkflowQueryFailedError, match="explode"):
         await handle.query("explode")
     await assert_never_stuck(handle)
 
 
 async def test_queries_to_an_image_do_no_harm(world: World) -> None:
-    queries = ["status", "settings", "performance_logs", "tasks", "amendments", "state"]
-    await assert_queries_do_no_harm(world.image, queries)
+    await assert_queries_do_no_harm(world.image, QUERIES)
     await assert_lives_on(world)
 
 
@@ -324,13 +323,13 @@ DROPPED = (
 
 @pytest.mark.filterwarnings(*DROPPED)
 @pytest.mark.usefixtures("quietly")
-@pytest.mark.parametrize("workflow", ["LivingImage", "Dialogue", "PhilosophicalLoop"])
+@pytest.mark.parametrize("name", ["LivingImage", "Dialogue", "PhilosophicalLoop", "Inquiry"])
 async def test_a_workflow_started_with_garbage_fails_at_once_and_says_what_it_expects(
-    world: World, workflow: str
+    world: World, name: str
 ) -> None:
     started = [
         await world.client.start_workflow(
-            workflow, args=message, id=f"{world.name}/bad/{number}", task_queue=world.name
+            name, args=message, id=f"{world.name}/bad/{number}", task_queue=world.name
         )
         for number, message in enumerate([*NOTHING.values(), *WORDS.values(), *GARBAGE.values()])
     ]
@@ -356,9 +355,8 @@ BY_HAND: list[list[str]] = [
 
 async def temporal(world: World, *words: str) -> tuple[int, str]:
     """The exit code of the `temporal` binary, and all it said."""
-    address = world.client.service_client.config.target_host
     process = await asyncio.create_subprocess_exec(
-        TEMPORAL, *words, "--address", address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        TEMPORAL, *words, "--address", world.address, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     out, _ = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode is not None

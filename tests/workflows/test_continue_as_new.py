@@ -129,14 +129,6 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
     short_runs: WorkflowEnvironment, ollama: FakeOllama, tmp_path: Path, max_cached_workflows: int
 ) -> None:
     async with World(short_runs.client, ollama, tmp_path, SETTINGS, max_cached_workflows) as world:
-
-        async def nothing_runs() -> bool:
-            status = await world.status()
-            return status.queued == status.running == 0
-
-        async def no_loop_waits() -> bool:
-            return not (await world.status()).waiting_loops
-
         waiting = await world.pending_proposal()
         load = Load(world)
         for number in itertools.count():
@@ -145,11 +137,9 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
                 break
         await load.submit_and_retry("update-0")  # once more, ten runs later
         load.tasks.pop()
-        await until(nothing_runs)
-        decision = {"verdict": "approve", "approver": "Ada", "proposal_digest": waiting.digest}
-        await world.loop(waiting.loop_id).execute_update("decide", decision)
-
-        await until(no_loop_waits)
+        await world.tasks_finished()
+        await world.decide(waiting.loop_id, proposal_digest=waiting.digest)
+        await world.loops_concluded()
         state = await world.state()
 
         assert state.runs >= RUNS
@@ -226,10 +216,7 @@ async def test_a_loop_terminated_in_a_later_run_is_noticed_and_the_next_one_may_
     await world.loop(waiting.loop_id).terminate()
     await short_runs.fast_forward(world.image, FIRST_SWEEP + timedelta(seconds=1))
 
-    async def noticed() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(noticed)
+    await world.loops_concluded()
     state = await world.state()
     (entry,) = state.ledger.amendments
     assert (entry.loop_id, entry.state, entry.revision) == (waiting.loop_id, "failed", 1)

@@ -106,7 +106,7 @@ async def test_an_image_that_has_looked_at_its_logs_is_idle_again(
     clock: WorkflowEnvironment, world: World
 ) -> None:
     waiting = await world.pending_proposal()
-    await world.loop(waiting.loop_id).execute_update("decide", {"verdict": "reject", "approver": "Ada"})
+    await world.decide(waiting.loop_id, "reject")
     before = await asleep(clock, world)
     assert pending_timers(before) == set()
     assert await clock.fast_forward(world.image, timedelta(days=30))
@@ -135,10 +135,7 @@ async def test_a_proposal_that_nobody_decides_expires_and_is_on_the_ledger_with_
     concluded = await loop.result()
     assert (concluded.state, concluded.decided_by) == ("expired", "")
 
-    async def filed() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(filed)
+    await world.loops_concluded()
     state = await world.state()
     (entry,) = state.ledger.amendments
     assert (entry.state, entry.loop_id, entry.revision) == ("expired", waiting.loop_id, 1)
@@ -151,7 +148,7 @@ async def test_the_next_look_at_the_logs_comes_after_check_every_and_not_before(
     clock: WorkflowEnvironment, world: World
 ) -> None:
     first = await world.pending_proposal()
-    await world.loop(first.loop_id).execute_update("decide", {"verdict": "reject", "approver": "Ada"})
+    await world.decide(first.loop_id, "reject")
     await settled(world)
     await world.record_logs(4)
 

@@ -5,28 +5,15 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
-from temporalio.exceptions import ApplicationError
 
 from connection.image import start_image
 from messages.image import ImageStatus, ReloadReceipt
 from messages.tasks import LogReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
+from tests.workflows.refusing import refusal
 from workflows.dialogue import Dialogue
 from workflows.living_image import LivingImage
-
-
-async def refusal(sent: Any) -> ApplicationError:
-    """How an update was refused."""
-    with pytest.raises(WorkflowUpdateFailedError) as error:
-        await sent
-    assert isinstance(error.value.cause, ApplicationError)
-    return error.value.cause
-
-
-async def quiet(world: World) -> bool:
-    status = await world.status()
-    return status.queued == status.running == 0
 
 
 def log(task_id: str, **more: Any) -> dict[str, Any]:
@@ -41,7 +28,7 @@ async def test_the_same_task_id_twice_is_one_task(world: World) -> None:
     first, second = await asyncio.gather(*(world.submit("Once?", task_id="once") for _ in range(2)))
     assert first.workflow_id == second.workflow_id == f"{world.name}/task/once"
     await world.result(first)
-    await until(lambda: quiet(world))
+    await world.tasks_finished()
     again = await world.submit("Once?", task_id="once")
     assert again.position == 0
     state = await world.state()
@@ -53,13 +40,13 @@ async def test_the_same_update_sent_twice_is_one_task(world: World) -> None:
         await world.image.execute_update("submit_task", {"task": "Once?"}, id="one click") for _ in range(2)
     ]
     assert receipts[0]["task_id"] == receipts[1]["task_id"]
-    await until(lambda: quiet(world))
+    await world.tasks_finished()
     assert (await world.state()).finished_count == 1
 
 
 async def test_a_task_that_only_the_server_remembers_is_not_argued_out_again(world: World) -> None:
     await world.ask("Once?", task_id="old")
-    await until(lambda: quiet(world))
+    await world.tasks_finished()
     await world.image.terminate()
     await start_image(world.client, world.on_file())
     calls = len(world.ollama.calls)
@@ -87,7 +74,7 @@ async def test_a_full_queue_refuses_with_the_reason_and_loses_nothing(
         error = await refusal(world.submit("One too many?"))
         assert (error.type, "2 tasks wait" in error.message) == ("QueueFull", True)
         ollama.answering.set()
-        await until(lambda: quiet(world))
+        await world.tasks_finished()
         views = await world.image.query(LivingImage.tasks)
         assert [view.task for view in views] == ["The one that runs?", "Waiting 0?", "Waiting 1?"]
         assert ollama.most_at_once == 1
@@ -119,7 +106,7 @@ async def test_a_terminated_dialogue_is_noticed_and_its_task_recorded_as_failed(
     receipt = await world.submit("Will I live?")
     await world.ollama.until(lambda: len(world.ollama.calls) == 1)
     await world.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id).terminate()
-    await until(lambda: quiet(world))
+    await world.tasks_finished()
     (view,) = (await world.state()).finished
     assert (view.outcome, view.failure) == ("failed", "Lost: the workflow of this task ended: terminated")
     world.ollama.answering.set()

@@ -1,11 +1,9 @@
 """What is in the way of an approved rewrite is told and waited out; an approval is never used up by it."""
 
 import asyncio
-import fcntl
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,12 @@ from temporalio.client import Client
 from activities.settings_rewriting import rewrite
 from messages.files import Rewrite
 from messages.image import ImageStatus
-from messages.loops import LoopConcluded, ProposalView
+from messages.loops import LoopConcluded
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
-from tests.approval import assert_changed_once, sending_approval
+from tests.approval import assert_changed_once, obstructed, sending_approval
+from tests.locking import locked
 from workflows.details.loop import loop_details
-from workflows.philosophical_loop import PhilosophicalLoop
 
 
 @contextmanager
@@ -48,23 +46,8 @@ def backups_in_the_way(file: Path) -> Iterator[None]:
     (file.parent / "settings.backups").unlink()
 
 
-@contextmanager
-def folder_locked(file: Path) -> Iterator[None]:
-    handle = os.open(file.parent, os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    yield
-    os.close(handle)
-
-
-async def obstructed(world: World, loop_id: str, told: str) -> ProposalView:
-    """The view of a loop that waits, once it says a certain thing."""
-
-    async def waits() -> ProposalView | None:
-        view = await world.loop(loop_id).query(PhilosophicalLoop.proposal)
-        return view if told in view.obstacle else None
-
-    view: ProposalView = await until(waits)
-    return view
+def folder_locked(file: Path) -> AbstractContextManager[None]:
+    return locked(file.parent)
 
 
 async def told_by_the_image(world: World, loop_id: str, obstacle: str) -> ImageStatus:
@@ -142,10 +125,7 @@ async def test_the_deadline_of_the_proposal_ends_the_wait_with_the_reason(world:
     assert view.expires_at is not None
     assert concluded.decided_at >= view.expires_at
 
-    async def on_record() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(on_record)
+    await world.loops_concluded()
     entry = (await world.state()).ledger.amendments[-1]
     assert (entry.state, entry.decided_by, entry.reason) == ("failed", "Ada", concluded.reason)
     assert world.on_file().autopoiesis.max_turns == 2
@@ -216,10 +196,7 @@ async def test_a_rewrite_that_is_done_is_approved_though_the_file_was_broken_sin
         concluded = await _carried_out_unheard(world, broken)
         assert concluded.state == "approved"
 
-        async def on_record() -> bool:
-            return not (await world.status()).waiting_loops
-
-        await until(on_record)
+        await world.loops_concluded()
         world.file.write_text(next((tmp_path / "settings.backups").iterdir()).read_text())
         world.edit({"autopoiesis.max_turns": 3, "models.temperature": 0.9})
         await world.update("reload_settings", None, dict)
@@ -250,10 +227,7 @@ async def test_a_rewrite_that_is_done_after_its_loop_gave_up_is_that_loops(
     async with World(client, ollama, tmp_path, soon) as world:
 
         async def given_up() -> None:
-            async def ended() -> bool:
-                return not (await world.status()).waiting_loops
-
-            await until(ended, 90)
+            await world.loops_concluded(90)
 
         concluded = await _carried_out_unheard(world, given_up)
         assert concluded.state == "failed"

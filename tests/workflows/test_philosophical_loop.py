@@ -2,17 +2,17 @@
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable
 from typing import Any
 
 import pytest
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError, WorkflowUpdateStage
-from temporalio.exceptions import ApplicationError
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateStage
+from temporalio.service import RPCError
 
 from messages.image import Amendment
 from messages.loops import LoopConcluded, ProposalView
+from testbed.processes import TEMPORAL
 from testbed.world import World, until
-from tests.workflows.servers import TEMPORAL
+from tests.workflows.refusing import refusal
 from workflows.philosophical_loop import PhilosophicalLoop
 
 
@@ -23,21 +23,10 @@ async def decide(world: World, view: ProposalView, **decision: Any) -> LoopConcl
     return concluded
 
 
-async def refusal(sent: Awaitable[Any]) -> str:
-    """Why an update was refused."""
-    with pytest.raises(WorkflowUpdateFailedError) as error:
-        await sent
-    assert isinstance(error.value.cause, ApplicationError)
-    return error.value.cause.message
-
-
 async def ledger(world: World) -> list[Amendment]:
     """The ledger once no loop is open, after checking that file, adopted settings and ledger agree."""
 
-    async def quiet() -> bool:
-        return not (await world.status()).waiting_loops
-
-    await until(quiet)
+    await world.loops_concluded()
     state = await world.state()
     assert state.settings == world.on_file()
     assert state.ledger.revision == 1 + sum(
@@ -111,7 +100,7 @@ async def test_own_values_out_of_bounds_are_refused_and_the_proposal_waits_on(
     world: World, changes: dict[str, Any], reason: str
 ) -> None:
     view = await world.pending_proposal()
-    assert reason in await refusal(decide(world, view, verdict="approve", changes=changes))
+    assert reason in (await refusal(decide(world, view, verdict="approve", changes=changes))).message
     assert (await world.proposal(view.loop_id)).state == "pending"
 
 
@@ -127,7 +116,7 @@ async def test_a_rejected_proposal_changes_nothing_but_the_ledger(world: World) 
 async def test_a_decision_on_another_proposal_is_refused(world: World) -> None:
     view = await world.pending_proposal()
     wrong = view.model_copy(update={"digest": "0123456789ab"})
-    assert "is not this proposal's" in await refusal(decide(world, wrong, verdict="approve"))
+    assert "is not this proposal's" in (await refusal(decide(world, wrong, verdict="approve"))).message
     assert (await world.proposal(view.loop_id)).state == "pending"
 
 
@@ -145,7 +134,7 @@ async def test_an_unclear_decision_is_refused_with_the_reason(
     world: World, decision: dict[str, Any], reason: str
 ) -> None:
     view = await world.pending_proposal()
-    assert reason in await refusal(decide(world, view, **decision))
+    assert reason in (await refusal(decide(world, view, **decision))).message
     assert (await world.proposal(view.loop_id)).state == "pending"
 
 
@@ -166,9 +155,9 @@ async def test_a_late_decision_does_not_reach_another_proposal(world: World) -> 
     await decide(world, first, verdict="reject")
     await ledger(world)
     second = await world.proposal(await world.reflect(), "no_proposal")
-    with pytest.raises(Exception, match=r"already completed|not found|decided already"):
-        await decide(world, first, verdict="approve")
     await world.loop(first.loop_id).result()
+    with pytest.raises(RPCError, match="already completed"):
+        await decide(world, first, verdict="approve")
     assert second.loop_id != first.loop_id
     assert [entry.state for entry in await ledger(world)] == ["rejected", "no_proposal"]
     assert world.on_file().autopoiesis.max_turns == 2
@@ -205,11 +194,15 @@ async def test_a_signal_decides_with_or_without_a_name(world: World, verdict: st
 
 
 async def test_the_temporal_binary_decides_by_signal_and_by_update(world: World) -> None:
-    address = world.client.service_client.config.target_host
-
     async def temporal(*words: str) -> None:
         process = await asyncio.create_subprocess_exec(
-            TEMPORAL, "workflow", *words, "--address", address, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            TEMPORAL,
+            "workflow",
+            *words,
+            "--address",
+            world.address,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         out, error = await process.communicate()
         assert process.returncode == 0, (out, error)

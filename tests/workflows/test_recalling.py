@@ -11,9 +11,10 @@ from temporalio.exceptions import CancelledError
 
 from connection.places import memory_file
 from testbed.fake_ollama import FakeOllama
-from testbed.processes import kill, worker_process
-from testbed.world import Image, World, until
+from testbed.processes import kill
+from testbed.world import World, until
 from tests.activities.holding import ALONE, WRITING, held
+from tests.killing import Killed
 
 FIRST, SECOND = "Should a town plant trees or build shade roofs?", "Should the town plant more trees?"
 
@@ -88,15 +89,14 @@ async def test_a_task_that_is_cancelled_while_it_recalls_is_cancelled(world: Wor
 async def test_a_worker_that_is_killed_while_it_recalls_costs_no_task(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    image = Image(client, ollama.url, tmp_path)
-    address = client.service_client.config.target_host
+    image = Killed(client, ollama, tmp_path)
     ollama.script.embedding_faults = {FIRST: "slow"}
-    with worker_process(image.file, address) as worker:
+    with image.process() as worker:
         await image.start()
         receipt = await image.submit(FIRST)
         await ollama.until(lambda: bool(ollama.embeddings))
         kill(worker)
-    with worker_process(image.file, address):
+    with image.process():
         result = await image.result(receipt)
     assert result.synthesis
     assert result.recalled_by.startswith("shared words (nomic-embed-text was too slow)")
