@@ -5,8 +5,9 @@ They are reached by the names of their messages, as from any other program.
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
@@ -209,7 +210,7 @@ class Desk:
     async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
         to = Addressee(loop_id, ended)
-        watch = self._obstructed(loop_id)
+        watch = partial(self._obstructed, loop_id)
         return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch=watch)
 
     async def _obstructed(self, loop_id: str) -> str:
@@ -254,14 +255,14 @@ class Desk:
         answer: type[Answer],
         to: Addressee,
         *,
-        watch: Coroutine[Any, Any, str] | None = None,
+        watch: Callable[[], Coroutine[Any, Any, str]] | None = None,
     ) -> Answer:
         """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
         with in_plain_words(self.server, to):
             accepted = await _sent(handle, update, request, answer)
             # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
             answering = asyncio.ensure_future(accepted.result())
-            watching = [asyncio.ensure_future(watch)] if watch else []
+            watching = [asyncio.ensure_future(watch())] if watch else []
             try:
                 await asyncio.wait(
                     [answering, *watching],
