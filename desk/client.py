@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import uuid4
@@ -18,14 +19,13 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from configuration import InvalidSettings, Settings
-from configuration.reading import SettingsUnreadable, load_settings, read_values
 from connection.places import SETTINGS, STATE_DIR
 from connection.problems import Problem
 from connection.server import connect
 from connection.web_ui import inbox_url, known_web_ui
 from desk.plain_words import Addressee, failure, in_plain_words
 from desk.problems import Refused, Unknown, no_task, waits_because
+from desk.which import image_named_in, read_settings
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
@@ -36,13 +36,12 @@ from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView
 if TYPE_CHECKING:
     from workflows.image_state import ImageState
 
-# Where there is no settings file at all, as on a machine that only talks to a server elsewhere.
-DEFAULT_IMAGE = "living-image"
 # A worker answers in milliseconds; one that was just restarted may have a long history to read first.
 ANSWER_WITHIN = timedelta(seconds=15)
 # Carrying out what was accepted takes a few file operations, tried again for half a minute.
 CARRY_OUT_WITHIN = timedelta(seconds=60)
 
+# What a person waits for takes seconds to minutes; looking more often would only load the worker.
 LOOK_EVERY_SECONDS, OBSTRUCTED_LOOKS = 1.0, 3
 
 # The next run of an image takes an update within a few milliseconds of the end of the last.
@@ -58,7 +57,7 @@ class Desk:
     """
 
     def __init__(self, client: Client, image_id: str, settings: Path | None = None) -> None:
-        self._client = client
+        self.client = client
         self.image_id = image_id
         self.settings = settings
         self.server = client.service_client.config.target_host
@@ -70,14 +69,10 @@ class Desk:
         return cls(await connect(), named, settings)
 
     @property
-    def client(self) -> Client:
-        return self._client
-
-    @property
     def inbox(self) -> str | None:
         """The Web UI's list of what waits for a person, where the Web UI is known."""
         web_ui = known_web_ui(self.server, STATE_DIR)
-        return web_ui and inbox_url(web_ui, self._client.namespace)
+        return web_ui and inbox_url(web_ui, self.client.namespace)
 
     # --- the image ---
 
@@ -96,7 +91,7 @@ class Desk:
         except Unknown:
             lives = False
         with in_plain_words(self.server, self._the_image):
-            await start_image(self._client, values)
+            await start_image(self.client, values)
         return not lives
 
     async def status(self) -> ImageStatus:
@@ -187,7 +182,7 @@ class Desk:
 
     def _dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
         workflow_id = task_workflow_id(self.image_id, task_id)
-        return self._client.get_workflow_handle(workflow_id, result_type=DialogueResult)
+        return self.client.get_workflow_handle(workflow_id, result_type=DialogueResult)
 
     def _the_task(self, task_id: str) -> Addressee:
         return Addressee(f"task {task_id}", no_task(self.image_id, task_id))
@@ -212,7 +207,7 @@ class Desk:
     async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
         to = Addressee(loop_id, ended)
-        watch = self._obstructed(loop_id)
+        watch = partial(self._obstructed, loop_id)
         return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch=watch)
 
     async def _obstructed(self, loop_id: str) -> str:
@@ -226,7 +221,7 @@ class Desk:
         return f"Your decision on {loop_id} is taken. It {waits_because(view)}"
 
     def _loop(self, loop_id: str) -> WorkflowHandle[Any, Any]:
-        return self._client.get_workflow_handle(loop_id)
+        return self.client.get_workflow_handle(loop_id)
 
     # --- how to talk ---
 
@@ -257,14 +252,14 @@ class Desk:
         answer: type[Answer],
         to: Addressee,
         *,
-        watch: Coroutine[Any, Any, str] | None = None,
+        watch: Callable[[], Coroutine[Any, Any, str]] | None = None,
     ) -> Answer:
         """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
         with in_plain_words(self.server, to):
             accepted = await _sent(handle, update, request, answer)
             # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
             answering = asyncio.ensure_future(accepted.result())
-            watching = [asyncio.ensure_future(watch)] if watch else []
+            watching = [asyncio.ensure_future(watch())] if watch else []
             try:
                 await asyncio.wait(
                     [answering, *watching],
@@ -308,32 +303,3 @@ async def _sent(
             if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause_seconds is None:
                 raise
             await asyncio.sleep(pause_seconds)
-
-
-def read_settings(settings: Path | None) -> tuple[Path, Settings]:
-    """The settings file that is named, or that of this folder, with its values. Raises Problem."""
-    path = settings or SETTINGS
-    try:
-        return path.absolute(), load_settings(path)
-    except (InvalidSettings, SettingsUnreadable) as error:
-        raise Problem(str(error)) from None
-
-
-def image_named_in(settings: Path | None) -> str:
-    """The [system] image_id of a settings file, whatever else the file says.
-
-    A file that the image refuses must not keep a person from asking the image why.
-    """
-    path = settings or SETTINGS
-    try:
-        values = read_values(path)
-    except (InvalidSettings, SettingsUnreadable) as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise Problem(f"{error}. Or name the image: --image ID") from None
-        if settings is None:
-            return DEFAULT_IMAGE
-        raise Problem(f"There is no file {path}. Correct --settings, or name the image: --image ID") from None
-    match values:
-        case {"system": {"image_id": str(name)}}:
-            return name
-    raise Problem(f"{path} has no [system] image_id. Add it, or name the image: --image ID")

@@ -45,7 +45,7 @@ def why(reason: str) -> "Reason":
 async def start(*, desk: "Desk") -> None:
     """Bring the image to life, unless it lives already."""
     from activities.snapshots.places import newest_snapshot
-    from desk.client import read_settings
+    from desk.which import read_settings
 
     if not await desk.start():
         lives = f"The living image {desk.image_id!r} lives already at {desk.server}."

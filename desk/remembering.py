@@ -16,9 +16,10 @@ from activities.model_server.backend import ModelBackend
 from configuration import ModelSettings
 from connection.places import SETTINGS, memory_file
 from connection.problems import Problem
-from desk.client import Desk, read_settings
+from desk.client import Desk
 from desk.plain_words import Addressee, in_plain_words
 from desk.problems import Unknown
+from desk.which import read_settings
 from messages.memory import Recalled, RecallRequest
 
 MOST_FOUND = 10

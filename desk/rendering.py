@@ -174,13 +174,13 @@ def history(entries: list[HistoryEntry]) -> RenderableType:
 def _episode(entry: HistoryEntry) -> RenderableType:
     """An amendment with its diff, and the figures on both sides of it."""
     amended = entry.amendment
-    parts: list[RenderableType] = [_amendment(amended)]
-    if amended.justification:
-        parts.append(Padding(words(amended.justification), (0, 0, 0, 2), expand=False))
+    lines = [words(amended.justification)] if amended.justification else []
     if amended.state in ("approved", "adopted"):
-        for when, means in (("before", entry.before), ("after", entry.after)):
-            parts.append(Padding(words(f"{when + ':':<8}{_means(means)}"), (0, 0, 0, 2), expand=False))
-    return Group(*parts)
+        lines += [
+            words(f"before: {_means(entry.before)}"),
+            words(f"after:  {_means(entry.after)}"),
+        ]
+    return paragraph(_amendment(amended), *lines)
 
 
 def _means(means: Means) -> str:
@@ -207,7 +207,7 @@ def _amendment(entry: Amendment) -> RenderableType:
     return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
 
 
-def paragraph(head: Text, *lines: RenderableType) -> RenderableType:
+def paragraph(head: RenderableType, *lines: RenderableType) -> RenderableType:
     """One of several things told in a few lines each, where columns would be too narrow."""
     return Group(head, *(Padding(line, (0, 0, 0, 2), expand=False) for line in lines))
 
@@ -231,9 +231,8 @@ def spoken(persona: str, text: str) -> RenderableType:
 
 def recalled(items: list[Recollection], means: str) -> RenderableType:
     """What BABS was handed of earlier tasks, and by which means it was found."""
-    told: list[RenderableType] = [words(f"{item.score:.2f}  {item.task}") for item in items]
     head = f"Recalled by {means}" if items else f"Recalled nothing that bears on this task: by {means}"
-    return Group(words(head), *(Padding(line, (0, 0, 0, 2), expand=False) for line in told))
+    return paragraph(words(head), *(words(f"{item.score:.2f}  {item.task}") for item in items))
 
 
 def memories(items: list[Recollection], means: str) -> RenderableType:
@@ -325,10 +324,7 @@ def conclusion(of: LoopConcluded) -> RenderableType:
         line.append_text(words(f", by {of.decided_by}", "default"))
     parts: list[RenderableType] = [line]
     if of.state == "approved":
-        parts += [
-            Text("settings.toml was rewritten:"),
-            Padding(changes(of.changes), (0, 0, 0, 2), expand=False),
-        ]
+        parts.append(paragraph(Text("settings.toml was rewritten:"), changes(of.changes)))
     if of.reason:
         parts.append(words(of.reason))
     return Group(*parts)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 @command
 async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
     """The snapshots of the image on this machine, newest first, each checked."""
-    from desk.client import image_named_in
     from desk.snapshots import find_snapshots
+    from desk.which import image_named_in
 
     found = find_snapshots(settings, image or image_named_in(settings))
     present(found, as_json, lambda: _list(found))

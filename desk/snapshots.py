@@ -20,8 +20,9 @@ from configuration.reading import SettingsUnreadable
 from connection.image import restore_image
 from connection.places import as_typed
 from connection.problems import Problem
-from desk.client import ANSWER_WITHIN, read_settings
+from desk.client import ANSWER_WITHIN
 from desk.problems import Refused
+from desk.which import read_settings
 from messages.image import Keeping
 from messages.loops import Change
 from workflows.image_state import ImageState, QueuedTask, RunningTask

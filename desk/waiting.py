@@ -10,13 +10,10 @@ from rich.status import Status
 
 from connection.problems import Problem
 from desk import rendering
-from desk.client import Desk
+from desk.client import LOOK_EVERY_SECONDS, Desk
 from desk.problems import Interrupted, Refused, Unknown, no_task, waits_because
 from messages.loops import ProposalView
 from messages.tasks import DialogueResult, Transcript
-
-# A persona speaks for seconds to minutes; looking more often would only load the worker.
-LOOK_EVERY_SECONDS = 1.0
 
 
 class TaskWatch:

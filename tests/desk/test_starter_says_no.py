@@ -8,8 +8,9 @@ import pytest
 from temporalio.client import Client
 
 from connection.problems import Problem
-from desk.client import Desk, image_named_in
+from desk.client import Desk
 from desk.deciding import find_proposal, read_changes
+from desk.which import image_named_in
 from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
 from testbed.fake_ollama import FakeOllama
