@@ -114,7 +114,7 @@ async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_
     *earlier, (((end,),),) = [(await replay(recorded(title), list(WORKFLOWS)))["ends"] for title in runs]
     carried = [start["state"] for (((start,),),) in earlier]
     assert [state["runs"] for state in carried] == list(range(2, len(runs) + 1))
-    assert [entry["state"] for entry in carried[-1]["amendments"]] == ["adopted", "no_proposal", "approved"]
+    assert [entry["state"] for entry in carried[-1]["ledger"]["amendments"]] == ["adopted", "no_proposal", "approved"]
     assert (end["phase"], end["runs"], end["running"], end["queue"]) == ("retired", len(runs), [], [])
     assert [task["task_id"] for task in carried[-1]["finished"]] == [
         task["task_id"] for task in end["finished"]
@@ -142,8 +142,8 @@ async def test_a_replayed_dialogue_says_what_it_recalled(title: str, recalled: l
 async def test_a_replayed_image_dreams_saves_itself_and_goes_back_to_its_first_settings() -> None:
     (((end,),),) = (await replay(recorded("living-image-dreaming-run-1"), list(WORKFLOWS)))["ends"]
     assert [(task["task_id"], task["origin"]) for task in end["finished"]] == [("goal-1", "motivator")]
-    assert [entry["source"] for entry in end["amendments"]] == ["person", "revert to revision 1"]
-    assert end["settings"]["autopoiesis"]["max_turns"] == 2
+    assert [entry["source"] for entry in end["ledger"]["amendments"]] == ["person", "revert to revision 1"]
+    assert end["ledger"]["settings"]["autopoiesis"]["max_turns"] == 2
     assert end["keeping"]["generation"] >= 2
 
 
