@@ -13,7 +13,7 @@ from messages.loops import Change, Decided, LoopConcluded, Reasoned
 from messages.tasks import PerformanceLog
 from workflows.bounded import keep_newest
 
-AMENDMENT_BYTES = 40 * 1024
+AMENDMENT_BYTES = 36 * 1024
 TALLY_BYTES = 10 * 1024
 MOST_AMENDMENTS = 80
 MOST_TALLIES = 60
