@@ -56,13 +56,6 @@ def excerpt(text: str, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def as_json(value: Any) -> Any:
-    """A model, or a list of models, as plain JSON values."""
-    if isinstance(value, list):
-        return [as_json(item) for item in value]
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
 def part(kind: type[BaseModel], whole: BaseModel) -> dict[str, Any]:
     """Of a model that extends another one, the fields of that other one."""
     return {name: getattr(whole, name) for name in kind.model_fields}

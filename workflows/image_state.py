@@ -22,8 +22,8 @@ from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation
 
-# Bytes of JSON that each list may take. With the lists of the ledger (46 KiB), the running tasks (20), the goals
-# (14), the settings (6) and the answered updates (5) they stay under 256 KiB; the server warns at twice as much.
+# Bytes of JSON that each list may take. With the ledger's (46 KiB), the running tasks (20), the goals (14),
+# the settings (6) and the answered updates (5) they stay under 256 KiB, half of what the server warns of.
 QUEUE_BYTES = 40 * 1024
 WINDOW_BYTES = 80 * 1024
 FINISHED_BYTES = 20 * 1024

@@ -229,8 +229,8 @@ def _tunable(entry: Amendment) -> dict[str, Value]:
 
 def changes_between(before: Settings, after: Settings) -> list[Change]:
     """Every key whose value differs, with both values."""
-    old, new = before.flat(), after.flat()
-    return [Change(key=key, old=old[key], new=new[key]) for key in new if old.get(key) != new[key]]
+    pairs = zip(before.flat().items(), after.flat().values(), strict=True)
+    return [Change(key=key, old=old, new=new) for (key, old), new in pairs if old != new]
 
 
 def why_not_there(own_queue: str, task_queue: str) -> str:
