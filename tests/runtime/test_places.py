@@ -38,7 +38,7 @@ NAMES = (
     "file:x::y",
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
-PROGRAM = ("activities", "desk", "messages", "runtime", "workflows")
+PROGRAM = ("activities", "configuration", "connection", "desk", "messages", "runtime", "workflows")
 
 
 def inside(folder: Path) -> set[str]:
@@ -102,14 +102,7 @@ async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_
     elsewhere.mkdir()
     for package in PROGRAM:
         shutil.copytree(PROJECT / package, project / package, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (
-        "worker.py",
-        "starter.py",
-        "configuration.py",
-        "prompts.toml",
-        "settings.toml",
-        "pyproject.toml",
-    ):
+    for file in ("worker.py", "starter.py", "prompts.toml", "settings.toml", "pyproject.toml"):
         shutil.copy(PROJECT / file, project)
     settings = project / "settings.toml"
     settings.write_text(settings.read_text().replace('"snapshots"', '"kept #1? 100%20 [x]"'))
