@@ -1,6 +1,7 @@
 """What settings.toml may say: every key, its bounds, and which keys the image may ask to change.
 
-Pure: no file is read here. `activities/settings.py` reads and rewrites the file, workflows hold the result.
+Pure: `configuration/reading.py` reads the file, `activities/settings.py` rewrites it, workflows hold what it
+says.
 """
 
 import hashlib

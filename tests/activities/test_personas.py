@@ -165,8 +165,9 @@ async def test_a_model_that_is_not_pulled_is_never_tried_again(
     assert "`ollama pull llama3.1:8b`" in failure.message
 
 
-@pytest.mark.parametrize("host", ["http://nowhere.invalid:11434", f"http://127.0.0.1:{free_port()}"])
+@pytest.mark.parametrize("host", ["http://nowhere.invalid:11434", "http://127.0.0.1:{}"])
 async def test_a_server_that_is_not_there_is_unreachable(personas: Personas, host: str) -> None:
+    host = host.format(free_port())
     failure = await failure_of(Attempt(), personas.speak, a_call(host))
     assert failure.type == "ModelUnreachable"
     assert host in failure.message

@@ -38,7 +38,7 @@ NAMES = (
     "file:x::y",
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
-PROGRAM = ("activities", "configuration", "desk", "messages", "optimizer", "runtime", "workflows")
+PROGRAM = "activities configuration connection desk messages optimizer runtime workflows".split()
 
 
 def inside(folder: Path) -> set[str]:
