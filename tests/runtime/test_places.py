@@ -38,7 +38,10 @@ NAMES = (
     "file:x::y",
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
-PROGRAM = "activities configuration connection desk messages optimizer runtime workflows".split()
+PROGRAM = (
+    *("activities", "configuration", "connection", "desk"),
+    *("messages", "optimizer", "runtime", "workflows"),
+)
 
 
 def inside(folder: Path) -> set[str]:
