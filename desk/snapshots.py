@@ -23,9 +23,11 @@ from connection.problems import Problem
 from desk.client import ANSWER_WITHIN
 from desk.problems import Refused
 from desk.which import read_settings
+from messages.common import part
 from messages.image import Keeping
 from messages.loops import Change
-from workflows.image_state import ImageState, QueuedTask, RunningTask
+from messages.tasks import Task
+from workflows.image_state import ImageState
 from workflows.ledger import changes_between
 from workflows.living_image import LivingImage
 
@@ -229,11 +231,11 @@ class Restoring:
 
     async def _queue_again(self) -> None:
         """What was under way begins anew; under another name where the server knows the old one."""
-        unfinished: list[RunningTask | QueuedTask] = [*self.state.running, *self.state.queue]
+        unfinished: list[Task] = [*self.state.running, *self.state.queue]
         self.state.running, self.state.queue = [], []
         names = await asyncio.gather(*(self._free_name(task.task_id) for task in unfinished))
         for task, name in zip(unfinished, names, strict=True):
-            self.state.queue.append(QueuedTask(**{**task.model_dump(), "task_id": name}))
+            self.state.queue.append(Task(**part(Task, task) | {"task_id": name}))
         self.plan.queued_again = names
         self.plan.renamed = {
             task.task_id: name for task, name in zip(unfinished, names, strict=True) if name != task.task_id

@@ -10,6 +10,17 @@ from messages.common import LOG_BYTES, Kind, ModelNames, Outcome, Unit
 from messages.memory import Recollection
 
 
+class Task(BaseModel):
+    """A task on its way through the image. `reason` says why the personas set it themselves."""
+
+    task_id: str
+    task: str
+    task_type: str = "question"
+    origin: str = "person"
+    reason: str = ""
+    submitted_at: datetime
+
+
 class TaskReceipt(BaseModel):
     """`position` 0: running or finished; n: the n-th in the queue."""
 
@@ -18,30 +29,19 @@ class TaskReceipt(BaseModel):
     position: int
 
 
-class TaskView(BaseModel):
+class TaskView(Task):
     """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history."""
 
-    task_id: str
-    task: str
-    task_type: str = "question"
     phase: Literal["queued", "running", "finished"]
     outcome: Outcome | None = None
     failure: str = ""
-    origin: str = "person"
-    reason: str = ""
-    submitted_at: datetime
     finished_at: datetime | None = None
 
 
-class DialogueStart(BaseModel):
-    """A task and the settings it is pinned to. `submitted_at` is not known of older dialogues."""
+class DialogueStart(Task):
+    """A task and the settings it is pinned to."""
 
     image_id: str
-    task_id: str
-    submitted_at: datetime | None = None
-    task: str
-    task_type: str
-    origin: str
     settings: Settings
     settings_digest: str
     revision: int

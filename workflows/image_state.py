@@ -11,13 +11,13 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from configuration import Settings, Value
-from messages.common import Phase, excerpt
+from messages.common import Phase, excerpt, part
 from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
 from messages.names import loop_workflow_id, task_workflow_id
-from messages.tasks import PerformanceLog, TaskView
+from messages.tasks import PerformanceLog, Task, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation
@@ -34,26 +34,9 @@ MOTIVATOR = "motivator"
 """The origin of tasks that the personas set themselves."""
 
 
-class QueuedTask(BaseModel):
-    """A task that waits. `reason` says why the personas set it themselves."""
-
-    task_id: str
-    task: str
-    task_type: str
-    origin: str
-    reason: str = ""
-    submitted_at: datetime
-
-
-class RunningTask(BaseModel):
+class RunningTask(Task):
     """A task whose dialogue lives. `task` is an excerpt: the dialogue holds the whole."""
 
-    task_id: str
-    task: str
-    task_type: str
-    origin: str
-    reason: str = ""
-    submitted_at: datetime
     settings_digest: str
     heuristics: dict[str, Value] = {}
 
@@ -89,7 +72,7 @@ class ImageState(BaseModel):
     phase: Phase = "active"
     model_backend: str = ""
 
-    queue: list[QueuedTask] = []
+    queue: list[Task] = []
     running: list[RunningTask] = []
     finished: list[TaskView] = []
     finished_count: int = 0
@@ -147,14 +130,14 @@ class ImageState(BaseModel):
             return f"the queue is full: {QUEUE_BYTES // 1024} KiB of task text wait; try again later"
         return ""
 
-    def enqueue(self, task: QueuedTask) -> None:
+    def enqueue(self, task: Task) -> None:
         """Put a task into the queue: one of a person before all that the personas set themselves."""
         place = len(self.queue)
         if task.origin != MOTIVATOR:
             place = next((n for n, other in enumerate(self.queue) if other.origin == MOTIVATOR), place)
         self.queue.insert(place, task)
 
-    def next_task(self) -> QueuedTask | None:
+    def next_task(self) -> Task | None:
         """Take the next task off the queue if the image may start one, and count it as running."""
         free = len(self.running) < self.settings.system.max_concurrent_tasks
         if not (self.phase == "active" and self.queue and free):
@@ -162,14 +145,7 @@ class ImageState(BaseModel):
         task = self.queue.pop(0)
         self.running.append(
             RunningTask(
-                task_id=task.task_id,
-                task=excerpt(task.task),
-                task_type=task.task_type,
-                origin=task.origin,
-                reason=task.reason,
-                submitted_at=task.submitted_at,
-                settings_digest=self.ledger.digest,
-                heuristics=self.settings.heuristics(),
+                **_excerpt(task), settings_digest=self.ledger.digest, heuristics=self.settings.heuristics()
             )
         )
         return task
@@ -199,22 +175,17 @@ class ImageState(BaseModel):
 
     def _file_finished(
         self,
-        task: QueuedTask | RunningTask,
+        task: Task,
         failed: bool,
         log: PerformanceLog | None,
         failure: str,
         now: datetime,
     ) -> None:
         view = TaskView(
-            task_id=task.task_id,
-            task=excerpt(task.task),
-            task_type=task.task_type,
+            **_excerpt(task),
             phase="finished",
             outcome=log.outcome if log else "failed",
             failure=excerpt(failure, 300),
-            origin=task.origin,
-            reason=task.reason,
-            submitted_at=task.submitted_at,
             finished_at=now,
         )
         self.finished = keep_newest([*self.finished, view], 60, FINISHED_BYTES)
@@ -242,15 +213,7 @@ class ImageState(BaseModel):
     def task_views(self) -> list[TaskView]:
         """Every task the image still knows, in the order of finishing, running, waiting."""
         alive = [
-            TaskView(
-                task_id=task.task_id,
-                task=excerpt(task.task),
-                task_type=task.task_type,
-                phase=phase,
-                origin=task.origin,
-                reason=task.reason,
-                submitted_at=task.submitted_at,
-            )
+            TaskView(**_excerpt(task), phase=phase)
             for phase, tasks in (("running", self.running), ("queued", self.queue))
             for task in tasks
         ]
@@ -295,7 +258,7 @@ class ImageState(BaseModel):
         number = self.motivation.inquiry.rpartition("/")[2]
         self.motivation.conclude(f"goal-{number}, of {best.persona}", best.goal)
         self.enqueue(
-            QueuedTask(
+            Task(
                 task_id=f"goal-{number}",
                 task=best.goal,
                 task_type="goal",
@@ -393,3 +356,8 @@ class ImageState(BaseModel):
             saved_generation=self.keeping.generation,
             snapshot_problem=self.keeping.problem,
         )
+
+
+def _excerpt(task: Task) -> dict[str, Any]:
+    """What is kept of a task beside its dialogue, which holds all its words."""
+    return part(Task, task) | {"task": excerpt(task.task)}

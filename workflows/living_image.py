@@ -19,10 +19,10 @@ with workflow.unsafe.imports_passed_through():
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
     from messages.names import IMAGE_PHASE, SETTINGS_REVISION
     from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
-    from messages.tasks import LogReceipt, PerformanceLog, TaskCompleted, TaskReceipt, TaskView
+    from messages.tasks import LogReceipt, PerformanceLog, Task, TaskCompleted, TaskReceipt, TaskView
     from workflows.adopting import Adopter
     from workflows.details.image import image_details
-    from workflows.image_state import ImageStart, ImageState, QueuedTask
+    from workflows.image_state import ImageStart, ImageState
     from workflows.keeping import Keeper
     from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
@@ -130,7 +130,7 @@ class LivingImage:
         task_id = request.task_id or _name_after_update()
         if self._state.position(task_id) is None:
             self._state.enqueue(
-                QueuedTask(
+                Task(
                     task_id=task_id,
                     task=request.task,
                     task_type=request.task_type,

@@ -17,13 +17,14 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from messages.common import part
     from messages.goals import InquiryConcluded, InquiryStart
     from messages.loops import LoopConcluded, LoopStart
-    from messages.tasks import DialogueStart
+    from messages.tasks import DialogueStart, Task
     from workflows.adopting import Adopter
     from workflows.details.text import summary
     from workflows.dialogue import Dialogue
-    from workflows.image_state import ImageState, QueuedTask
+    from workflows.image_state import ImageState
     from workflows.inquiry import Inquiry
     from workflows.orders import thinking
     from workflows.philosophical_loop import PhilosophicalLoop
@@ -47,16 +48,12 @@ class Supervisor:
         while task := self._state.next_task():
             await self._start_dialogue(task)
 
-    async def _start_dialogue(self, task: QueuedTask) -> None:
+    async def _start_dialogue(self, task: Task) -> None:
         state = self._state
         workflow_id = state.task_workflow_id(task.task_id)
         start = DialogueStart(
+            **part(Task, task),
             image_id=state.image_id,
-            task_id=task.task_id,
-            submitted_at=task.submitted_at,
-            task=task.task,
-            task_type=task.task_type,
-            origin=task.origin,
             settings=state.settings,
             settings_digest=state.ledger.digest,
             revision=state.ledger.revision,

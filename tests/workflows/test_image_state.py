@@ -15,10 +15,10 @@ from messages.goals import Goal, InquiryConcluded
 from messages.image import Keeping
 from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import SubmitTask
-from messages.tasks import PerformanceLog, TaskCompleted
+from messages.tasks import PerformanceLog, Task, TaskCompleted
 from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
 from workflows.bounded import keep_newest
-from workflows.image_state import QUEUE_BYTES, ImageState, QueuedTask
+from workflows.image_state import QUEUE_BYTES, ImageState
 from workflows.ledger import MOST_TALLIES, Ledger, UnheardRevert
 
 LIMIT_BYTES = 256 * 1024
@@ -51,7 +51,7 @@ def queue(state: ImageState, task_id: str, text: str = "Why?", task_type: str = 
     if state.why_no_room(text):
         return False
     state.queue.append(
-        QueuedTask(task_id=task_id, task=text, task_type=task_type, origin="person", submitted_at=NOW)
+        Task(task_id=task_id, task=text, task_type=task_type, origin="person", submitted_at=NOW)
     )
     return True
 

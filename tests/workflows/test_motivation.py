@@ -6,8 +6,9 @@ import pytest
 
 from configuration import MotivatorSettings
 from messages.goals import Goal, InquiryConcluded
+from messages.tasks import Task
 from tests.workflows.image_states import NOW, SHIPPED, a_log, a_state
-from workflows.image_state import MOTIVATOR, ImageState, QueuedTask
+from workflows.image_state import MOTIVATOR, ImageState
 from workflows.motivation import DAY, Motivation
 
 ON = MotivatorSettings(goals=True, goals_per_day=2)
@@ -21,10 +22,8 @@ def state() -> ImageState:
     return state
 
 
-def a_task(task_id: str, origin: str = "person") -> QueuedTask:
-    return QueuedTask(
-        task_id=task_id, task="Is it so?", task_type="question", origin=origin, submitted_at=NOW
-    )
+def a_task(task_id: str, origin: str = "person") -> Task:
+    return Task(task_id=task_id, task="Is it so?", task_type="question", origin=origin, submitted_at=NOW)
 
 
 def concluded(state: ImageState, goal: str = "Should trams be free?") -> InquiryConcluded:
