@@ -1,6 +1,7 @@
 """An image saves itself: when asked, when idle and as its last act; and nothing that fails there stops it."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from messages.image import ImageStatus
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.workflows.refusing import refusal
-from workflows import keeping
 from workflows.image_state import ImageState
+from workflows.orders import files
 
 SOON = {"motivator.idle_after": "200ms"}
 
@@ -167,7 +168,8 @@ async def test_an_image_that_cannot_be_saved_lives_on_says_why_and_tries_after_t
 async def test_without_a_files_worker_the_image_says_that_it_is_not_saved_and_is_saved_once_there_is_one(
     idling: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeping, "TAKEN_WITHIN", timedelta(seconds=1))
+    hasty = replace(files.A_SNAPSHOT, taken_within=timedelta(seconds=1))
+    monkeypatch.setattr(files, "A_SNAPSHOT", hasty)
     async with idling:
         await idling.stop_files_worker()
         await idling.record_logs(1)

@@ -1,5 +1,6 @@
 """Back to an earlier revision: the file, the settings and the ledger agree, and a person ordered it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from messages.files import Rewrite
 from messages.image import HistoryEntry, ReloadReceipt
 from testbed.world import World
 from tests.workflows.refusing import refusal
-from workflows import supervision
+from workflows.orders import files
 
 TURNS, WINDOW = "autopoiesis.max_turns", "cadence.window"
 
@@ -59,7 +60,8 @@ async def test_a_revert_never_overwrites_an_edit_that_the_image_has_not_seen(wor
 async def test_a_revert_whose_worker_could_not_say_that_it_was_done_is_still_that_persons(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "FILE_TIMEOUT", timedelta(seconds=1))
+    hasty = replace(files.AT_ONCE, taken_within=timedelta(seconds=1))
+    monkeypatch.setattr(files, "AT_ONCE", hasty)
     await edited_twice(world)
     before = await world.state()
     await world.stop_files_worker()

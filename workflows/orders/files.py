@@ -49,12 +49,16 @@ async def read_settings() -> SettingsFile:
     return await _give("read_settings", answer=SettingsFile, terms=AT_ONCE, summary="Read settings.toml")
 
 
-async def preview_rewrite(order: Rewrite, summary: str, terms: Terms = AT_ONCE) -> RewritePreview:
-    return await _give("preview_rewrite", order, answer=RewritePreview, terms=terms, summary=summary)
+async def preview_rewrite(order: Rewrite, summary: str, terms: Terms | None = None) -> RewritePreview:
+    return await _give(
+        "preview_rewrite", order, answer=RewritePreview, terms=terms or AT_ONCE, summary=summary
+    )
 
 
-async def rewrite_settings(order: Rewrite, summary: str, terms: Terms = AT_ONCE) -> RewriteReceipt:
-    return await _give("rewrite_settings", order, answer=RewriteReceipt, terms=terms, summary=summary)
+async def rewrite_settings(order: Rewrite, summary: str, terms: Terms | None = None) -> RewriteReceipt:
+    return await _give(
+        "rewrite_settings", order, answer=RewriteReceipt, terms=terms or AT_ONCE, summary=summary
+    )
 
 
 async def write_snapshot(order: SnapshotOrder) -> SnapshotReceipt:
