@@ -46,26 +46,24 @@ A_SNAPSHOT = replace(
 
 
 async def read_settings() -> SettingsFile:
-    return await _give("read_settings", answer=SettingsFile, terms=AT_ONCE, summary="Read settings.toml")
+    return await _give("read_settings", answer=SettingsFile, summary="Read settings.toml")
 
 
-async def preview_rewrite(order: Rewrite, summary: str, terms: Terms | None = None) -> RewritePreview:
-    return await _give(
-        "preview_rewrite", order, answer=RewritePreview, terms=terms or AT_ONCE, summary=summary
-    )
+async def preview_rewrite(order: Rewrite, summary: str, terms: Terms) -> RewritePreview:
+    return await _give("preview_rewrite", order, answer=RewritePreview, summary=summary, terms=terms)
 
 
 async def rewrite_settings(order: Rewrite, summary: str, terms: Terms | None = None) -> RewriteReceipt:
-    return await _give(
-        "rewrite_settings", order, answer=RewriteReceipt, terms=terms or AT_ONCE, summary=summary
-    )
+    return await _give("rewrite_settings", order, answer=RewriteReceipt, summary=summary, terms=terms)
 
 
 async def write_snapshot(order: SnapshotOrder) -> SnapshotReceipt:
     summary = "Write a snapshot"
-    return await _give("write_snapshot", order, answer=SnapshotReceipt, terms=A_SNAPSHOT, summary=summary)
+    return await _give("write_snapshot", order, answer=SnapshotReceipt, summary=summary, terms=A_SNAPSHOT)
 
 
-async def _give(name: str, *order: Any, answer: type[Answer], terms: Terms, summary: str) -> Answer:
+async def _give(
+    name: str, *order: Any, answer: type[Answer], summary: str, terms: Terms | None = None
+) -> Answer:
     queue = files_queue(workflow.info().task_queue)
-    return await give(name, *order, answer=answer, terms=terms, summary=summary, queue=queue)
+    return await give(name, *order, answer=answer, terms=terms or AT_ONCE, summary=summary, queue=queue)
