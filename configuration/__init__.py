@@ -1,6 +1,7 @@
 """What settings.toml may say: every key, its bounds, and which keys the image may ask to change.
 
-Pure: no file is read here. `activities/settings.py` reads and rewrites the file, workflows hold the result.
+Pure: no file is read here. `configuration/reading.py` reads it, `activities/settings_rewriting.py` rewrites
+it, workflows hold the result.
 """
 
 import hashlib
