@@ -115,13 +115,13 @@ def request(model: type[Model], **values: object) -> Model:
 Image = Annotated[
     str | None, typer.Option("--image", metavar="ID", help="Which image; else the one settings.toml names.")
 ]
-SettingsFile = Annotated[
+SettingsPath = Annotated[
     Path | None,
     typer.Option("--settings", metavar="FILE", help="Which settings file; else settings.toml here."),
 ]
 WHICH_DESK = [
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
-    for name, kind in (("image", Image), ("settings", SettingsFile))
+    for name, kind in (("image", Image), ("settings", SettingsPath))
 ]
 StateDir = Annotated[
     Path, typer.Option("--state-dir", metavar="FOLDER", help="Where the worker keeps its memory.")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from connection.places import SETTINGS, STATE_DIR
 from desk import rendering
-from desk.app import Json, SettingsFile, StateDir, command, present
+from desk.app import Json, SettingsPath, StateDir, command, present
 from messages.visible import visible
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ async def doctor(
         ),
     ] = False,
     as_json: Json = False,
-    settings: SettingsFile = None,
+    settings: SettingsPath = None,
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """See whether all that the image needs is there; 0: all well, 1: warnings, 2: something is broken."""

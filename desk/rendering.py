@@ -98,6 +98,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
+        "arguments under them": words(_figures(image.figures)),
         "last snapshot": words(
             f"generation {image.saved_generation}, {moment(image.saved_at)}" if image.saved_at else "none yet"
         ),
@@ -177,13 +178,13 @@ def _episode(entry: HistoryEntry) -> RenderableType:
     lines = [words(amended.justification)] if amended.justification else []
     if amended.state in ("approved", "adopted"):
         lines += [
-            words(f"before: {_means(entry.before)}"),
-            words(f"after:  {_means(entry.after)}"),
+            words(f"before: {_figures(entry.before)}"),
+            words(f"after:  {_figures(entry.after)}"),
         ]
     return paragraph(_amendment(amended), *lines)
 
 
-def _means(means: Means) -> str:
+def _figures(means: Means) -> str:
     if not means.arguments:
         return "no arguments on record"
     figures = (

@@ -9,7 +9,7 @@ from rich.filesize import decimal
 
 from connection.places import STATE_DIR, as_typed
 from desk import rendering
-from desk.app import FileName, Image, Json, SettingsFile, StateDir, Yes, command, present, request
+from desk.app import FileName, Image, Json, SettingsPath, StateDir, Yes, command, present, request
 from desk.deciding import confirm
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @command
-async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsFile = None) -> None:
+async def snapshots(as_json: Json = False, image: Image = None, settings: SettingsPath = None) -> None:
     """The snapshots of the image on this machine, newest first, each checked."""
     from desk.snapshots import find_snapshots
     from desk.which import image_named_in
@@ -58,7 +58,7 @@ async def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all of it and change nothing.")] = False,
     yes: Yes = False,
     as_json: Json = False,
-    settings: SettingsFile = None,
+    settings: SettingsPath = None,
     state_dir: StateDir = STATE_DIR,
 ) -> None:
     """Bring an image back from a snapshot, where none of its name is alive."""

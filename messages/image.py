@@ -119,7 +119,10 @@ class ReloadReceipt(BaseModel):
 
 
 class ImageStatus(BaseModel):
-    """`obstacles`: of the loops that cannot get at settings.toml, what is in the way."""
+    """`obstacles`: of the loops that cannot get at settings.toml, what is in the way.
+
+    `figures`: what the arguments under the present settings came to.
+    """
 
     image_id: str
     phase: Phase
@@ -133,6 +136,7 @@ class ImageStatus(BaseModel):
     window: int
     revision: int
     digest: str
+    figures: Means = Means()
     started_at: datetime
     runs: int
     settings_problem: str = ""

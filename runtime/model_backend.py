@@ -5,46 +5,21 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from activities.model_server.backend import ModelBackend
-from activities.model_server.client import (
-    CONNECT_SECONDS,
-    NOT_OLLAMA,
-    AddressBroken,
-    ResponseError,
-    full_name,
-    model_client,
-    named_by,
-    proxy_for,
-    reach,
-)
+from activities.model_server.client import reach
 from configuration import ModelSettings
+from connection.model_server import NoModel, NoServer, is_pulled, pulled_models
 from connection.places import PROJECT
-from connection.problems import Problem
-from messages.common import excerpt
 from runtime.child_process import ChildProcess
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME, WeightsUnavailable
 
 log = logging.getLogger(__name__)
-
-# An Ollama that is there lists its models at once, whatever it computes meanwhile. A busy machine may not.
-PROBE_SECONDS = 8
-
-
-class NoModel(Problem):
-    """No language model is there to answer."""
-
-
-class NoServer(NoModel):
-    """Nothing answers where the model server should be."""
 
 
 @dataclass(frozen=True)
@@ -64,79 +39,6 @@ class RunningModel:
 
     backend: ModelBackend
     loading: asyncio.Task[None] | None = None
-
-
-async def pulled_models(host: str) -> set[str]:
-    """The models that the Ollama server at `host` has.
-
-    Raises NoServer if nothing answers there, NoModel if what answers is no Ollama server or a faulty one.
-    """
-    try:
-        async with (
-            asyncio.timeout(CONNECT_SECONDS + PROBE_SECONDS),
-            model_client(host, PROBE_SECONDS) as client,
-        ):
-            found = (await client.list()).models
-    except (ConnectionError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-        raise _not_connected(host, error) from None
-    except (TimeoutError, httpx.TimeoutException):
-        raise NoModel(
-            f"The server at {host} did not list its models within {PROBE_SECONDS} s; see its log, "
-            f"start again once it answers, or correct {named_by(host)}"
-        ) from None
-    except AddressBroken as error:
-        raise NoModel(str(error)) from None
-    except ResponseError as error:
-        raise NoModel(_refusal(host, error)) from None
-    except NOT_OLLAMA:
-        raise NoModel(_no_ollama(host, "no list of models")) from None
-    return {model.model for model in found if model.model}
-
-
-def _not_connected(host: str, error: BaseException | None) -> NoModel:
-    """What it means that there was no connection, from the errors below the one that the client raises."""
-    if proxy := proxy_for(host):
-        return NoModel(
-            f"{host} cannot be reached through the proxy that {proxy} names; correct {proxy}, or write the "
-            "host into NO_PROXY to ask it directly"
-        )
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return NoModel(
-                f"{host} cannot be trusted ({excerpt(error.reason or str(error))}); "
-                f"correct {named_by(host)}, or name its certificate authority's file in SSL_CERT_FILE"
-            )
-        if isinstance(error, socket.gaierror):
-            return NoModel(f"Nobody knows the host of {host} ({error.strerror}); correct {named_by(host)}")
-        error = error.__cause__ or error.__context__
-    return NoServer(
-        f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
-        "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
-    )
-
-
-def _refusal(host: str, error: ResponseError) -> str:
-    said = f"{error.status_code}: {excerpt(str(error.error))}"
-    if error.status_code in (401, 403, 407):
-        return (
-            f"What answers at {host} wants a key or lets nobody in ({said}); set OLLAMA_API_KEY to its key, "
-            f"or correct {named_by(host)}"
-        )
-    if error.status_code >= 500 or error.status_code == 429:
-        return (
-            f"The server at {host} answers with an error ({said}); see its log, or that of the proxy "
-            f"in front of it, or correct {named_by(host)}"
-        )
-    return _no_ollama(host, said)
-
-
-def _no_ollama(host: str, said: str) -> str:
-    return f"What answers at {host} does not speak the Ollama API ({said}); correct {named_by(host)}"
-
-
-def is_pulled(model: str, pulled: set[str]) -> bool:
-    """Whether a model is among those, by the names as Ollama compares them."""
-    return full_name(model) in map(full_name, pulled)
 
 
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:

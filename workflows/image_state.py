@@ -344,6 +344,7 @@ class ImageState(BaseModel):
             window=len(self.window),
             revision=self.ledger.revision,
             digest=self.ledger.digest,
+            figures=self.ledger.figures(self.ledger.digest),
             started_at=self.started_at,
             runs=self.runs,
             settings_problem=self.ledger.settings_problem,

@@ -61,11 +61,18 @@ class Ledger(BaseModel):
 
     def tally(self, log: PerformanceLog) -> None:
         """Count a log to the settings it was made under."""
-        tally = next((tally for tally in self.tallies if tally.digest == log.settings_digest), None)
+        tally = self._tally_of(log.settings_digest)
         if tally is None:
             tally = Tally(digest=log.settings_digest)
             self.tallies = keep_newest([*self.tallies, tally], MOST_TALLIES, TALLY_BYTES)
         tally.add(log)
+
+    def figures(self, digest: str) -> Means:
+        """How arguments went under the settings of this digest."""
+        return Means.of(self._tally_of(digest))
+
+    def _tally_of(self, digest: str) -> Tally | None:
+        return next((tally for tally in self.tallies if tally.digest == digest), None)
 
     def file_conclusion(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
         """Enter how a loop ended, and take over the settings as the file now holds them.
@@ -205,12 +212,11 @@ class Ledger(BaseModel):
 
     def history(self) -> list[HistoryEntry]:
         """Every amendment with how arguments went under the settings before and after it, oldest first."""
-        tallies = {tally.digest: tally for tally in self.tallies}
         return [
             HistoryEntry(
                 amendment=entry,
-                before=Means.of(tallies.get(entry.digest_before)),
-                after=Means.of(tallies.get(entry.digest)),
+                before=self.figures(entry.digest_before),
+                after=self.figures(entry.digest),
             )
             for entry in self.amendments
         ]

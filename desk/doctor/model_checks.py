@@ -6,11 +6,11 @@ import time
 from activities.model_server.client import NOT_OLLAMA, ResponseError, model_client, reach, refuses_think
 from activities.model_server.context_window import LEAST_WINDOW
 from configuration import ModelSettings
+from connection.model_server import NoModel, NoServer, is_pulled, pulled_models
 from connection.problems import Problem
 from desk.client import Desk
 from desk.doctor.finding import FIX, Absent, Finding, Patient, State, Tell, broken
 from messages.common import excerpt
-from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
 
 # A model of the size meant here is loaded within that on most machines; tasks allow [models] call_timeout.
 ANSWER_SECONDS = 60

@@ -9,8 +9,8 @@ from temporalio.client import Client
 from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.model_server.client import AddressBroken, full_name, model_client, reach
 from activities.personas import Personas
+from connection.model_server import NoModel, NoServer, pulled_models
 from messages.calls import Speech
-from runtime.model_backend import NoModel, NoServer, pulled_models
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
 from testbed.world import shipped_settings

@@ -14,8 +14,8 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from activities.failures import MOST_ATTEMPTS, PAUSES, FailureType
 from activities.model_server.backend import ModelBackend
 from activities.personas import Personas
+from connection.model_server import pulled_models
 from messages.calls import Judgement, PersonaCall, Plan, Speech
-from runtime.model_backend import pulled_models
 from testbed.fake_ollama import Asks, FakeOllama, FaultKind
 from testbed.ports import free_port
 from tests.activities.asking import Attempt, a_call, failure_of

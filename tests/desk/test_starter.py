@@ -167,6 +167,7 @@ async def test_history_and_revert_lead_back_to_an_earlier_revision(world: World,
     assert "autopoiesis.max_turns: 2 → 3" in told.out
     assert "before: 1 argument (0 failed), mean dissonance 0.3, turns 1" in told.out
     assert "after:  no arguments on record" in told.out
+    assert "arguments under them   no arguments on record" in (await starter("status")).out
     asked = await starter("revert", "1")
     assert (asked.code, "autopoiesis.max_turns: 3 → 2" in asked.err) == (2, True)
     assert world.on_file().autopoiesis.max_turns == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.model_backend import NoModel, NoServer, is_pulled, pulled_models
+from connection.model_server import NoModel, NoServer, is_pulled, pulled_models
 from testbed.fake_ollama import FakeOllama
 from testbed.model_habits import Listing
 from testbed.ports import free_port

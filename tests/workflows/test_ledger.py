@@ -264,6 +264,7 @@ def test_each_amendment_knows_how_arguments_went_before_and_after_it(state: Imag
     [entry] = state.ledger.history()
     assert entry.before == Means(arguments=2, dissonance=0.7, turns=4, tokens=200)
     assert entry.after == Means(arguments=2, failed=1, dissonance=0.3, turns=2, tokens=0)
+    assert state.status().figures == entry.after
 
 
 def test_the_figures_outlive_the_window_of_logs(state: ImageState) -> None:
