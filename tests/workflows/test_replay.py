@@ -114,7 +114,11 @@ async def test_a_replayed_image_carries_its_state_into_the_next_run_and_retires_
     *earlier, (((end,),),) = [(await replay(recorded(title), list(WORKFLOWS)))["ends"] for title in runs]
     carried = [start["state"] for (((start,),),) in earlier]
     assert [state["runs"] for state in carried] == list(range(2, len(runs) + 1))
-    assert [entry["state"] for entry in carried[-1]["ledger"]["amendments"]] == ["adopted", "no_proposal", "approved"]
+    assert [entry["state"] for entry in carried[-1]["ledger"]["amendments"]] == [
+        "adopted",
+        "no_proposal",
+        "approved",
+    ]
     assert (end["phase"], end["runs"], end["running"], end["queue"]) == ("retired", len(runs), [], [])
     assert [task["task_id"] for task in carried[-1]["finished"]] == [
         task["task_id"] for task in end["finished"]
