@@ -4,6 +4,7 @@ import json
 
 from messages.loops import LoopConcluded
 from testbed.world import World
+from tests.approval import obstructed
 from tests.desk.command_line import Ran, Starter
 
 
@@ -53,6 +54,26 @@ async def test_an_approval_without_the_file_says_that_it_is_taken_and_waits_for_
     assert list(json.loads(status.out)["obstacles"]) == [view.loop_id]
     elsewhere.rename(world.file)
     assert (await world.loop(view.loop_id).result()).state == "approved"
+
+
+async def test_an_approval_before_there_is_a_proposal_says_what_that_waits_for(
+    world: World, starter: Starter
+) -> None:
+    await world.record_logs(4)
+    await world.stop_files_worker()
+    loop_id = await world.reflect()
+    await obstructed(world, loop_id, "no files worker")
+    ran = await starter("approve", "--yes")
+    assert ran.code == 1
+    begins = (
+        f"{loop_id} has nothing to decide yet. It waits, because something is in the way: no files worker"
+    )
+    assert ran.sentence.startswith(begins)
+    starter.environment = {"COLUMNS": "40"}
+    status = await starter("status")
+    assert (
+        "no files worker has done it in time; run `python worker.py` where settings.toml is\n" in status.out
+    )
 
 
 async def test_an_update_that_takes_long_is_not_told_as_a_missing_worker(
