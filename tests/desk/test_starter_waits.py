@@ -76,10 +76,12 @@ async def test_an_approval_before_there_is_a_proposal_says_what_that_waits_for(
     )
 
 
-async def test_an_update_that_takes_long_is_not_told_as_a_missing_worker(
+async def test_what_needs_a_files_worker_says_so_where_there_is_none_and_cannot_be_done(
     world: World, starter: Starter
 ) -> None:
+    world.edit({"models.temperature": 0.9})
+    await world.update("reload_settings", None, dict)
     await world.stop_files_worker()
-    ran = await starter("reload")
-    assert ran.code == 1
-    assert "no files worker has done it in time" in ran.sentence
+    for ran in await starter.each(["reload"], ["snapshot"], ["revert", "1", "--yes", "--by", "Ada"]):
+        assert "no files worker has done it in time; run `python worker.py` where" in ran.err.splitlines()[-1]
+        assert ran.code == 2
