@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,13 @@ from configuration import InvalidSettings, Settings
 
 MOST_BYTES = 1 << 20
 """Two hundred times the shipped file. This much is rewritten in seconds; ten of it would take minutes."""
+
+MOST_LINES = 10_000
+"""A hundred times the shipped file. With the square of the lines grows what a rewrite takes."""
+
+_MOST_DOTS = 32
+"""Of the keys in one line. With the square of them grows what reading it takes."""
+_DOT = re.compile(r"(?<!\.)\.(?!\.)")
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -42,6 +50,11 @@ def read_text(path: Path) -> str:
     if len(data) > MOST_BYTES:
         raise InvalidSettings(
             f"{path} is larger than the {MOST_BYTES >> 20} MiB a settings file may have, so it was not read; "
+            "take out what is no setting"
+        )
+    if data.count(b"\n") > MOST_LINES:
+        raise InvalidSettings(
+            f"{path} has more than the {MOST_LINES:,} lines a settings file may have, so it was not read; "
             "take out what is no setting"
         )
     try:
@@ -86,6 +99,9 @@ def login(uid: int) -> str:
 
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(_DOT.findall(line)) > _MOST_DOTS and not line.lstrip().startswith("#"):
+            raise _too_deep(f"{path}, line {number}")
     try:
         # The reader is not tomlkit, so that a rewritten text is checked by other eyes than its writer's.
         return tomllib.loads(text.removeprefix(BYTE_ORDER_MARK))
@@ -100,7 +116,7 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         ) from None
 
 
-def _too_deep(path: Path) -> InvalidSettings:
+def _too_deep(where: Path | str) -> InvalidSettings:
     return InvalidSettings(
-        f"{path}: lists or tables are nested too deeply; no setting has more than one level"
+        f"{where}: lists or tables are nested too deeply; no setting has more than one level"
     )

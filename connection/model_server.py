@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Iterator
 
 import httpx
 
@@ -28,13 +29,13 @@ class NoModel(Problem):
 
 
 class NoServer(NoModel):
-    """Nothing answers where the model server should be."""
+    """The machine is there and refuses the connection: no model server runs on it."""
 
 
 async def pulled_models(host: str) -> set[str]:
     """The models that the Ollama server at `host` has.
 
-    Raises NoServer if nothing answers there, NoModel if what answers is no Ollama server or a faulty one.
+    Raises NoServer if the connection is refused, NoModel for what does not answer, is no Ollama or is faulty.
     """
     try:
         async with (
@@ -58,26 +59,43 @@ async def pulled_models(host: str) -> set[str]:
     return {model.model for model in found if model.model}
 
 
-def _not_connected(host: str, error: BaseException | None) -> NoModel:
+def _not_connected(host: str, error: BaseException) -> NoModel:
     """What it means that there was no connection, from the errors below the one that the client raises."""
     if proxy := proxy_for(host):
         return NoModel(
             f"{host} cannot be reached through the proxy that {proxy} names; correct {proxy}, or write the "
             "host into NO_PROXY to ask it directly"
         )
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
+    causes = list(_with_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLError):
             return NoModel(
-                f"{host} cannot be trusted ({excerpt(error.reason or str(error))}); "
+                f"{host} cannot be trusted ({excerpt(cause.reason or str(cause))}); "
                 f"correct {named_by(host)}, or name its certificate authority's file in SSL_CERT_FILE"
             )
-        if isinstance(error, socket.gaierror):
-            return NoModel(f"Nobody knows the host of {host} ({error.strerror}); correct {named_by(host)}")
-        error = error.__cause__ or error.__context__
-    return NoServer(
-        f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
-        "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
+        if isinstance(cause, socket.gaierror):
+            return NoModel(f"Nobody knows the host of {host} ({cause.strerror}); correct {named_by(host)}")
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        return NoServer(
+            f"No Ollama answers at {host}; start it with `ollama serve`, name another in [models] host or "
+            "OLLAMA_HOST, or let `python worker.py --dev` bring a small embedded model"
+        )
+    said = (cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror)
+    reason = next(said, f"no answer within {CONNECT_SECONDS} s")
+    return NoModel(
+        f"{host} cannot be reached ({reason}); see whether its machine runs and lets this one in, "
+        f"or correct {named_by(host)}"
     )
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and all that are behind it: a host with several addresses has an error for each."""
+    while error is not None:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from _with_causes(each)
+        error = error.__cause__ or error.__context__
 
 
 def _refusal(host: str, error: ResponseError) -> str:

@@ -210,11 +210,9 @@ async def reflect(
 
     receipt = await desk.reflect(why(reason))
     if not wait:
-        present(
-            receipt,
-            as_json,
-            say(f"The image reflects in {receipt.loop_id}. See: python starter.py show {receipt.loop_id}"),
-        )
+        see = f"See: python starter.py show {receipt.loop_id}"
+        sentence = f"The image reflects in {receipt.loop_id}. {see}"
+        present(receipt, as_json, lambda: rendering.whole(sentence))
         return
     view = await until_settled(desk, receipt.loop_id)
     present(view, as_json, lambda: rendering.proposal(view))

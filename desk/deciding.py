@@ -73,10 +73,13 @@ async def decide(
 ) -> LoopConcluded:
     """Show the proposal, ask the person if wanted, and send the decision bound to what was shown."""
     if view.state != "pending":
-        if view.obstacle and view.decided_by:
-            raise Refused(
-                f"{view.loop_id} is decided already, by {view.decided_by}. It {waits_because(view)}"
+        if view.obstacle:
+            stands = (
+                f"is decided already, by {view.decided_by}"
+                if view.decided_by
+                else "has nothing to decide yet"
             )
+            raise Refused(f"{view.loop_id} {stands}. It {waits_because(view)}")
         by = f" by {view.decided_by}" if view.decided_by else ""
         raise Refused(f"{view.loop_id} has nothing to decide: {view.state}{by}. {view.reason}".strip())
     console.print(rendering.proposal(view))

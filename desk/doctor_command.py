@@ -56,7 +56,7 @@ def _checkup(report: "Report") -> RenderableType:
         head = rendering.styled(finding.state.ljust(7))
         head.append_text(rendering.words(f"  {finding.check}: {finding.figure}", "default"))
         lines.append(
-            rendering.paragraph(head, *([rendering.words(f"{finding.advice}.")] if finding.advice else []))
+            rendering.paragraph(head, *([rendering.whole(f"{finding.advice}.")] if finding.advice else []))
         )
     for missing, names in report.not_checked.items():
         lines.append(rendering.words(f"not checked: {', '.join(names)} ({missing})", "dim"))

@@ -16,6 +16,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from connection.problems import Problem
 from desk.problems import Refused, Unknown
+from messages.names import NOT_IN_TIME
 
 # The server's words for "nobody polled in time" differ with where the call was waiting.
 NOBODY_ANSWERS = (
@@ -38,7 +39,8 @@ def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
     try:
         yield
     except WorkflowUpdateFailedError as error:
-        raise Refused(_reason(error.cause)) from None
+        nobody = isinstance(error.cause, ApplicationError) and error.cause.type == NOT_IN_TIME
+        raise (Problem if nobody else Refused)(_reason(error.cause)) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():

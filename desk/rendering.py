@@ -50,9 +50,9 @@ def words(text: object, style: str = "") -> Text:
     return Text(visible(str(text)), style=style, overflow="fold")
 
 
-def whole(text: object) -> RenderableType:
-    """Any text that is never broken into lines, so that it can be clicked and copied."""
-    line = words(text)
+def whole(text: object, style: str = "") -> RenderableType:
+    """Any text that is never broken into lines, so that what is in it can be clicked and copied."""
+    line = words(text, style)
     line.no_wrap, line.overflow = True, "ignore"
     return Group(line)  # by itself it would be joined to what else is printed, and be broken
 
@@ -107,11 +107,11 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
     link = whole(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
     parts: list[RenderableType] = [_fields(rows), link]
     for loop_id, obstacle in image.obstacles.items():
-        parts.append(words(f"{loop_id} waits and tries again: {obstacle}", "yellow"))
+        parts.append(whole(f"{loop_id} waits and tries again: {obstacle}", "yellow"))
     if image.settings_problem:
-        parts.append(words(f"settings.toml was refused: {image.settings_problem}", "red"))
+        parts.append(whole(f"settings.toml was refused: {image.settings_problem}", "red"))
     if image.snapshot_problem:
-        parts.append(words(f"The last snapshot failed: {image.snapshot_problem}", "red"))
+        parts.append(whole(f"The last snapshot failed: {image.snapshot_problem}", "red"))
     if image.set_aside:
         aside = new_table("when", "message", "why", "what", title="Set aside: messages that did not validate")
         for item in image.set_aside:

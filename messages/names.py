@@ -17,6 +17,9 @@ LOOP_CONCLUDED = "loop_concluded"
 INQUIRY_CONCLUDED = "inquiry_concluded"
 """Signals that an image's children send it."""
 
+NOT_IN_TIME = "NotInTime"
+"""The type of an update's failure where no worker has done what it takes in time; others are a no."""
+
 
 def task_workflow_id(image_id: str, task_id: str) -> str:
     """The workflow id of a task's dialogue; with nothing as task, what all of them begin with."""

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.requests import RevertSettings
     from workflows.image_state import ImageState
     from workflows.ledger import NoWayBack, UnheardRevert
-    from workflows.messaging import failure_text, refuse
+    from workflows.messaging import failure_text, refuse, refuse_failed
     from workflows.orders import files
 
 
@@ -74,7 +74,7 @@ class Adopter:
                     self._state.ledger.unheard = UnheardRevert(
                         order=order.loop_id, source=source, by=request.approver, comment=request.comment
                     )
-                refuse(failure_text(error), "InvalidSettings")
+                refuse_failed(error, failure_text(error), "InvalidSettings")
             if receipt.stale:
                 refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
             changed = self._state.ledger.adopt_edit(
@@ -93,8 +93,9 @@ class Adopter:
             file = await files.read_settings()
         except ActivityError as error:
             self._state.ledger.settings_problem = excerpt(failure_text(error), 1_000)
-        else:
-            self._state.ledger.settings_problem = self._state.ledger.why_not_mine(file.settings)
+            self._note_change()
+            refuse_failed(error, self._state.ledger.settings_problem, "InvalidSettings")
+        self._state.ledger.settings_problem = self._state.ledger.why_not_mine(file.settings)
         self._note_change()
         if self._state.ledger.settings_problem:
             refuse(self._state.ledger.settings_problem, "InvalidSettings")

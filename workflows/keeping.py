@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.common import excerpt
     from messages.files import SnapshotOrder, SnapshotReceipt
     from workflows.image_state import ImageState
-    from workflows.messaging import failure_text, refuse
+    from workflows.messaging import failure_text, refuse_failed
     from workflows.orders import files
 
 
@@ -54,14 +54,13 @@ class Keeper:
 
     async def save(self, place: str = "") -> SnapshotReceipt:
         """Save the image as it is. Refuses where that failed; the reason stays in `status` as well."""
-        async with self._one_at_a_time:
-            receipt = await self._write(place)
-        self._wake()
-        if receipt is None:
-            refuse(self._state.keeping.problem, "SnapshotFailed")
-        return receipt
+        try:
+            async with self._one_at_a_time:
+                return await self._write(place)
+        finally:
+            self._wake()
 
-    async def _write(self, place: str) -> SnapshotReceipt | None:
+    async def _write(self, place: str) -> SnapshotReceipt:
         keeping, system = self._state.keeping, self._state.settings.system
         began = workflow.now()
         order = SnapshotOrder(
@@ -74,7 +73,7 @@ class Keeper:
             receipt = await files.write_snapshot(order)
         except ActivityError as error:
             keeping.tried_at, keeping.problem = began, excerpt(failure_text(error), 500)
-            return None
+            refuse_failed(error, keeping.problem, "SnapshotFailed")
         keeping.tried_at, keeping.problem = began, ""
         # One that was already there, because nothing has changed, was not written now.
         if (receipt.generation, receipt.path) != (keeping.generation, keeping.path):

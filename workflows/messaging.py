@@ -9,6 +9,9 @@ from pydantic import BaseModel, ValidationError
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError, TimeoutType
 
+with workflow.unsafe.imports_passed_through():
+    from messages.names import NOT_IN_TIME
+
 Model = TypeVar("Model", bound=BaseModel)
 Result = TypeVar("Result")
 
@@ -59,6 +62,11 @@ def failure_text(error: ActivityError, with_type: bool = True) -> str:
                 "a worker has begun it and not ended it in time; see whether it runs and its disk answers"
             )
     return f"{kind}: {message}" if with_type else message
+
+
+def refuse_failed(error: ActivityError, reason: str, kind: str) -> NoReturn:
+    """Answer an update whose order failed: with its kind, unless nobody carried the order out in time."""
+    refuse(reason, NOT_IN_TIME if isinstance(error.cause, TimeoutError) else kind)
 
 
 async def outlive_cancellation(life: Coroutine[Any, Any, Result]) -> Result:

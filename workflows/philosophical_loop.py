@@ -49,6 +49,7 @@ class PhilosophicalLoop:
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
         self._image_retires = False
+        self._needs_human = False
 
     @workflow.run
     async def run(self, start: Any = None) -> LoopConcluded:
@@ -101,7 +102,7 @@ class PhilosophicalLoop:
         }
         self._view = self._view.model_copy(update=part(Proposal, proposal) | news)
         self._show()
-        workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(True)])
+        self._wait_for_human(True)
 
     async def _wait_for_decision(self) -> list[Change] | LoopConcluded:
         """What to rewrite, or the end of the loop: rejected or expired."""
@@ -110,7 +111,7 @@ class PhilosophicalLoop:
             await workflow.wait_condition(
                 lambda: self._decision is not None, timeout=timeout, timeout_summary="The proposal expires"
             )
-        workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(False)])
+        self._wait_for_human(False)
         decision = self._decision
         if decision is None:
             return self._ending("expired", f"nobody decided within {timeout}")
@@ -142,6 +143,7 @@ class PhilosophicalLoop:
         self._view.decided_at = conclusion.decided_at
         self._view.obstacle = ""
         self._show()
+        self._wait_for_human(False)
         await tell_image(self._start.image_id, LOOP_CONCLUDED, conclusion)
         self._conclusion = conclusion
         await workflow.wait_condition(workflow.all_handlers_finished)
@@ -246,8 +248,15 @@ class PhilosophicalLoop:
             return
         self._view.obstacle = obstacle
         self._show()
+        self._wait_for_human(bool(obstacle))
         news = LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle)
         await tell_image(self._start.image_id, LOOP_WAITS, news)
+
+    def _wait_for_human(self, needed: bool) -> None:
+        """Stand in the inbox, or no more: for a proposal, or for an obstacle that a person has to mend."""
+        if needed != self._needs_human:
+            self._needs_human = needed
+            workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(needed)])
 
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
         view = self._view

@@ -9,6 +9,7 @@ from rich.filesize import decimal
 
 from activities.disk import sync_folder
 from activities.settings_rewriting import SettingsNotWritable, check_writable
+from activities.snapshots.places import NoPlace
 from configuration import Settings
 from configuration.reading import SettingsUnreadable
 from desk.doctor.finding import Absent, Check, Finding, Patient, broken
@@ -82,7 +83,10 @@ def snapshots_verify(verify: VerifySnapshots) -> Check:
     """The check of the snapshots, with whatever verifies them. To be registered in `CHECKS`."""
 
     async def check(patient: Patient) -> list[Finding]:
-        verified = await asyncio.to_thread(lambda: list(verify(patient.settings, patient.path)))
+        try:
+            verified = await asyncio.to_thread(lambda: list(verify(patient.settings, patient.path)))
+        except NoPlace as error:
+            return [broken("snapshots", OSError(f"{error}; change [system] image_path"))]
         bad = [(name, problem) for name, problem in verified if problem]
         if not bad:
             return [Finding(check="snapshots", figure=f"{len(verified)} verified")]

@@ -4,6 +4,7 @@ import errno
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from activities.settings import SettingsFiles
 from activities.settings_rewriting import check_writable, set_values
 from configuration import InvalidSettings
-from configuration.reading import MOST_BYTES, SettingsUnreadable, load_settings
+from configuration.reading import MOST_BYTES, MOST_LINES, SettingsUnreadable, load_settings
 from messages.loops import Change
 from testbed.processes import MAY_MOUNT
 from tests.activities import settings_files
@@ -19,6 +20,7 @@ from tests.activities.failing_disk import COMPILER, without_folder_sync
 from tests.activities.rewriting import failure, run
 from tests.activities.settings_files import ORDER, REWRITTEN, SHIPPED, everything, put_down, rewrite, turns
 from tests.locking import locked
+from workflows.orders.files import AT_ONCE
 
 may_mount = pytest.mark.skipif(not MAY_MOUNT, reason="needs the right to mount")
 may_compile = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
@@ -175,22 +177,26 @@ def test_a_key_that_is_added_to_a_file_of_windows_lines_has_such_a_line(tmp_path
 
 TOO_MUCH = {
     "too large": (SHIPPED + "#" * 10_000_000, "is larger than the 1 MiB a settings file may have"),
+    "too many lines": (
+        SHIPPED + "#\n" * 500_000,
+        "has more than the 10,000 lines a settings file may have, so it was not read; take out what is no",
+    ),
     "nested lists": (f"x = {'[' * 5_000}{']' * 5_000}\n{SHIPPED}", "nested too deeply"),
     "nested tables": (f"x = {'{a=' * 5_000}1{'}' * 5_000}\n{SHIPPED}", "nested too deeply"),
     "a nested value": (
         SHIPPED.replace("max_turns = 4", f"max_turns = [{{{'a.' * 5_000}a = 1}}]"),
         "nested too deeply",
     ),
-    "a deep key": (
-        # Deeper than Python lets functions call each other; reading it takes time by the square of its depth.
-        SHIPPED.replace("max_turns = 4", f"max_turns.{'a.' * 2_000}a = 1"),
-        "[autopoiesis] max_turns: must be a valid integer",
+    "a deep key": (SHIPPED.replace("max_turns = 4", f"max_turns.{'a.' * 50_000}a = 1"), "nested too deeply"),
+    "a deep table": (
+        f"{SHIPPED}[{'a.' * 50_000}a]\nx = 1\n",
+        f", line {SHIPPED.count(chr(10)) + 1}: lists or tables are nested too deeply",
     ),
     "a long key": (f"{'k' * 500_000} = 1\n{SHIPPED}", "kkk] is not a known section"),
     "a long key twice": (f"[{'k' * 300_000}]\n[{'k' * 300_000}]\n", "twice (at line 2"),
     "many keys": (
-        "".join(f"k{number}=1\n" for number in range(100_000)) + SHIPPED,
-        "[k2] is not a known section; remove it or correct its spelling; and 99,997 more",
+        "".join(f"k{number}=1\n" for number in range(9_900)) + SHIPPED,
+        "[k2] is not a known section; remove it or correct its spelling; and 9,897 more",
     ),
     "a long value": (
         SHIPPED.replace('alfred = "', f'alfred = "{"x" * 900_000}'),
@@ -218,6 +224,25 @@ def test_a_text_of_any_size_and_depth_is_refused_at_once_and_in_few_words(
     with pytest.raises(InvalidSettings) as caught:
         load_settings(path)
     assert len(str(caught.value)) < 1_000
+
+
+def test_a_file_as_large_as_may_be_is_rewritten_well_within_the_time_of_the_activity(tmp_path: Path) -> None:
+    path = put_down(tmp_path)
+    padding = MOST_LINES - SHIPPED.count("\n")
+    line = "#" + "x" * ((MOST_BYTES - len(SHIPPED.encode())) // padding - 2) + "\n"
+    path.write_text(SHIPPED + line * padding, encoding="utf-8")
+    began = time.process_time()
+    assert SettingsFiles(path).preview_rewrite(turns(4, 3)).stale == []
+    assert time.process_time() - began < AT_ONCE.done_within.total_seconds()
+    rewrite(path)
+    assert load_settings(path).autopoiesis.max_turns == 3
+
+
+@pytest.mark.parametrize("remark", ["." * 200, "a. b " * 200])
+def test_dots_that_nest_nothing_are_no_fault(tmp_path: Path, remark: str) -> None:
+    path = put_down(tmp_path)
+    path.write_text(f"  # {remark}\n{SHIPPED}", encoding="utf-8")
+    assert load_settings(path).autopoiesis.max_turns == 4
 
 
 def test_a_pipe_is_told_and_not_waited_for(tmp_path: Path) -> None:

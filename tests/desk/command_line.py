@@ -56,11 +56,11 @@ class Starter:
 
     async def begin(self, *arguments: str, stdin: int = DEVNULL) -> Process:
         environment = {
+            "COLUMNS": "200",
             **self.environment,
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "LOGNAME": "marie",
-            "COLUMNS": "200",
             "TEMPORAL_ADDRESS": self.address,
         }
         command = (sys.executable, str(STARTER), *arguments)

@@ -77,6 +77,17 @@ async def test_snapshots_are_told_by_what_verifies_them(world: World, tmp_path: 
     assert (good.exit_code, good.findings[0].figure) == (0, "1 verified")
 
 
+async def test_a_place_that_keeps_no_snapshots_is_told_with_what_to_change(
+    world: World, tmp_path: Path
+) -> None:
+    world.edit({"system.image_path": "memory://snaps"})
+    report = await examine(world.file, tmp_path, {"snapshots": CHECKS["snapshots"]})
+    [finding] = report.findings
+    assert (finding.check, finding.state, report.exit_code) == ("snapshots", "broken", 2)
+    lost = "memory://snaps is the memory of one process, so what is put there is lost at once"
+    assert (finding.figure, finding.advice) == (lost, "Change [system] image_path")
+
+
 async def test_a_check_that_fails_is_told_and_the_others_go_on(world: World, tmp_path: Path) -> None:
     async def fails(_: Patient) -> list[Finding]:
         raise ZeroDivisionError("by zero")

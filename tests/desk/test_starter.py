@@ -315,6 +315,9 @@ async def test_reflect_waits_for_the_proposal_or_the_reason_for_none(world: Worl
     view = ProposalView.model_validate(ran.json)
     assert view.state == "pending"
     assert (await starter("reflect", "--json")).json == {"loop_id": view.loop_id}
+    starter.environment = {"COLUMNS": "40"}
+    see = f"See: python starter.py show {view.loop_id}"
+    assert (await starter("reflect")).out == f"The image reflects in {view.loop_id}. {see}\n"
 
 
 # --- the image's life ---

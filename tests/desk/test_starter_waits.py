@@ -4,6 +4,7 @@ import json
 
 from messages.loops import LoopConcluded
 from testbed.world import World
+from tests.approval import obstructed
 from tests.desk.command_line import Ran, Starter
 
 
@@ -55,10 +56,32 @@ async def test_an_approval_without_the_file_says_that_it_is_taken_and_waits_for_
     assert (await world.loop(view.loop_id).result()).state == "approved"
 
 
-async def test_an_update_that_takes_long_is_not_told_as_a_missing_worker(
+async def test_an_approval_before_there_is_a_proposal_says_what_that_waits_for(
     world: World, starter: Starter
 ) -> None:
+    await world.record_logs(4)
     await world.stop_files_worker()
-    ran = await starter("reload")
+    loop_id = await world.reflect()
+    await obstructed(world, loop_id, "no files worker")
+    ran = await starter("approve", "--yes")
     assert ran.code == 1
-    assert "no files worker has done it in time" in ran.sentence
+    begins = (
+        f"{loop_id} has nothing to decide yet. It waits, because something is in the way: no files worker"
+    )
+    assert ran.sentence.startswith(begins)
+    starter.environment = {"COLUMNS": "40"}
+    status = await starter("status")
+    assert (
+        "no files worker has done it in time; run `python worker.py` where settings.toml is\n" in status.out
+    )
+
+
+async def test_what_needs_a_files_worker_says_so_where_there_is_none_and_cannot_be_done(
+    world: World, starter: Starter
+) -> None:
+    world.edit({"models.temperature": 0.9})
+    await world.update("reload_settings", None, dict)
+    await world.stop_files_worker()
+    for ran in await starter.each(["reload"], ["snapshot"], ["revert", "1", "--yes", "--by", "Ada"]):
+        assert "no files worker has done it in time; run `python worker.py` where" in ran.err.splitlines()[-1]
+        assert ran.code == 2

@@ -1,13 +1,17 @@
 """Which server counts as Ollama, which as none, and which ends the start: over real HTTP."""
 
 import asyncio
+import errno
+import os
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
+from activities.model_server.client import CONNECT_SECONDS
 from connection.model_server import NoModel, NoServer, is_pulled, pulled_models
 from testbed.fake_ollama import FakeOllama
 from testbed.model_habits import Listing
@@ -68,11 +72,43 @@ async def test_a_server_that_does_not_even_speak_http_is_there_and_wrong(first: 
         assert not isinstance(raised.value, NoServer)
 
 
-async def test_only_a_refused_connection_is_no_server() -> None:
-    with pytest.raises(NoServer, match=r"No Ollama answers at http://127\.0\.0\.1:"):
-        await pulled_models(f"http://127.0.0.1:{free_port()}")
+@contextmanager
+def never_answers() -> Iterator[str]:
+    """A place on this machine that neither takes a connection nor refuses it: its queue is full."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        host, port = full.getsockname()
+        with socket.create_connection((host, port)):
+            yield f"http://{host}:{port}"
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+async def test_only_a_refused_connection_is_no_server(name: str) -> None:
+    with pytest.raises(NoServer, match=rf"No Ollama answers at http://{name}:"):
+        await pulled_models(f"http://{name}:{free_port()}")
+
+
+async def test_a_host_that_nobody_knows_is_named() -> None:
     with pytest.raises(NoModel, match=r"Nobody knows the host of http://nowhere.invalid:1 ") as raised:
         await pulled_models("http://nowhere.invalid:1")
+    assert not isinstance(raised.value, NoServer)
+
+
+async def test_an_address_that_never_answers_ends_the_start_of_a_worker_in_time(tmp_path: Path) -> None:
+    with never_answers() as url:
+        shipped_settings(tmp_path, {"models.host": ""})
+        began = time.monotonic()
+        async with WorkerProcess(tmp_path, "--dev", OLLAMA_HOST=url) as worker:
+            assert await worker.process.wait() == 2
+    assert time.monotonic() - began < CONNECT_SECONDS + 10
+    assert worker.err.startswith(f"{url} cannot be reached (no answer within {CONNECT_SECONDS} s); ")
+    assert worker.err.endswith("or correct OLLAMA_HOST\n")
+    assert len(worker.err.splitlines()) == 1
+
+
+async def test_an_address_without_a_way_to_it_is_named() -> None:
+    # That is an address of many, to which no connection leads.
+    with pytest.raises(NoModel, match=os.strerror(errno.ENETUNREACH)) as raised:
+        await pulled_models("http://224.0.0.1:11434")
     assert not isinstance(raised.value, NoServer)
 
 

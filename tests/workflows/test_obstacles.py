@@ -59,6 +59,11 @@ async def told_by_the_image(world: World, loop_id: str, obstacle: str) -> ImageS
     return status
 
 
+async def in_the_inbox(world: World, loop_id: str) -> bool:
+    described = await world.loop(loop_id).describe()
+    return described.search_attributes["NeedsHuman"] == [True]
+
+
 async def events(world: World, loop_id: str) -> Counter[EventType.ValueType]:
     return Counter([event.event_type async for event in world.loop(loop_id).fetch_history_events()])
 
@@ -83,10 +88,10 @@ async def test_an_obstacle_is_told_everywhere_and_the_rewrite_goes_on_when_it_is
         status = await told_by_the_image(world, proposed.loop_id, view.obstacle)
         assert status.waiting_loops == [proposed.loop_id]
         assert "Nothing has to be decided again" in loop_details(view)
-        described = await world.loop(proposed.loop_id).describe()
-        assert described.search_attributes["NeedsHuman"] == [False]
+        assert await in_the_inbox(world, proposed.loop_id)
         assert not sending.done()
     assert (await sending).state == "approved"
+    assert not await in_the_inbox(world, proposed.loop_id)
     await assert_changed_once(world)
     assert (await world.status()).obstacles == {}
     assert (await world.proposal(proposed.loop_id, "approved")).obstacle == ""
@@ -120,6 +125,7 @@ async def test_the_deadline_of_the_proposal_ends_the_wait_with_the_reason(world:
     with backups_in_the_way(world.file):
         concluded = await (await sending_approval(world, view))
     assert concluded.state == "failed"
+    assert not await in_the_inbox(world, view.loop_id)
     assert concluded.reason.startswith("approved, and not carried out before it expired: ")
     assert "settings.backups is no folder" in concluded.reason
     assert view.expires_at is not None
@@ -166,6 +172,7 @@ async def test_a_proposal_waits_for_a_file_that_is_away_before_there_is_anything
         view = await obstructed(world, loop_id, "cannot be read (No such file or directory)")
         assert view.state == "analysing"
         await told_by_the_image(world, loop_id, view.obstacle)
+        assert await in_the_inbox(world, loop_id)
     view = await world.proposal(loop_id)
     assert (view.obstacle, "-max_turns = 2\n+max_turns = 3" in view.diff) == ("", True)
     await told_by_the_image(world, loop_id, "")
