@@ -58,7 +58,14 @@ class SettingsFiles:
         InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
         """
         with _reported():
+            _check_approved(order)
             return rewrite(self._path, order, activity.info().workflow_run_id or "")
+
+
+def _check_approved(order: Rewrite) -> None:
+    """Where the file is written, too, a loop's order counts only with a person's approval."""
+    if not order.by_person and (order.decision is None or order.decision.verdict != "approve"):
+        raise InvalidSettings(f"the order of {order.loop_id} rests on no approval; nothing was written")
 
 
 def _diff(name: str, before: str, after: str) -> str:

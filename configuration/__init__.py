@@ -115,7 +115,7 @@ class _ModelSettings(_ModelServer):
 
 def models_of(team: Team) -> type[_ModelSettings]:
     """The section [models] of a team."""
-    keys: Any = {member.key: ModelName for member in team}
+    keys: Any = {member.key: (ModelName, member.model or ...) for member in team}
     # pydantic takes fields from the last base first: the personas' come after `host` and before the rest.
     bases: Any = (_ModelSettings, create_model("PersonaModels", __base__=_ModelServer, **keys))
     made = cast(type[_ModelSettings], create_model("ModelSettings", __base__=bases, __module__=__name__))

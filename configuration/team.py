@@ -9,11 +9,16 @@ from typing import NamedTuple
 
 
 class Member(NamedTuple):
-    """One persona. `entries`: those of prompts.toml that it alone speaks with."""
+    """One persona. `entries`: those of prompts.toml that it alone speaks with.
+
+    `model`: where settings name none for it. Whoever joins a team that has lived needs one, or the histories
+    of before do not replay.
+    """
 
     name: str
     role: str
     entries: tuple[str, ...]
+    model: str = ""
 
     @property
     def key(self) -> str:

@@ -4,6 +4,7 @@ from pydantic import BaseModel
 
 from configuration import Settings
 from messages.loops import Change
+from messages.requests import Decision
 
 
 class SettingsFile(BaseModel):
@@ -22,12 +23,14 @@ class SettingsFile(BaseModel):
 class Rewrite(BaseModel):
     """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest).
 
-    An order that a person gave (`by_person`) may change any key, a loop's only the tunable ones.
+    An order that a person gave (`by_person`) may change any key, a loop's only the tunable ones, and only by
+    the `decision` that it rests on.
     """
 
     loop_id: str
     changes: list[Change]
     by_person: bool = False
+    decision: Decision | None = None
 
 
 class RewriteReceipt(BaseModel):

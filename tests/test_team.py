@@ -40,6 +40,15 @@ def test_a_file_without_its_key_and_a_team_without_it_are_told() -> None:
         Settings.parse(shipped(models__clara="archive:1b"))
 
 
+def test_one_who_joins_with_a_model_speaks_under_settings_of_before_and_changes_no_digest() -> None:
+    joined = create_model(
+        "Joined", __base__=Settings, models=models_of((*TEAM, CLARA._replace(model="archive:1b")))
+    )
+    before = Settings.parse(shipped())
+    now = joined.parse(before.model_dump(mode="json"))
+    assert (now.models.by_persona()["CLARA"], now.digest()) == ("archive:1b", before.digest())
+
+
 def test_its_words_are_missed_in_the_prompts_that_lack_them(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -126,7 +126,7 @@ class PhilosophicalLoop:
     async def _rewrite(self, changes: list[Change]) -> LoopConcluded:
         self._view.state, self._view.changes = "rewriting", changes
         self._show()
-        order = Rewrite(loop_id=self._start.loop_id, changes=changes)
+        order = Rewrite(loop_id=self._start.loop_id, changes=changes, decision=self._decision)
         rewrite = partial(files.rewrite_settings, order, "Rewrite settings.toml")
         try:
             receipt = await self._wait_out(rewrite, self._view.expires_at or workflow.now())

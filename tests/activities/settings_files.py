@@ -22,6 +22,7 @@ from activities.settings import SettingsFiles
 from activities.settings_rewriting import check_writable
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
+from messages.requests import Decision
 
 SHIPPED = (Path(__file__).parents[2] / "settings.toml").read_text(encoding="utf-8")
 REWRITTEN = SHIPPED.replace("max_turns = 4", "max_turns = 3")
@@ -40,6 +41,7 @@ ORDER = turns(4, 3)
 def rewrite(path: Path, order: Rewrite = ORDER, run_id: str = "first") -> RewriteReceipt:
     environment = ActivityEnvironment()
     environment.info = replace(ActivityEnvironment.default_info(), workflow_run_id=run_id)
+    order = order.model_copy(update={"decision": Decision(verdict="approve", approver="Ada")})
     receipt = environment.run(SettingsFiles(path).rewrite_settings, order)
     assert isinstance(receipt, RewriteReceipt)
     return receipt

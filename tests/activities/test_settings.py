@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from temporalio.testing import ActivityEnvironment
 
 from activities.settings import SettingsFiles
 from activities.settings_rewriting import BACKUPS_KEPT
@@ -19,6 +20,7 @@ from configuration import InvalidSettings
 from configuration.reading import load_settings
 from messages.files import Rewrite, RewriteReceipt
 from messages.loops import Change
+from messages.requests import Decision
 from tests.activities.rewriting import failure
 from tests.activities.settings_files import (
     LOOP,
@@ -193,6 +195,16 @@ def test_the_same_edit_made_by_a_person_first_is_neither_stale_nor_written(path:
     receipt = rewrite(path, turns(4, 3))
     assert receipt.stale == []
     assert receipt.digest == load_settings(path).digest()
+    assert everything(path.parent) == before
+
+
+@pytest.mark.parametrize("decision", [None, Decision(), Decision(verdict="reject", approver="Ada")])
+def test_a_loop_without_an_approval_writes_nothing(path: Path, decision: Decision | None) -> None:
+    before = everything(path.parent)
+    order = turns(4, 3).model_copy(update={"decision": decision})
+    error = failure(lambda: ActivityEnvironment().run(SettingsFiles(path).rewrite_settings, order))
+    assert (error.type, error.non_retryable) == ("InvalidSettings", True)
+    assert "rests on no approval" in error.message
     assert everything(path.parent) == before
 
 
