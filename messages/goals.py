@@ -8,12 +8,16 @@ from messages.common import Persona, Unit
 
 
 class InquiryStart(BaseModel):
-    """Why the personas look for a goal, and what they must not come near to: recent tasks and goals."""
+    """Why the personas look for a goal, and what they must not come near to: recent tasks and goals.
+
+    `personas` are the team as it was then, so that one who joins later changes no inquiry of before.
+    """
 
     image_id: str
     inquiry_id: str
     reason: str
     recent: list[str]
+    personas: list[Persona]
     settings: Settings
 
 

@@ -7,7 +7,6 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from configuration.team import TEAM
     from messages.calls import PersonaCall
     from messages.common import Persona
     from messages.goals import Goal, Imagining, InquiryConcluded, InquiryStart, Scoring
@@ -29,8 +28,8 @@ class Inquiry:
     @workflow.run
     async def run(self, start: Any = None) -> InquiryConcluded:
         try:
-            for member in TEAM:
-                await self._imagine(member.name)
+            for persona in self._start.personas:
+                await self._imagine(persona)
             if len(self._goals) > 1:
                 await self._score()
             conclusion = self._conclusion()
@@ -69,7 +68,7 @@ class Inquiry:
         answer as much as by what it says, and so no place is the better one.
         """
         given: dict[int, list[float]] = {}
-        for persona in (member.name for member in TEAM):
+        for persona in self._start.personas:
             others = [n for n, goal in enumerate(self._goals) if goal.persona != persona]
             orders = [others]
             if len(others) > 1:

@@ -17,6 +17,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
+    from configuration.team import TEAM
     from messages.common import part
     from messages.goals import InquiryConcluded, InquiryStart
     from messages.loops import LoopConcluded, LoopStart
@@ -93,6 +94,7 @@ class Supervisor:
                 inquiry_id=inquiry_id,
                 reason=reason,
                 recent=state.argued_lately(),
+                personas=[member.name for member in TEAM],
                 settings=state.settings,
             )
             if await self._start_child(Inquiry.run, start, inquiry_id, f"Inquiry: {reason}"):
