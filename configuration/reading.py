@@ -17,7 +17,7 @@ MOST_LINES = 10_000
 
 _MOST_DOTS = 32
 """Of the keys in one line. With the square of them grows what reading it takes."""
-_DOT = re.compile(r"(?<!\.)\.(?!\.)")
+_TEXT_OR_COMMENT = re.compile(r"""\"(?:\\.|[^"\\])*\"|'[^']*'|\#.*""")
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -100,7 +100,7 @@ def login(uid: int) -> str:
 
 def _parse(path: Path, text: str) -> dict[str, Any]:
     for number, line in enumerate(text.split("\n"), 1):
-        if len(_DOT.findall(line)) > _MOST_DOTS and not line.lstrip().startswith("#"):
+        if _TEXT_OR_COMMENT.sub("", line).count(".") > _MOST_DOTS:
             raise _too_deep(f"{path}, line {number}")
     try:
         # The reader is not tomlkit, so that a rewritten text is checked by other eyes than its writer's.

@@ -188,6 +188,10 @@ TOO_MUCH = {
         "nested too deeply",
     ),
     "a deep key": (SHIPPED.replace("max_turns = 4", f"max_turns.{'a.' * 50_000}a = 1"), "nested too deeply"),
+    "a deep key in quotes": (
+        SHIPPED.replace("max_turns = 4", "'a'." * 50_000 + "a = 1"),
+        "nested too deeply",
+    ),
     "a deep table": (
         f"{SHIPPED}[{'a.' * 50_000}a]\nx = 1\n",
         f", line {SHIPPED.count(chr(10)) + 1}: lists or tables are nested too deeply",
@@ -203,6 +207,13 @@ TOO_MUCH = {
         "must have at most 120 characters",
     ),
 }
+
+
+def test_dots_in_words_make_no_deep_key(tmp_path: Path) -> None:
+    path = put_down(tmp_path)
+    wordy = SHIPPED.replace("max_turns = 4", f"max_turns = 4  # {'So it is. ' * 50}")
+    path.write_text(wordy.replace('alfred = "', f'alfred = "{"v1." * 35}'))
+    assert load_settings(path).models.alfred.startswith("v1.v1.")
 
 
 @pytest.mark.parametrize("text, told", TOO_MUCH.values(), ids=TOO_MUCH)
