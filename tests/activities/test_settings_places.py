@@ -213,7 +213,7 @@ def test_dots_in_words_make_no_deep_key(tmp_path: Path) -> None:
     path = put_down(tmp_path)
     wordy = SHIPPED.replace("max_turns = 4", f"max_turns = 4  # {'So it is. ' * 50}")
     path.write_text(wordy.replace('alfred = "', f'alfred = "{"v1." * 35}'))
-    assert load_settings(path).models.alfred.startswith("v1.v1.")
+    assert load_settings(path).models.by_persona()["ALFRED"].startswith("v1.v1.")
 
 
 @pytest.mark.parametrize("text, told", TOO_MUCH.values(), ids=TOO_MUCH)
