@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 import durationpy
 from pydantic import (
@@ -62,9 +62,9 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,6
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=120)]
 
 
-def _tunable(low: float, high: float, step: float) -> Any:
+def _tunable(low: float, high: float, step: float, meaning: str) -> Any:
     """A key the image may ask to change: within [low, high], by at most `step` at a time."""
-    return Field(ge=low, le=high, json_schema_extra={"step": step})
+    return Field(ge=low, le=high, description=meaning, json_schema_extra={"step": step})
 
 
 class _Section(BaseModel):
@@ -93,7 +93,7 @@ class _ModelSettings(_ModelServer):
     team: ClassVar[Team]
 
     embedding: ModelName = "nomic-embed-text"
-    temperature: float = _tunable(0.0, 1.5, 0.2)
+    temperature: float = _tunable(0.0, 1.5, 0.2, "freedom in the wording")
     max_answer_tokens: int = Field(ge=32, le=4096)
     context_tokens: int = Field(default=CONTEXT_TOKENS, ge=4096, le=1_048_576)
     call_timeout: Duration
@@ -132,8 +132,12 @@ else:
 class AutopoiesisSettings(_Section):
     """When an argument ends."""
 
-    max_turns: int = _tunable(1, 10, 1)
-    convergence_threshold: float = _tunable(0.05, 0.9, 0.1)
+    max_turns: int = _tunable(
+        1, 10, 1, "turns of thesis and antithesis before an argument ends without agreement"
+    )
+    convergence_threshold: float = _tunable(
+        0.05, 0.9, 0.1, "the dissonance at which an argument has converged"
+    )
 
 
 class CadenceSettings(_Section):
@@ -172,12 +176,18 @@ class MemorySettings(_Section):
 
 
 class Tunable(BaseModel):
-    """One key the image may ask to change: bounds inclusive, `step` the largest single change."""
+    """One key the image may ask to change.
+
+    Numbers: bounds inclusive, `step` the largest single change. Words: `choices`, each a step from another.
+    """
 
     key: str
-    low: float
-    high: float
-    step: float
+    kind: Literal["integer", "number", "choice"]
+    meaning: str
+    low: float = 0
+    high: float = 0
+    step: float = 0
+    choices: tuple[str, ...] = ()
 
 
 class Settings(_Section):
@@ -233,6 +243,10 @@ class Settings(_Section):
             values[section][key] = value
         return self.parse(values)
 
+    def tunables(self) -> dict[str, Tunable]:
+        """The only keys that a philosophical loop may change, by dotted key."""
+        return TUNABLES
+
     def heuristics(self) -> dict[str, Value]:
         """The values of the tunable keys, as a performance log records them."""
         flat = self.flat()
@@ -250,6 +264,8 @@ def _find_tunables() -> dict[str, Tunable]:
             bounds = {type(rule).__name__: rule for rule in key.metadata}
             found[f"{section}.{name}"] = Tunable(
                 key=f"{section}.{name}",
+                kind="integer" if key.annotation is int else "number",
+                meaning=key.description or "",
                 low=bounds["Ge"].ge,
                 high=bounds["Le"].le,
                 step=extra["step"],

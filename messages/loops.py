@@ -8,6 +8,7 @@ from pydantic import BaseModel, model_validator
 from configuration import Settings, Value
 from messages.common import CONCLUSION_BYTES, LoopState
 from messages.tasks import PerformanceLog
+from messages.trials import Candidate, Effect, Judged, Observation, Provenance, Round
 
 
 class Change(BaseModel):
@@ -25,10 +26,30 @@ class Reasoned(BaseModel):
 
 
 class Proposal(Reasoned):
-    """A change the optimizer asks for. `evidence` holds the figures that the justification uses."""
+    """A change the optimizer asks for.
+
+    evidence        the figures that the justification uses
+    effect          what is expected of it, by the posterior
+    mode            degraded: something a proposal rests on could not be looked at, see `not_evaluated`
+    rounds          the trials, task by task, with all candidates
+    judged          its answers in the trials against the present ones
+    single          the team's answers against those of one call of the same model
+    importance      how much of the variation of the loss each key accounts for, in shares
+    trial_tokens    what the trials cost
+    provenance      how to compute it again; none for a person's
+    """
 
     expected_effect: str = ""
     evidence: dict[str, Value | None] = {}
+    effect: Effect | None = None
+    mode: Literal["full", "degraded"] = "full"
+    not_evaluated: list[str] = []
+    rounds: list[Round] = []
+    judged: Judged | None = None
+    single: Judged | None = None
+    importance: dict[str, float] = {}
+    trial_tokens: int = 0
+    provenance: Provenance | None = None
 
 
 class Decided(BaseModel):
@@ -40,16 +61,34 @@ class Decided(BaseModel):
 
 
 class OptimizerRequest(BaseModel):
-    """All that a proposer may know: the window of logs, the present settings and their digest."""
+    """All that a proposer may know: the present settings, the observations, and what was tried so far.
+
+    created         the Creator's candidates
+    rounds          the trials so far; the first is still to come where there is none
+    judged          for each candidate of the last round, in order: its answers against the present ones
+    may_try         whether recorded tasks can be replayed
+    not_evaluated   what could not be looked at, for the approver
+    """
 
     window: list[PerformanceLog]
     settings: Settings
     settings_digest: str
+    conditions: str = ""
+    observations: list[Observation] = []
+    created: list[Candidate] = []
+    rounds: list[Round] = []
+    judged: list[Judged] = []
+    single: Judged | None = None
+    may_try: bool = True
+    not_evaluated: list[str] = []
+    seed: int = 0
 
 
 class OptimizerAnswer(BaseModel):
-    """A proposal, or the reason why there is none."""
+    """Candidates to try next, a proposal, or why there is none. `top`: the best by numbers alone."""
 
+    candidates: list[Candidate] = []
+    top: list[Candidate] = []
     proposal: Proposal | None = None
     reason: str = ""
 
