@@ -60,6 +60,19 @@ class Decided(BaseModel):
     comment: str = ""
 
 
+class Past(Decided):
+    """An earlier change or proposal, and how it ended, under the settings that `digest` names."""
+
+    changes: list[Change] = []
+    state: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        what = ", ".join(f"{change.key} {change.old} -> {change.new}" for change in self.changes)
+        why = "; ".join(filter(None, (self.reason, self.comment)))
+        return f"{what}: {self.state}" + (f" ({why})" if why else "")
+
+
 class OptimizerRequest(BaseModel):
     """All that a proposer may know: the present settings, the observations, and what was tried so far.
 
@@ -68,6 +81,7 @@ class OptimizerRequest(BaseModel):
     judged          for each candidate of the last round, in order: its answers against the present ones
     may_try         whether recorded tasks can be replayed
     not_evaluated   what could not be looked at, for the approver
+    past            earlier changes and proposals; what a person declined is not asked for again
     """
 
     window: list[PerformanceLog]
@@ -81,6 +95,7 @@ class OptimizerRequest(BaseModel):
     single: Judged | None = None
     may_try: bool = True
     not_evaluated: list[str] = []
+    past: list[Past] = []
     seed: int = 0
 
 
@@ -94,21 +109,33 @@ class OptimizerAnswer(BaseModel):
 
 
 class LoopStart(BaseModel):
+    """What a loop looks at. `held`: the image is paused, and trials wait."""
+
     image_id: str
     loop_id: str
     window: list[PerformanceLog]
     settings: Settings
     settings_digest: str
+    conditions: str = ""
+    observations: list[Observation] = []
+    past: list[Past] = []
+    held: bool = False
+
+
+class Hold(BaseModel):
+    """From the image to its loops: whether trials wait, since a person has paused it."""
+
+    held: bool = False
 
 
 class ProposalView(Proposal, Decided):
-    """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended.
+    """The answer to the query `proposal`. `state` is analysing, trying, pending, rewriting or how it ended.
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
     """
 
     loop_id: str
-    state: Literal["analysing", "pending", "rewriting"] | LoopState
+    state: Literal["analysing", "trying", "pending", "rewriting"] | LoopState
     digest: str = ""
     diff: str = ""
     expires_at: datetime | None = None
@@ -126,17 +153,18 @@ class LoopWaits(BaseModel):
 class LoopConcluded(Reasoned, Decided):
     """How a loop ended: its result, the answer to `decide`, and its signal to the image.
 
-    `task_ids` are the logs it judged.
+    `task_ids` are the logs it judged, `observed` what its trials came to: a row for each set of values.
     """
 
     loop_id: str
     state: LoopState
     decided_at: datetime
     task_ids: list[str] = []
+    observed: list[Observation] = []
 
     @model_validator(mode="after")
     def _fits_the_ledger(self) -> Self:
-        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification"})
+        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification", "observed"})
         if len(kept.encode()) > CONCLUSION_BYTES:
             raise ValueError(f"a conclusion is at most {CONCLUSION_BYTES} bytes of JSON")
         return self

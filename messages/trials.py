@@ -8,6 +8,11 @@ from pydantic import BaseModel
 from configuration import Value
 from messages.common import Outcome
 
+MOST_FLIPS = 0.3
+"""The share of flips above which a judge goes by the place of an answer more than by what it says."""
+MATCHED = 0.8
+"""How much shorter than the other an answer may be to count as equally long: judges like long ones."""
+
 
 class Moments(BaseModel):
     """Count, mean and squared deviations of one figure (Welford), which can be added up (Chan et al.)."""
@@ -95,10 +100,14 @@ class Round(BaseModel):
     replays: list[Replay] = []
 
 
+Better = Literal["first", "second", "same"]
+
+
 class Judged(BaseModel):
     """Which of two answers is better, asked twice with the order swapped; disagreement is a tie.
 
-    `matched_*`: among pairs whose lengths differ by at most a fifth. `flips`: pairs on which it disagreed.
+    `flips`: pairs of which it took the first one, or the second one, both times. `matched_*`: among pairs
+    whose lengths differ by at most a fifth. Muted: it flips so often that it is not listened to.
     """
 
     model: str = ""
@@ -108,7 +117,32 @@ class Judged(BaseModel):
     flips: int = 0
     matched_wins: int = 0
     matched_losses: int = 0
-    muted: bool = False
+
+    @property
+    def pairs(self) -> int:
+        return self.wins + self.ties + self.losses
+
+    @property
+    def muted(self) -> bool:
+        return self.flips > MOST_FLIPS * self.pairs
+
+    def add(self, in_order: Better, swapped: Better, lengths: tuple[int, int]) -> None:
+        """One pair: what was said of it with this side first, then with this side second."""
+        self.flips += in_order == swapped != "same"
+        won, lost = (in_order, swapped) == ("first", "second"), (in_order, swapped) == ("second", "first")
+        self.wins += won
+        self.losses += lost
+        self.ties += not (won or lost)
+        if min(lengths) >= MATCHED * max(lengths):
+            self.matched_wins += won
+            self.matched_losses += lost
+
+
+class RecordedTasks(BaseModel):
+    """The order to find recorded tasks of an image in their histories: those that are still there."""
+
+    image_id: str
+    task_ids: list[str]
 
 
 class Provenance(BaseModel):
