@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from messages.loops import Change, LoopConcluded, ProposalView
     from messages.memory import Recollection
     from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
+    from messages.trials import Round
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -310,7 +311,23 @@ def proposal(view: ProposalView) -> RenderableType:
             Text("\nEvidence", "bold"),
             _evidence(view.evidence),
         ]
+    if found := view.findings():
+        parts += [
+            Text("\nWhat was found", "bold"),
+            _fields({name: words(told) for name, told in found.items()}),
+        ]
+    for number, tried in enumerate(view.rounds, 1):
+        parts += [Text(f"\nTrials, round {number}: recorded tasks argued once more", "bold"), _trials(tried)]
     return Group(*parts)
+
+
+def _trials(tried: Round) -> RenderableType:
+    table = new_table()
+    for head in tried.heads():
+        table.add_column(words(head))
+    for row in tried.rows():
+        table.add_row(*map(words, row))
+    return table
 
 
 def diff(text: str) -> RenderableType:

@@ -51,6 +51,21 @@ class Proposal(Reasoned):
     trial_tokens: int = 0
     provenance: Provenance | None = None
 
+    def findings(self) -> dict[str, str]:
+        """All that was found beside the trials, in words: a line for each thing that was looked at."""
+        shares = sorted(self.importance.items(), key=lambda share: -share[1])
+        found = {
+            "expected": str(self.effect) if self.effect else "",
+            "its answers against the present ones": str(self.judged) if self.judged else "",
+            "the team's answers against single ones": str(self.single) if self.single else "",
+            "what each key matters": ", ".join(f"{key} {share:.0%}" for key, share in shares),
+            "cost of the trials": f"{self.trial_tokens} tokens" if self.trial_tokens else "",
+            "mode": self.mode if self.provenance else "",
+            "not looked at": "; ".join(self.not_evaluated),
+            "computed from": str(self.provenance) if self.provenance else "",
+        }
+        return {name: words for name, words in found.items() if words}
+
 
 class Decided(BaseModel):
     """Who decided, with which words, and why nothing came of it: it travels from the loop into the ledger."""

@@ -71,6 +71,12 @@ class Effect(BaseModel):
     better: float
     worse: float
 
+    def __str__(self) -> str:
+        return (
+            f"gain {self.gain:+.3f}, with probability .9 between {self.low:+.3f} and {self.high:+.3f}; "
+            f"better with probability {self.better:.2f}, worse by more than .05 with {self.worse:.2f}"
+        )
+
 
 class Candidate(BaseModel):
     """A set of values worth trying: those that differ from the present ones, and where it comes from."""
@@ -79,6 +85,9 @@ class Candidate(BaseModel):
     source: Literal["surrogate", "creator"] = "surrogate"
     reason: str = ""
     effect: Effect | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} = {value}" for key, value in self.values.items())
 
 
 class Replay(BaseModel):
@@ -92,12 +101,30 @@ class Replay(BaseModel):
     tokens: int = 0
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        if self.outcome == "failed":
+            return "failed"
+        dissonance = "no dissonance" if self.dissonance is None else f"dissonance {self.dissonance:.2f}"
+        return f"{dissonance}, {self.tokens} tokens"
+
 
 class Round(BaseModel):
     """One round of trials: what the same tasks came to under each candidate and the present settings."""
 
     candidates: list[Candidate] = []
     replays: list[Replay] = []
+
+    def heads(self) -> list[str]:
+        """Those of a table of this round: the task, the present settings, each candidate."""
+        return ["task", "present settings", *map(str, self.candidates)]
+
+    def rows(self) -> list[list[str]]:
+        """A row for each task: what it came to under the present settings and under each candidate."""
+        cells: dict[str, list[str]] = {}
+        for replay in self.replays:
+            row = cells.setdefault(replay.task_id, [""] * (len(self.candidates) + 1))
+            row[replay.arm] = str(replay)
+        return [[task_id, *row] for task_id, row in cells.items()]
 
 
 Better = Literal["first", "second", "same"]
@@ -126,6 +153,15 @@ class Judged(BaseModel):
     def muted(self) -> bool:
         return self.flips > MOST_FLIPS * self.pairs
 
+    def __str__(self) -> str:
+        share = f"{self.flips / self.pairs:.0%}" if self.pairs else "none"
+        told = (
+            f"{self.wins} better, {self.ties} alike, {self.losses} worse of {self.pairs} pairs; of equal "
+            f"length {self.matched_wins} better, {self.matched_losses} worse; {self.flips} flipped with the "
+            f"order ({share})"
+        )
+        return f"{told}, too many to listen to" if self.muted else told
+
     def add(self, in_order: Better, swapped: Better, lengths: tuple[int, int]) -> None:
         """One pair: what was said of it with this side first, then with this side second."""
         self.flips += in_order == swapped != "same"
@@ -151,3 +187,7 @@ class Provenance(BaseModel):
     inputs: str
     seed: int
     versions: dict[str, str]
+
+    def __str__(self) -> str:
+        libraries = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return f"inputs {self.inputs}, seed {self.seed}, {libraries}"

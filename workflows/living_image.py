@@ -223,11 +223,15 @@ class LivingImage:
 
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("paused")
+        status = self._enter_phase("paused")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(description='Start tasks again: nothing, or {"reason": "..."}')
     async def resume(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("active")
+        status = self._enter_phase("active")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(
         description='End this image for good once its running tasks are done: nothing, or {"reason": "..."}'
