@@ -96,6 +96,7 @@ class OptimizerRequest(BaseModel):
     judged          for each candidate of the last round, in order: its answers against the present ones
     may_try         whether recorded tasks can be replayed
     not_evaluated   what could not be looked at, for the approver
+    trial_tokens    what the Creator, the trials and the judge have taken
     past            earlier changes and proposals; what a person declined is not asked for again
     """
 
@@ -110,6 +111,7 @@ class OptimizerRequest(BaseModel):
     single: Judged | None = None
     may_try: bool = True
     not_evaluated: list[str] = []
+    trial_tokens: int = 0
     past: list[Past] = []
     seed: int = 0
 

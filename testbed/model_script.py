@@ -18,8 +18,8 @@ class Script(BaseModel):
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
     `labels_at`: instead, by the temperature at which the antithesis was said, as words such as "0.8".
-    `prefers`: the answer with these words is the better one of two; without, neither is. `candidates` are what
-    the Creator thinks of, as JSON of its answer has them.
+    `prefers`: the answer with these words is the better one of two; without, neither is. `candidates` are
+    what the Creator thinks of, as JSON of its answer has them.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
     by their place.
     `says`: the whole answer to what is asked, instead of any other.
@@ -73,26 +73,26 @@ class Answers:
 
     def _scripted(self, call: Call, script: Script) -> str:
         count = len(self._given) + 1
-        if call.asks == "plan":
-            plan = f"Plan {count}: weigh the reasons, then decide."
-            return json.dumps({"plan": plan, "needs_research": script.needs_research})
-        if call.asks == "goals":
-            goals = [self._next_goal(count, place, script) for place in (1, 2)]
-            return json.dumps({"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]})
-        if call.asks == "scores":
-            asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
-            scores = script.scores
-            if isinstance(scores, dict):
-                return json.dumps({"scores": [scores.get(goal, "fair") for goal in asked]})
-            return json.dumps({"scores": scores[: len(asked)]})
-        if call.asks == "dissonance":
-            return json.dumps({"label": self._next_label(call, script)})
-        if call.asks == "candidates":
-            return json.dumps({"candidates": script.candidates})
-        if call.asks == "compare":
-            return json.dumps({"reason": "So the script says.", "better": _better(call, script)})
-        warmth = f", said at {call.options.get('temperature')}" if script.labels_at or script.prefers else ""
-        return f"This is answer {count}{warmth}, and it is a short one."
+        match call.asks:
+            case "plan":
+                plan = f"Plan {count}: weigh the reasons, then decide."
+                said: Any = {"plan": plan, "needs_research": script.needs_research}
+            case "goals":
+                goals = [self._next_goal(count, place, script) for place in (1, 2)]
+                said = {"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]}
+            case "scores":
+                said = {"scores": _scores(call, script)}
+            case "dissonance":
+                said = {"label": self._next_label(call, script)}
+            case "candidates":
+                said = {"candidates": script.candidates}
+            case "compare":
+                said = {"reason": "So the script says.", "better": _better(call, script)}
+            case "text":
+                warm = script.labels_at or script.prefers
+                at = f", said at {call.options.get('temperature')}" if warm else ""
+                return f"This is answer {count}{at}, and it is a short one."
+        return json.dumps(said)
 
     def _next_goal(self, count: int, place: int, script: Script) -> str:
         self._goals_given += 1
@@ -112,6 +112,13 @@ class Answers:
         given = self._labels_given.get(task, 0)
         self._labels_given[task] = given + 1
         return labels[given % len(labels)]
+
+
+def _scores(call: Call, script: Script) -> list[str]:
+    asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
+    if isinstance(script.scores, dict):
+        return [script.scores.get(goal, "fair") for goal in asked]
+    return script.scores[: len(asked)]
 
 
 def _better(call: Call, script: Script) -> str:

@@ -47,11 +47,12 @@ class Deliberation:
         self._request.may_try = await self.trials.find_tasks()
         while (answer := await self._consider()).candidates:
             await self.trials.run(answer.candidates)
-            self._request.rounds = self.trials.rounds
-            if not any(replay.outcome != "failed" for replay in self.trials.rounds[-1].replays):
+            if all(replay.outcome == "failed" for replay in self.trials.rounds[-1].replays):
                 self.trials.faults.append("a round of trials in which every replay failed")
                 self._request.may_try = False
-            elif not self.trials.tasks_left():
+                continue
+            self._request.rounds = self.trials.rounds
+            if not self.trials.tasks_left():
                 self._request.may_try = False
                 await self._judge(answer.candidates)
         return answer
@@ -68,7 +69,7 @@ class Deliberation:
     # --- steps ---
 
     async def _consider(self) -> OptimizerAnswer:
-        self._request.not_evaluated = self.trials.faults
+        self._request.not_evaluated, self._request.trial_tokens = self.trials.faults, self.trials.tokens
         return await thinking.propose_amendment(self._request)
 
     async def _create(self, top: list[Candidate]) -> list[Candidate]:

@@ -28,8 +28,8 @@ with workflow.unsafe.imports_passed_through():
 
 BEHIND_PEOPLE = Priority(priority_key=5)
 """The lowest that a server knows without being told of more; tasks of people have 3."""
-FIRST_ROUND = 3 / 7
-"""The share of the tasks that the first round takes: three of seven, for four candidates each."""
+FIRST_ROUND = 3
+"""Tasks of the first round, for four candidates each. The rest is for the second, with two candidates."""
 
 
 class Trials:
@@ -46,7 +46,6 @@ class Trials:
         self._start = start
         self._show = show
         self._tasks: list[Task] = []
-        self._first_round = 0
         # By the digest of the settings and the task.
         self._answers: dict[tuple[str, str], str] = {}
 
@@ -70,7 +69,6 @@ class Trials:
         if not self._tasks:
             self.faults.append("no trials: no task of the window is on record")
             return False
-        self._first_round = max(1, round(len(self._tasks) * FIRST_ROUND))
         return True
 
     def tasks_left(self) -> bool:
@@ -135,7 +133,7 @@ class Trials:
     # --- steps ---
 
     def _tasks_of(self, number: int) -> Sequence[Task]:
-        return self._tasks[self._first_round :] if number else self._tasks[: self._first_round]
+        return self._tasks[FIRST_ROUND:] if number else self._tasks[:FIRST_ROUND]
 
     def _is_spent(self) -> bool:
         return self.tokens >= self._start.settings.optimizer.trial_budget_tokens
