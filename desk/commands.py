@@ -146,6 +146,32 @@ async def show(loop: Loop = None, *, as_json: Json = False, desk: "Desk") -> Non
 
 
 @command
+async def explain(
+    loop: Annotated[str, typer.Argument(metavar="LOOP", help="3, loop/3 or the full id.")],
+    *,
+    as_json: Json = False,
+    desk: "Desk",
+) -> None:
+    """Compute a proposal again from what is on record, and say whether it comes out the same."""
+    from desk.explaining import computed_again, differences, recorded
+
+    loop_id = desk.loop_id(loop)
+    request, answer = await recorded(desk, loop_id)
+    again = await computed_again(request)
+    differ = differences(answer, again)
+    value = {
+        "loop_id": loop_id,
+        "same": not differ,
+        "differences": differ,
+        "recorded": answer,
+        "computed": again,
+    }
+    present(value, as_json, lambda: rendering.explanation(loop_id, answer, differ))
+    if differ:
+        raise typer.Exit(NO)
+
+
+@command
 async def approve(
     loop: Loop = None,
     *,
