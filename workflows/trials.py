@@ -52,9 +52,8 @@ class Trials:
     async def find_tasks(self) -> bool:
         """Choose the tasks to replay, and read them. False where there are none."""
         options = self._start.settings.optimizer
-        argued = [
-            log for log in self._start.window if log.origin != "external" and log.final_dissonance is not None
-        ]
+        logs = (log for log in self._start.window if log.origin != "external")
+        argued = [log.task_id for log in logs if log.final_dissonance is not None]
         if not options.trial_tasks or not options.trial_budget_tokens:
             self.faults.append("no trials: [optimizer] allows none")
             return False
