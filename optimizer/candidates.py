@@ -19,8 +19,6 @@ DROP_BELOW = 0.3
 """After the first round, a probability of a gain below this is not worth the tasks of a second one."""
 WORSE_BY = 0.05
 """What a change that does harm is expected to raise the loss by at least."""
-MOST_FLIPS = 0.3
-"""A judge that prefers what stands first more often than this is not listened to."""
 
 # A trial is scored as one of so many tasks under each of both settings: what will be known once it runs.
 _TRIAL_TASKS = 20
@@ -121,14 +119,8 @@ def objections(effect: Effect, goals: Goals, trial: Paired | None, judged: Judge
         found.append(
             f"{trial.failed} tasks failed under it, {trial.failed_present} under the present settings"
         )
-    if judged is not None and not muted(judged) and judged.losses > judged.wins:
+    if judged is not None and not judged.muted and judged.losses > judged.wins:
         found.append(
             f"the judge found its answers worse {judged.losses} times and better {judged.wins} times"
         )
     return found
-
-
-def muted(judged: Judged) -> bool:
-    """Whether the judge is not to be listened to."""
-    asked = judged.wins + judged.ties + judged.losses
-    return judged.muted or judged.flips > MOST_FLIPS * asked

@@ -22,13 +22,17 @@ from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
 from optimizer.space import Space, Values
 from optimizer.surrogate import Surrogate, tasks
-from optimizer.wording import evidence, expected_effect, justification, objected
+from optimizer.wording import evidence, expected_effect, justification, objected, too_few
 
 FIRST_ROUND, SECOND_ROUND = 4, 2
 """Candidates in each."""
 FIRST_ROUND_TASKS = 3
 """Recorded tasks for each of them; the second round takes what is left of `trial_tasks`."""
 TOP = 5
+FEWEST = 4
+"""Arguments under the present settings, measured, that the window holds before anything is tried."""
+DECLINED = ("rejected", "expired")
+"""How proposals ended that are not made again while the settings stay as they are."""
 
 
 @dataclass
@@ -73,8 +77,17 @@ class Decision:
 def consider(request: OptimizerRequest) -> OptimizerAnswer:
     """What to try next, what to ask a person for, or why nothing."""
     settings = request.settings
+    if reason := _too_little(request):
+        return OptimizerAnswer(reason=reason)
+    declined = [
+        {change.key: change.new for change in past.changes}
+        for past in request.past
+        if past.state in DECLINED and past.digest == request.settings_digest
+    ]
 
     def allowed(values: Values) -> bool:
+        if values in declined:
+            return False
         try:
             settings.with_changes(values)
         except InvalidSettings:
@@ -102,6 +115,14 @@ def consider(request: OptimizerRequest) -> OptimizerAnswer:
         proposal=_proposal(request, situation, decision.choice) if decision.choice else None,
         reason=decision.reason,
     )
+
+
+def _too_little(request: OptimizerRequest) -> str:
+    """Why there is nothing to go by since a person was asked the last time, or nothing."""
+    present = [log for log in request.window if log.settings_digest == request.settings_digest]
+    finished = [log for log in present if log.outcome != "failed"]
+    argued = sum(log.final_dissonance is not None for log in finished)
+    return too_few(argued, len(finished), len(present), FEWEST) if argued < FEWEST else ""
 
 
 def decide(situation: Situation) -> Decision:
@@ -224,7 +245,7 @@ def _proposal(request: OptimizerRequest, situation: Situation, choice: Choice) -
         judged=choice.judged,
         single=request.single,
         importance=choice.importance,
-        trial_tokens=sum(replay.tokens for tried in rounds for replay in tried.replays),
+        trial_tokens=request.trial_tokens,
         provenance=provenance(request),
     )
 

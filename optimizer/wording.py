@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from configuration import Value
 from messages.loops import OptimizerRequest
 from messages.trials import Candidate, Effect, Judged, Moments
-from optimizer.candidates import WORSE_BY, muted
+from optimizer.candidates import WORSE_BY
 from optimizer.paired import Paired
 
 
@@ -15,6 +15,18 @@ def change(values: Mapping[str, Value], present: Mapping[str, Value]) -> str:
 
 def objected(values: Mapping[str, Value], present: Mapping[str, Value], against: Sequence[str]) -> str:
     return f"the best of what was looked at is {change(values, present)}, but {'; '.join(against)}"
+
+
+def too_few(argued: int, finished: int, all_of_them: int, needed: int) -> str:
+    """Why the window says too little, and what to do where its arguments were not measured."""
+    counted = f"{finished} finished arguments under the present settings ({all_of_them - finished} failed)"
+    if finished < needed:
+        return f"{counted}; at least {needed} are needed"
+    return (
+        f"{counted}, {finished - argued} of them without a dissonance at the end; at least {needed} with one "
+        "are needed: the transcript of a task says why it is missing, and a model for ROBIN that does not think "
+        "and keeps to JSON schemas gives one"
+    )
 
 
 def justification(candidate: Candidate, trial: Paired | None, judged: Judged | None) -> str:
@@ -31,7 +43,7 @@ def justification(candidate: Candidate, trial: Paired | None, judged: Judged | N
         told.append(
             f"The judge preferred its answers {judged.wins} times and the present ones {judged.losses} times "
             f"({_count(judged.ties, 'tie')})"
-            + (", but changed its mind with the order too often to be heard." if muted(judged) else ".")
+            + (", but changed its mind with the order too often to be heard." if judged.muted else ".")
         )
     if candidate.reason:
         told.append(f"The Creator's reason: {candidate.reason}")
