@@ -76,9 +76,21 @@ class Decision:
 
 def consider(request: OptimizerRequest) -> OptimizerAnswer:
     """What to try next, what to ask a person for, or why nothing."""
-    settings = request.settings
     if reason := _too_little(request):
         return OptimizerAnswer(reason=reason)
+    situation = situation_of(request)
+    decision = decide(situation)
+    return OptimizerAnswer(
+        candidates=[*decision.candidates],
+        top=[*decision.top],
+        proposal=_proposal(request, situation, decision.choice) if decision.choice else None,
+        reason=decision.reason,
+    )
+
+
+def situation_of(request: OptimizerRequest) -> Situation:
+    """What a request says, without messages and settings."""
+    settings = request.settings
     declined = [
         {change.key: change.new for change in past.changes}
         for past in request.past
@@ -94,7 +106,7 @@ def consider(request: OptimizerRequest) -> OptimizerAnswer:
             return False
         return True
 
-    situation = Situation(
+    return Situation(
         space=Space(settings.tunables().values()),
         goals=Goals.of(settings),
         present=settings.heuristics(),
@@ -107,13 +119,6 @@ def consider(request: OptimizerRequest) -> OptimizerAnswer:
         last_round=2 if settings.optimizer.trial_tasks > FIRST_ROUND_TASKS else 1,
         seed=request.seed,
         allowed=allowed,
-    )
-    decision = decide(situation)
-    return OptimizerAnswer(
-        candidates=[*decision.candidates],
-        top=[*decision.top],
-        proposal=_proposal(request, situation, decision.choice) if decision.choice else None,
-        reason=decision.reason,
     )
 
 
@@ -129,7 +134,7 @@ def decide(situation: Situation) -> Decision:
     """The same, for any space and any table."""
     if not any(tasks(row) for row in situation.observations):
         return Decision(reason="nothing was measured yet: no argument has a dissonance at its end")
-    surrogate = _surrogate(situation)
+    surrogate = surrogate_of(situation)
     if not situation.rounds:
         return _begin(situation, surrogate)
     tried = situation.rounds[-1].candidates
@@ -138,7 +143,7 @@ def decide(situation: Situation) -> Decision:
     return _end(situation, surrogate, tried)
 
 
-def _surrogate(situation: Situation) -> Surrogate:
+def surrogate_of(situation: Situation) -> Surrogate:
     """Learns from the table, and from the trials so far as batches of their own."""
     batch = 1 + max(row.batch for row in situation.observations)
     rows = [

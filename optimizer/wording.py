@@ -24,8 +24,8 @@ def too_few(argued: int, finished: int, all_of_them: int, needed: int) -> str:
         return f"{counted}; at least {needed} are needed"
     return (
         f"{counted}, {finished - argued} of them without a dissonance at the end; at least {needed} with one "
-        "are needed: the transcript of a task says why it is missing, and a model for ROBIN that does not think "
-        "and keeps to JSON schemas gives one"
+        "are needed: the transcript of a task says why it is missing, and a model for ROBIN that does not "
+        "think and keeps to JSON schemas gives one"
     )
 
 
