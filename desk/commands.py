@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from desk.problems import NO
 
 if TYPE_CHECKING:
     from desk.client import Desk
+    from messages.loops import ProposalView
     from messages.requests import Decision, Reason
 
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the event.")]
@@ -139,10 +141,35 @@ async def proposals(*, as_json: Json = False, desk: "Desk") -> None:
 
 
 @command
-async def show(loop: Loop = None, *, as_json: Json = False, desk: "Desk") -> None:
+async def show(
+    loop: Loop = None,
+    *,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it: a .png, .svg or .pdf."),
+    ] = None,
+    as_json: Json = False,
+    desk: "Desk",
+) -> None:
     """One proposal in full: the change, the evidence, the reasons."""
     view = await find_proposal(desk, loop)
+    if plot is not None:
+        await draw(desk, view, plot)
     present(view, as_json, lambda: rendering.proposal(view))
+
+
+async def draw(desk: "Desk", view: "ProposalView", file: Path) -> None:
+    """The picture of a proposal. Raises Problem; Refused where there is nothing to draw."""
+    from desk.explaining import recorded
+    from desk.plots import save_plot
+    from desk.problems import Refused
+
+    if view.effect is None:
+        raise Refused(
+            f"{view.loop_id} has no proposal with figures to draw: {view.state}. {view.reason}".strip()
+        )
+    request, _ = await recorded(desk, view.loop_id)
+    save_plot(file, view, request, await desk.amendments())
 
 
 @command
