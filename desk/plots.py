@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +70,8 @@ def _effect(ax: Axes, view: ProposalView) -> None:
 def _loss_over_time(ax: Axes, rows: Sequence[Observation], goals: Goals, ledger: Sequence[Amendment]) -> None:
     from matplotlib.dates import date2num
 
-    told = [(date2num(row.since), *_loss(row, goals)) for row in rows if row.since and row.dissonance]
+    days: Callable[[datetime], float] = date2num  # it has no types
+    told = [(days(row.since), *_loss(row, goals)) for row in rows if row.since and row.dissonance]
     ax.set_title("Mean loss of the arguments on record, with two standard errors; lines: amendments")
     ax.errorbar(
         [at for at, *_ in told],
@@ -80,7 +82,7 @@ def _loss_over_time(ax: Axes, rows: Sequence[Observation], goals: Goals, ledger:
     )
     for entry in ledger:
         if entry.state in ("approved", "adopted"):
-            ax.axvline(date2num(entry.decided_at), color=MARK, linewidth=1, linestyle="--")
+            ax.axvline(days(entry.decided_at), color=MARK, linewidth=1, linestyle="--")
     ax.xaxis_date()
     ax.tick_params("x", rotation=20)
     ax.set_ylabel("loss")
