@@ -30,12 +30,19 @@ class TaskReceipt(BaseModel):
 
 
 class TaskView(Task):
-    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history."""
+    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history.
+
+    `rating`: what a person thinks of the answer. `row`: which row of the observations counts it.
+    """
 
     phase: Literal["queued", "running", "finished"]
     outcome: Outcome | None = None
     failure: str = ""
     finished_at: datetime | None = None
+    row: str = ""
+    rating: float | None = None
+    rating_comment: str = ""
+    rated_by: str = ""
 
 
 class DialogueStart(Task):
@@ -97,9 +104,10 @@ class PerformanceLog(BaseModel):
     outcome: Outcome
     settings_digest: Annotated[str, StringConstraints(max_length=64)] = ""
     active_heuristics: dict[str, Value] = {}
-    tokens_in: int = Field(default=0, ge=0)
-    tokens_out: int = Field(default=0, ge=0)
-    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    # Bounded, so that sums and squares of them stay numbers that JSON has.
+    tokens_in: int = Field(default=0, ge=0, le=10**12)
+    tokens_out: int = Field(default=0, ge=0, le=10**12)
+    seconds: float = Field(default=0.0, ge=0, le=10**9, allow_inf_nan=False)
     origin: Kind = "external"
     finished_at: AwareDatetime | None = None
     conditions: Conditions = ""
