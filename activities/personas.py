@@ -7,6 +7,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, StringConstraints
 from temporalio import activity
 
+from activities.conditions import Conditions
 from activities.creator import candidates_answer, told
 from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
@@ -42,21 +43,34 @@ class PlanAnswer(BaseModel):
 class Personas:
     """The persona activities of one worker process, which share its connections and its model slots.
 
-    `loading`: the embedded model on its way, which calls wait for.
+    `loading`: the embedded model on its way, which calls wait for. `version`: that of this program.
     """
 
     def __init__(
-        self, backend: ModelBackend, prompts: Path = PROMPTS, loading: asyncio.Future[None] | None = None
+        self,
+        backend: ModelBackend,
+        prompts: Path = PROMPTS,
+        loading: asyncio.Future[None] | None = None,
+        version: str = "",
     ) -> None:
         self._backend = backend
         self._prompts = Prompts(prompts)
         self._asking = Asking(loading)
+        self._loading = loading
+        self._conditions = Conditions(self._prompts, version, self._asking.client)
 
     @activity.defn
     async def plan(self, call: PersonaCall) -> Plan:
-        """How to argue the task out, and whether research is needed first."""
+        """How to argue the task out, whether research is needed first, and under which conditions it is."""
+        if call.team and (self._loading is None or self._loading.done()):
+            self._conditions.look(self._backend.target(call)[0])  # told by the time the model has answered
         answer, usage = await self._ask_in_form(PlanAnswer, call, call.temperature, call.max_answer_tokens)
-        return Plan(plan=answer.plan, needs_research=answer.needs_research, usage=usage)
+        return Plan(
+            plan=answer.plan,
+            needs_research=answer.needs_research,
+            usage=usage,
+            conditions=await self._found(call) if call.team else "",
+        )
 
     @activity.defn
     async def speak(self, call: PersonaCall) -> Speech:
@@ -109,7 +123,13 @@ class Personas:
 
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""
+        await self._conditions.close()
         await self._asking.close()
+
+    async def _found(self, call: PersonaCall) -> str:
+        """The conditions of the argument that a call begins, the same whichever persona it asks."""
+        targets = [self._backend.target(call.model_copy(update={"model": model})) for model in call.team]
+        return await self._conditions.under(targets[0][0], {model for _, model in targets})
 
     async def _ask_in_form(
         self, form: type[Form], call: PersonaCall, temperature: float, token_limit: int
@@ -157,4 +177,6 @@ class Personas:
             tokens_out=answer.tokens_out,
             seconds=answer.seconds,
             model_backend=self._backend.describe(model),
+            model=model,
+            model_digest=self._conditions.digest(host, model),
         )

@@ -33,6 +33,16 @@ class Moments(BaseModel):
         self.m2 += other.m2 + apart * apart * self.n * other.n / n
         self.n = n
 
+    def remove(self, value: float) -> None:
+        """Take back a value that was added."""
+        n = self.n - 1
+        if n < 1:
+            self.n, self.mean, self.m2 = 0, 0.0, 0.0
+            return
+        mean = self.mean + (self.mean - value) / n
+        self.m2 = max(0.0, self.m2 - (value - mean) * (value - self.mean))
+        self.n, self.mean = n, mean
+
     @property
     def variance(self) -> float | None:
         """Of the sample; None below two."""
@@ -44,6 +54,7 @@ class Observation(BaseModel):
 
     `batch`: what ran at about the same time, a window of 40 tasks or one round of trials. `dissonance`,
     `tokens`: by type of task, of arguments whose dissonance was measured. `values`: what may be tuned.
+    `failed` and `unmeasured` ones are counted and no data.
     """
 
     digest: str
@@ -55,6 +66,7 @@ class Observation(BaseModel):
     seconds: Moments = Moments()
     rating: Moments = Moments()
     failed: int = 0
+    unmeasured: int = 0
     since: datetime | None = None
 
 

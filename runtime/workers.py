@@ -119,7 +119,7 @@ async def running_workers(
         if settings is not None:
             await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
         if model is not None:
-            personas = Personas(model.backend, loading=model.loading)
+            personas = Personas(model.backend, loading=model.loading, version=VERSION)
             remembering = Memory(client, model.backend, memory.in_a_hurry())
             stack.push_async_callback(personas.close)
             stack.push_async_callback(remembering.close)

@@ -61,9 +61,9 @@ class Deliberation:
         """What the trials came to, as rows of the optimizer's table."""
         return [
             row
-            for round_ in self.trials.rounds
+            for number, round_ in enumerate(self.trials.rounds)
             for arm in range(len(round_.candidates) + 1)
-            if (row := self._row(round_, arm)).dissonance
+            if (row := self._row(number, round_, arm)).dissonance
         ]
 
     # --- steps ---
@@ -112,7 +112,7 @@ class Deliberation:
             self._request.judged = []
             self.trials.faults.append(f"nobody compared the answers: {failure_text(error)}")
 
-    def _row(self, round_: Round, arm: int) -> Observation:
+    def _row(self, number: int, round_: Round, arm: int) -> Observation:
         settings = self._start.settings
         if arm:
             settings = settings.with_changes(round_.candidates[arm - 1].values)
@@ -120,6 +120,7 @@ class Deliberation:
         row = Observation(
             digest=settings.digest(),
             conditions=self._start.conditions,
+            batch=number,
             values={key: values[key] for key in settings.tunables()},
             since=workflow.now(),
         )
@@ -128,6 +129,7 @@ class Deliberation:
                 continue
             if replay.dissonance is None:
                 row.failed += replay.outcome == "failed"
+                row.unmeasured += replay.outcome != "failed"
                 continue
             row.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)
             row.tokens.setdefault(replay.task_type, Moments()).add(replay.tokens)

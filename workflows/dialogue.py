@@ -8,7 +8,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from configuration import Settings
-    from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
+    from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage, team_of
     from messages.common import Outcome, Persona
     from messages.names import TASK_COMPLETED, TRIAL
     from messages.tasks import (
@@ -38,6 +38,7 @@ class Dialogue:
         self._start = take(DialogueStart, start)
         self._transcript = Transcript(task_id=self._start.task_id, task=self._start.task)
         self._usage: list[Usage] = []
+        self._conditions = ""
 
     @workflow.run
     async def run(self, start: Any = None) -> DialogueResult:
@@ -65,6 +66,7 @@ class Dialogue:
             revision=self._start.revision,
             recalled=self._transcript.recalled,
             recalled_by=self._transcript.recalled_by,
+            models={usage.model: usage.model_digest for usage in self._usage if usage.model},
         )
 
     @workflow.query(description="What was said so far")
@@ -76,6 +78,7 @@ class Dialogue:
     async def _prepare(self) -> None:
         plan = await self._call(thinking.plan, "ALFRED", "plan", "ALFRED plans")
         self._transcript.plan = plan.plan
+        self._conditions = plan.conditions
         if plan.needs_research:
             memory = await self._recall()
             research = await self._speak("BABS", "research", "BABS researches", plan=plan.plan, memory=memory)
@@ -156,6 +159,8 @@ class Dialogue:
         self._say(summary)
         settings = self._start.settings
         call = PersonaCall.under(settings, persona, words, {"task": self._start.task, **said})
+        if not self._usage:
+            call.team = team_of(settings)
         answer = await order(call, settings, summary)
         self._usage.append(answer.usage)
         self._transcript.model_backend = answer.usage.model_backend
@@ -182,6 +187,7 @@ class Dialogue:
             seconds=round((workflow.now() - workflow.info().start_time).total_seconds(), 3),
             origin=self._start.origin,
             finished_at=workflow.now(),
+            conditions=self._conditions,
         )
 
     async def _tell_image(self, log: PerformanceLog) -> None:

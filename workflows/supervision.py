@@ -77,6 +77,8 @@ class Supervisor:
                 window=state.window,
                 settings=state.settings,
                 settings_digest=state.ledger.digest,
+                conditions=state.ledger.conditions,
+                observations=state.observing.table(),
                 past=state.ledger.past(),
                 held=state.phase == "paused",
             )

@@ -172,6 +172,12 @@ class Asking:
         answer.seconds = round(time.monotonic() - started, 3)
         return answer
 
+    def client(self, host: str) -> AsyncClient:
+        """The connections to a host. Raises AddressBroken."""
+        if host not in self._clients:
+            self._clients[host] = model_client(host)
+        return self._clients[host]
+
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""
         for client in self._clients.values():
@@ -256,7 +262,7 @@ class Asking:
     async def _window_there(self, question: Question) -> int | None:
         """The window that the model is loaded with, if the server tells: not every one does."""
         try:
-            loaded = (await self._client(question.host).ps()).models
+            loaded = (await self.client(question.host).ps()).models
         except (ResponseError, *NOT_OLLAMA):
             return None
         windows = {full_name(model.model or ""): model.context_length for model in loaded}
@@ -265,7 +271,7 @@ class Asking:
     async def _stream(self, attempt: Attempt, question: Question, this: _Try) -> _Reply:
         reply = _Reply()
         size = 0
-        chunks = await self._client(question.host).chat(
+        chunks = await self.client(question.host).chat(
             model=question.model,
             messages=question.messages,
             stream=True,
@@ -296,11 +302,6 @@ class Asking:
                     reply.tokens_in = _count(chunk.prompt_eval_count)
                     reply.tokens_out = _count(chunk.eval_count)
         return reply
-
-    def _client(self, host: str) -> AsyncClient:
-        if host not in self._clients:
-            self._clients[host] = model_client(host)
-        return self._clients[host]
 
 
 def _is_behind_people() -> bool:

@@ -89,7 +89,7 @@ async def test_task_text_that_waits_is_bounded_in_bytes(
         with pytest.raises(WorkflowUpdateFailedError) as error:
             for _ in range(100):
                 await world.submit(long)
-        assert "40 KiB of task text" in str(error.value.cause)
+        assert "36 KiB of task text" in str(error.value.cause)
         assert len((await world.state()).model_dump_json().encode()) < 256 * 1024
         too_long = await refusal(world.submit("x" * 8_193))
         assert "longer than 8192 bytes" in too_long.message
