@@ -10,7 +10,7 @@ TASK_BYTES = 8_192
 """The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
 
 
-LOG_BYTES = 640
+LOG_BYTES = 864
 """The largest performance log, in bytes of JSON: the window of logs is carried across continue-as-new."""
 
 

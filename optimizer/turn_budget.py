@@ -8,7 +8,7 @@ any argument used, so it cannot lower the figure for dissonance by ending argume
 
 from statistics import fmean
 
-from configuration import TUNABLES
+from configuration import Tunable
 from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
 from messages.tasks import PerformanceLog
 
@@ -34,7 +34,7 @@ def propose(request: OptimizerRequest) -> OptimizerAnswer:
     unresolved = sum(log.outcome == "max_turns" for log in argued)
     # Of all: whether or not they were measured, no turn is taken that one of them used.
     longest = max(log.turn_count for log in finished)
-    bounds = TUNABLES[KEY]
+    bounds: Tunable = request.settings.tunables()[KEY]
     if unresolved / len(argued) >= UNRESOLVED_SHARE_TO_RAISE:
         if max_turns >= bounds.high:
             return OptimizerAnswer(

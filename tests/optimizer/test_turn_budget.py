@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from configuration import TUNABLES, Settings
+from configuration import Settings
 from configuration.reading import load_settings
 from messages.common import Outcome
 from messages.loops import OptimizerRequest, Proposal
@@ -55,7 +55,7 @@ def test_arguments_that_run_out_of_turns_get_one_more() -> None:
 
 def test_it_fires_again_after_its_own_change_was_approved() -> None:
     turns = 1
-    while turns < TUNABLES[KEY].high:
+    while turns < load_settings(SETTINGS).tunables()[KEY].high:
         old, new = change(answer(turns, *times(5, "max_turns", turns, 1.0)))
         assert (old, new) == (turns, turns + 1)
         turns += 1

@@ -8,15 +8,16 @@ from typing import get_args
 import pytest
 from pydantic import ValidationError
 
+from configuration import InvalidSettings, Settings
 from configuration.team import TEAM
-from messages.common import TASK_BYTES, LoopState, excerpt
+from messages.common import LOG_BYTES, TASK_BYTES, LoopState, excerpt
 from messages.files import SettingsFile
 from messages.goals import Goal, InquiryConcluded
 from messages.image import Keeping
 from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import SubmitTask
 from messages.tasks import PerformanceLog, Task, TaskCompleted
-from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
+from tests.workflows.image_states import LONG, LONGEST, NOW, SHIPPED, a_log, a_state
 from workflows.bounded import keep_newest
 from workflows.image_state import QUEUE_BYTES, ImageState
 from workflows.ledger import MOST_TALLIES, Ledger, UnheardRevert
@@ -56,6 +57,18 @@ def queue(state: ImageState, task_id: str, text: str = "Why?", task_type: str = 
     return True
 
 
+def longest_declarations(char: str) -> Settings:
+    """Settings with as much to choose from, and as many names of a person's own, as there may be."""
+    values = LONGEST.model_dump(mode="json")
+    values["models"]["allowed"] = [f"{number}{'m' * 119}" for number in range(8)]
+    values["optimizer"] |= {"creator": "c" * 120, "judge": "j" * 120}
+    for length in range(120, 0, -1):
+        with suppress(InvalidSettings):
+            own = {"value": LONG, "low": 0.0, "high": LONG * 2, "step": LONG, "meaning": char * length}
+            return Settings.parse(values | {"custom": {f"name_{number}": own for number in range(12)}})
+    raise AssertionError("no meaning is short enough")
+
+
 class Life:
     """Years of an image's events in a random order, each as large as a message can be."""
 
@@ -68,18 +81,20 @@ class Life:
         self.accepted: list[str] = []
         self.goals: list[str] = []
         self.started: list[str] = []
-        self.settings = SHIPPED.with_changes(
+        # Settings hold no control characters.
+        written = char if char.isprintable() else WORST["4-byte characters"]
+        self.settings = longest_declarations(written).with_changes(
             {
                 "system.max_concurrent_tasks": 16,
                 "system.max_queued_tasks": 500,
-                "system.image_path": char * 300,
-                "models.host": f"http://{char * 193}",
+                "system.image_path": written * 300,
+                "models.host": f"http://{written * 193}",
                 "motivator.goals": True,
                 "motivator.goals_per_day": 100,
                 "motivator.inquiry_threshold": 0.1,
                 "cadence.window": 120,
                 "cadence.min_logs": 100,
-                **{f"models.{member.key}": char * 120 for member in TEAM},
+                **{f"models.{member.key}": written * 120 for member in TEAM},
             }
         )
         self.state = ImageState(
@@ -304,20 +319,22 @@ def test_the_queue_of_a_retired_image_is_on_record_as_failed(state: ImageState) 
 
 @pytest.mark.parametrize("char", WORST.values(), ids=WORST.keys())
 def test_every_task_that_is_accepted_can_be_logged(char: str) -> None:
-    PerformanceLog(
+    log = PerformanceLog(
         task_id="t" * 64,
         task_type=longest_task_type(char),
-        final_dissonance=0.3,
+        final_dissonance=LONG,
         turn_count=10,
         outcome="converged",
         settings_digest=SHIPPED.digest(),
-        active_heuristics={"models.temperature": 0.1 + 0.2, TURNS: 10, THRESHOLD: 0.1 + 0.2},
+        active_heuristics=LONGEST.heuristics(),
         tokens_in=10**6,
         tokens_out=10**6,
         seconds=86400.123,
-        origin="person",
+        origin="motivator",
         finished_at=NOW.replace(microsecond=123456),
     )
+    more = f',"conditions":"0123456789ab","rating":{LONG},"arm":"new"'
+    assert len(log.model_dump_json().encode()) + len(more) <= LOG_BYTES
 
 
 def test_the_news_of_a_task_cannot_name_a_model_at_any_length() -> None:
