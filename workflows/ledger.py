@@ -131,8 +131,14 @@ class Ledger(BaseModel):
 
     def _is_confirmed(self, entry: Amendment, file: SettingsFile) -> bool:
         """Whether the file has an entry's changes, and we not yet. Anybody may send a conclusion's signal."""
-        changes = self._tunable(entry).items()
-        return changes <= file.settings.flat().items() and not changes <= self.settings.flat().items()
+        changes = self._tunable(entry)
+        if not changes.items() <= file.settings.flat().items():
+            return False
+        try:
+            return self.settings.with_changes(changes) != self.settings
+        except InvalidSettings:
+            # They hold only with what a person has edited beside them: it is all that person's edit then.
+            return False
 
     def _approved(self, entry: Amendment) -> Amendment:
         """Adopt what an entry changes, and the entry as that of the new revision."""
