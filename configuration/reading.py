@@ -119,5 +119,5 @@ def parse_values(path: Path, text: str) -> dict[str, Any]:
 
 def _too_deep(where: Path | str) -> InvalidSettings:
     return InvalidSettings(
-        f"{where}: lists or tables are nested too deeply; no setting has more than one level"
+        f"{where}: lists or tables are nested too deeply; no setting is deeper than [custom.NAME]"
     )
