@@ -1,5 +1,7 @@
 """Reads prompts.toml, the words that personas are told, and fills in the placeholders."""
 
+import hashlib
+import json
 import logging
 import re
 import tomllib
@@ -48,6 +50,11 @@ def _entries(text: str) -> dict[str, Words]:
     return _FILE.validate_python(values)
 
 
+def _digest(entries: Mapping[str, Words]) -> str:
+    words = {name: entry.model_dump() for name, entry in entries.items()}
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
+
+
 def required_entries(team: Team = TEAM) -> dict[str, str]:
     """The entries that prompts.toml must have, and who speaks with each."""
     own = {entry: f"{member.name}, {member.role}," for member in team for entry in member.entries}
@@ -62,6 +69,8 @@ class Prompts:
         self._required = required_entries(team)
         self._entries: dict[str, Words] = {}
         self._version: tuple[int, int] | None = None
+        self.digest = ""
+        """Names the words as they were last read; comments and layout are no words."""
 
     def messages(self, entry: str, fields: Mapping[str, str]) -> list[dict[str, str]]:
         """The chat messages of an entry, placeholders filled. Raises BrokenPrompts."""
@@ -94,6 +103,7 @@ class Prompts:
             if version != self._version:
                 self._entries = _entries(self._path.read_text(encoding="utf-8-sig"))
                 self._version = version
+                self.digest = _digest(self._entries)
                 self._tell_missing()
         except OSError as error:
             raise BrokenPrompts(f"{self._path} cannot be read ({error.strerror}); restore it") from None

@@ -162,13 +162,13 @@ class Settings(Section):
         return {key: flat[key] for key in self.tunables()}
 
     def heuristics(self) -> dict[str, Value]:
-        """What a performance log records of them: the numbers that every image has, to four places.
+        """What a performance log records of them, for logs are small: what all share, to four places.
 
-        A log is small and there are many. A persona whose temperature is that of [models] is not told apart.
+        The common temperature is there, and each persona's is not; `tuned` has them all.
         """
-        flat, along = self.flat(), self._common_temperatures()
-        told = [key for key in declared(type(self).model_fields) if key not in along]
-        values = {key: flat[key] for key in ("models.temperature", *told)}
+        flat = self.flat()
+        shared = [key for key in declared(type(self).model_fields) if not key.startswith("temperatures.")]
+        values = {key: flat[key] for key in ("models.temperature", *shared)}
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
 
     def _common_temperatures(self) -> set[str]:

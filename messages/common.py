@@ -10,8 +10,9 @@ TASK_BYTES = 8_192
 """The longest task, in bytes of UTF-8: it travels in the history of the image and of its dialogue."""
 
 
-LOG_BYTES = 864
-"""The largest performance log, in bytes of JSON: the window of logs is carried across continue-as-new."""
+LOG_BYTES = 720
+"""The largest performance log without its rating, in bytes of JSON: the window of logs is carried across
+continue-as-new."""
 
 
 CONCLUSION_BYTES = 4_096
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     Persona = str
 else:
     Persona = Literal[tuple(member.name for member in TEAM)]
+
+
+Conditions = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{12})?$")]
+"""Names what beside the settings an argument rests on: prompts, models, program. Empty: nobody told."""
 
 
 Outcome = Literal["converged", "max_turns", "failed"]

@@ -39,9 +39,10 @@ class Keeping(BaseModel):
 
 
 class Amendment(Reasoned, Decided):
-    """One entry of the ledger: a change of the settings, or a loop that changed nothing.
+    """One entry of the ledger: a change of the settings or of the conditions, or a loop that changed nothing.
 
-    `digest_before` and `digest` name the settings before and after it; empty where nobody recorded them.
+    `digest_before` and `digest` name the settings before and after it, `conditions_before` and `conditions`
+    what else arguments rested on; empty where nobody recorded them.
     """
 
     revision: int
@@ -50,12 +51,22 @@ class Amendment(Reasoned, Decided):
     loop_id: str | None = None
     state: LoopState | Literal["adopted"]
     decided_at: datetime
+    conditions_before: str = ""
+    conditions: str = ""
+
+    @property
+    def changes_conditions(self) -> bool:
+        return self.conditions_before != self.conditions
 
 
 class Tally(BaseModel):
-    """What the arguments under one set of settings came to, in sums. `measured` have a dissonance."""
+    """What the arguments under one set of settings and conditions came to, in sums.
+
+    `measured` have a dissonance.
+    """
 
     digest: str
+    conditions: str = ""
     arguments: int = 0
     failed: int = 0
     measured: int = 0
@@ -74,6 +85,10 @@ class Tally(BaseModel):
             self.measured += 1
             self.dissonance += log.final_dissonance
 
+    def merge(self, other: Self) -> None:
+        for name in type(self).model_fields.keys() - {"digest", "conditions"}:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 class Means(BaseModel):
     """Means over the arguments that did not fail; None where there is none."""
@@ -85,9 +100,7 @@ class Means(BaseModel):
     tokens: float | None = None
 
     @classmethod
-    def of(cls, tally: Tally | None) -> Self:
-        if tally is None:
-            return cls()
+    def of(cls, tally: Tally) -> Self:
         argued = tally.arguments - tally.failed
         return cls(
             arguments=tally.arguments,
@@ -112,6 +125,12 @@ class SettingsView(BaseModel):
     values: dict[str, Value]
 
 
+class Rated(BaseModel):
+    """The answer to `rate_task`."""
+
+    accepted: bool
+
+
 class ReloadReceipt(BaseModel):
     revision: int
     digest: str
@@ -121,7 +140,8 @@ class ReloadReceipt(BaseModel):
 class ImageStatus(BaseModel):
     """`obstacles`: of the loops that cannot get at settings.toml, what is in the way.
 
-    `figures`: what the arguments under the present settings came to.
+    `conditions` names the prompts, models and program of the latest argument. `figures`: what the arguments
+    under the present settings came to.
     """
 
     image_id: str
@@ -136,6 +156,7 @@ class ImageStatus(BaseModel):
     window: int
     revision: int
     digest: str
+    conditions: str = ""
     figures: Means = Means()
     started_at: datetime
     runs: int

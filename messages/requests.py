@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from configuration import Name, Value
-from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person
+from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person, Unit
 
 
 class Request(BaseModel):
@@ -25,6 +25,15 @@ class SubmitTask(Request):
         if len(self.task.encode()) > TASK_BYTES:
             raise ValueError(f"task is longer than {TASK_BYTES} bytes; shorten it or split it")
         return self
+
+
+class RateTask(Request):
+    """What a person thinks of the answer to a task: 0 bad .. 1 good."""
+
+    task_id: Name | None = None
+    rating: Unit | None = None
+    comment: Comment = ""
+    rated_by: Person = ""
 
 
 class Reason(Request):

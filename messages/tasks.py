@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from configuration import Name, Settings, Value
-from messages.common import LOG_BYTES, Kind, ModelNames, Outcome, Unit
-from messages.memory import Recollection
+from messages.common import LOG_BYTES, Conditions, Kind, ModelNames, Outcome, Unit
+from messages.memory import Recalled, Recollection
 
 
 class Task(BaseModel):
@@ -30,21 +30,29 @@ class TaskReceipt(BaseModel):
 
 
 class TaskView(Task):
-    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history."""
+    """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history.
+
+    `rating`: what a person thinks of the answer. `row`: which row of the observations counts it.
+    """
 
     phase: Literal["queued", "running", "finished"]
     outcome: Outcome | None = None
     failure: str = ""
     finished_at: datetime | None = None
+    row: str = ""
+    rating: float | None = None
+    rating_comment: str = ""
+    rated_by: str = ""
 
 
 class DialogueStart(Task):
-    """A task and the settings it is pinned to."""
+    """A task and the settings it is pinned to. `recalled`: instead of what would be looked for."""
 
     image_id: str
     settings: Settings
     settings_digest: str
     revision: int
+    recalled: Recalled | None = None
 
 
 class Dissonance(BaseModel):
@@ -82,7 +90,11 @@ class Transcript(BaseModel):
 
 
 class PerformanceLog(BaseModel):
-    """What one argument came to. `final_dissonance` None: no turn was measured; never a made-up figure."""
+    """What one argument came to. `final_dissonance` None: no turn was measured; never a made-up figure.
+
+    `conditions`: the prompts, models and program it was argued with; empty for a log from outside.
+    `rating`: what a person thinks of the answer. `arm`: on which side of a comparison it was made, if any.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -93,17 +105,22 @@ class PerformanceLog(BaseModel):
     outcome: Outcome
     settings_digest: Annotated[str, StringConstraints(max_length=64)] = ""
     active_heuristics: dict[str, Value] = {}
-    tokens_in: int = Field(default=0, ge=0)
-    tokens_out: int = Field(default=0, ge=0)
-    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    # Bounded, so that sums and squares of them stay numbers that JSON has.
+    tokens_in: int = Field(default=0, ge=0, le=10**12)
+    tokens_out: int = Field(default=0, ge=0, le=10**12)
+    seconds: float = Field(default=0.0, ge=0, le=10**9, allow_inf_nan=False)
     origin: Kind = "external"
     finished_at: AwareDatetime | None = None
+    conditions: Conditions = ""
+    rating: Unit | None = None
+    arm: Literal["old", "new"] | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:
         if self.outcome == "converged" and self.final_dissonance is None:
             raise ValueError("a converged log needs its final_dissonance")
-        if len(self.model_dump_json().encode()) > LOG_BYTES:
+        # A rating may come later, and the log must still load.
+        if len(self.model_dump_json(exclude={"rating"}).encode()) > LOG_BYTES:
             raise ValueError(f"a log is at most {LOG_BYTES} bytes of JSON")
         return self
 
@@ -116,6 +133,8 @@ class LogReceipt(BaseModel):
 
 
 class DialogueResult(BaseModel):
+    """`models`: those that answered, each with the digest by which its server identifies it, where told."""
+
     task_id: str
     outcome: Outcome
     synthesis: str
@@ -125,6 +144,7 @@ class DialogueResult(BaseModel):
     revision: int
     recalled: list[Recollection] = []
     recalled_by: str = ""
+    models: dict[str, str] = {}
 
 
 class TaskCompleted(BaseModel):

@@ -18,6 +18,7 @@ from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
 from activities.personas import Personas
 from activities.proposer import propose_amendment
+from activities.recorded import Recorded
 from activities.settings import SettingsFiles
 from activities.snapshots.writing import Snapshots
 from connection.places import STATE_DIR, memory_file
@@ -59,6 +60,9 @@ def compute_worker(
             personas.judge_dissonance,
             personas.imagine_goals,
             personas.score_goals,
+            personas.create_candidates,
+            personas.compare_answers,
+            Recorded(client).find_recorded,
             memory.recall,
             propose_amendment,
             Children(client).find_closed,
@@ -115,7 +119,7 @@ async def running_workers(
         if settings is not None:
             await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
         if model is not None:
-            personas = Personas(model.backend, loading=model.loading)
+            personas = Personas(model.backend, loading=model.loading, version=VERSION)
             remembering = Memory(client, model.backend, memory.in_a_hurry())
             stack.push_async_callback(personas.close)
             stack.push_async_callback(remembering.close)

@@ -51,6 +51,7 @@ class FakeOllama:
         self.answering = asyncio.Event()
         self.answering.set()
         self.pulled: list[str] = []
+        self.listings = 0
         self.most_at_once = 0
         self._at_once = 0
         self._answers = Answers()
@@ -108,11 +109,12 @@ class FakeOllama:
         return Starlette(routes=routes)
 
     async def _tags(self, _: Request) -> Response:
+        self.listings += 1
         await asyncio.sleep(self.script.listing.delay_seconds)
         if (instead := self.script.listing.instead()) is not None:
             return instead
         names = [*(self.script.models or ["qwen2.5:7b", "llama3.1:8b"]), *self.pulled]
-        return JSONResponse({"models": [{"name": name, "model": name, "size": 0} for name in names]})
+        return JSONResponse({"models": [self.script.listing.model(name) for name in names]})
 
     async def _ps(self, _: Request) -> Response:
         habits = self.script.habits

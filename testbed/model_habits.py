@@ -1,5 +1,6 @@
 """What models and model servers do beside answering, for the scripted server: think, refuse, shorten."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -57,11 +58,22 @@ class Habits(BaseModel):
 
 
 class Listing(BaseModel):
-    """How /api/tags answers if not with the models: after `delay_seconds`, with this status and body."""
+    """How /api/tags answers, after `delay_seconds`: with the models, or with this status and body.
 
+    `digests`: of models by their names; that of another one follows from its name. None: it tells none.
+    """
+
+    digests: dict[str, str] | None = {}
     status: int = 200
     body: str = ""
     delay_seconds: float = 0.0
+
+    def model(self, name: str) -> dict[str, Any]:
+        """A model as it is listed."""
+        listed = {"name": name, "model": name, "size": 0}
+        if self.digests is None:
+            return listed
+        return {**listed, "digest": self.digests.get(name) or hashlib.sha256(name.encode()).hexdigest()}
 
     def instead(self) -> Response | None:
         if self.status == 200 and not self.body:

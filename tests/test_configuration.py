@@ -218,8 +218,8 @@ def test_the_heuristics_of_a_log_are_the_numbers_that_may_be_tuned() -> None:
     told = {key: value for key, value in present.flat().items() if key in NUMBERS}
     assert present.tuned() == told
     assert present.heuristics() == common | {key: told[key] for key in NUMBERS if "temperatures" not in key}
-    own = present.with_changes({"temperatures.babs": 0.1 * 7, "temperatures.robin": 0.8})
-    assert own.heuristics() == present.heuristics() | {"temperatures.babs": 0.7, "temperatures.robin": 0.8}
+    noisy = present.with_changes({"models.temperature": 0.1 * 7, "temperatures.robin": 0.8})
+    assert noisy.heuristics() == present.heuristics() | {"models.temperature": 0.7}
     more = Settings.parse(shipped(models__allowed=["gemma3:4b"]) | {"custom": {"depth": DEPTH, "tone": TONE}})
     assert more.heuristics() == present.heuristics()
     assert more.tuned() == told | {

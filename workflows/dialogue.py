@@ -5,14 +5,12 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
-from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from configuration import Settings
-    from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
-    from messages.common import Outcome, Persona, excerpt
-    from messages.memory import Recalled, RecallRequest
-    from messages.names import TASK_COMPLETED
+    from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage, team_of
+    from messages.common import Outcome, Persona
+    from messages.names import TASK_COMPLETED, TRIAL
     from messages.tasks import (
         DialogueResult,
         DialogueStart,
@@ -25,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details.dialogue import dialogue_details
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
+    from workflows.recalling import recall
 
 Answer = TypeVar("Answer", Plan, Speech, Judgement)
 
@@ -39,6 +38,7 @@ class Dialogue:
         self._start = take(DialogueStart, start)
         self._transcript = Transcript(task_id=self._start.task_id, task=self._start.task)
         self._usage: list[Usage] = []
+        self._conditions = ""
 
     @workflow.run
     async def run(self, start: Any = None) -> DialogueResult:
@@ -66,6 +66,7 @@ class Dialogue:
             revision=self._start.revision,
             recalled=self._transcript.recalled,
             recalled_by=self._transcript.recalled_by,
+            models={usage.model: usage.model_digest for usage in self._usage if usage.model},
         )
 
     @workflow.query(description="What was said so far")
@@ -77,34 +78,23 @@ class Dialogue:
     async def _prepare(self) -> None:
         plan = await self._call(thinking.plan, "ALFRED", "plan", "ALFRED plans")
         self._transcript.plan = plan.plan
+        self._conditions = plan.conditions
         if plan.needs_research:
             memory = await self._recall()
             research = await self._speak("BABS", "research", "BABS researches", plan=plan.plan, memory=memory)
             self._transcript.research = research
 
     async def _recall(self) -> str:
-        """What BABS is told of earlier tasks. Memory helps where it can; no task fails for want of it."""
+        """What BABS is told of earlier tasks."""
         settings = self._start.settings
         if not settings.memory.recall:
             return ""
         self._say("BABS remembers")
-        wanted = RecallRequest(
-            image_id=self._start.image_id,
-            task_id=self._start.task_id,
-            asked_at=self._start.submitted_at,
-            text=self._start.task,
-            host=settings.models.host,
-            model=settings.models.embedding,
-            most=settings.memory.recall,
-        )
-        try:
-            recalled = await thinking.recall(wanted)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            recalled = Recalled(means=f"nothing: {_no_recall(error)}")
-        self._transcript.recalled, self._transcript.recalled_by = recalled.items, recalled.means
-        return "\n\n".join(f"Task: {item.task}\nConclusion: {item.synthesis}" for item in recalled.items)
+        start, most = self._start, settings.memory.recall
+        recalled = start.recalled or await recall(settings, start.image_id, start, most)
+        self._transcript.recalled, self._transcript.recalled_by = recalled.items[:most], recalled.means
+        said = (f"Task: {item.task}\nConclusion: {item.synthesis}" for item in self._transcript.recalled)
+        return "\n\n".join(said)
 
     async def _argue(self) -> Outcome:
         limits = self._start.settings.autopoiesis
@@ -169,6 +159,8 @@ class Dialogue:
         self._say(summary)
         settings = self._start.settings
         call = PersonaCall.under(settings, persona, words, {"task": self._start.task, **said})
+        if not self._usage:
+            call.team = team_of(settings)
         answer = await order(call, settings, summary)
         self._usage.append(answer.usage)
         self._transcript.model_backend = answer.usage.model_backend
@@ -195,10 +187,13 @@ class Dialogue:
             seconds=round((workflow.now() - workflow.info().start_time).total_seconds(), 3),
             origin=self._start.origin,
             finished_at=workflow.now(),
+            conditions=self._conditions,
         )
 
     async def _tell_image(self, log: PerformanceLog) -> None:
         self._say("")
+        if self._start.origin == TRIAL:
+            return
         message = TaskCompleted(
             task_id=log.task_id,
             log=log,
@@ -206,12 +201,6 @@ class Dialogue:
             failure=self._transcript.failure,
         )
         await tell_image(self._start.image_id, TASK_COMPLETED, message)
-
-
-def _no_recall(error: ActivityError) -> str:
-    if isinstance(error.cause, ActivityTimeout):
-        return "the memory took longer than a second"
-    return excerpt(_failure_text(error))
 
 
 def _typed_failure(error: BaseException) -> ApplicationError | None:

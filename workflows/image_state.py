@@ -11,34 +11,41 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from configuration import Settings, Value
-from messages.common import Phase, excerpt, part
+from messages.common import Outcome, Phase, excerpt, part
 from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
-from messages.names import loop_workflow_id, task_workflow_id
+from messages.names import TRIAL, loop_workflow_id, task_workflow_id
 from messages.tasks import PerformanceLog, Task, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation
+from workflows.observing import Observing, values_at
 
-# Bytes of JSON that each list may take. With the ledger's (46 KiB), the running tasks (20), the goals (14),
-# the settings (6) and the answered updates (5) they stay under 256 KiB, half of what the server warns of.
-QUEUE_BYTES = 40 * 1024
-WINDOW_BYTES = 80 * 1024
+# Bytes of JSON that each list may take. With the ledger's (40 KiB), the observations (20), the running tasks
+# (22), the goals (16), the settings (9) and the answered updates (2) they stay under 256 KiB, half of what
+# the server warns of. The window holds 100 of the longest logs, as many as `[cadence] min_logs` may ask for.
+QUEUE_BYTES = 36 * 1024
+WINDOW_BYTES = 72 * 1024
 FINISHED_BYTES = 20 * 1024
-SET_ASIDE_BYTES = 6 * 1024
-SEEN_BYTES = 14 * 1024
+SET_ASIDE_BYTES = 4 * 1024
+SEEN_BYTES = 10 * 1024
 
 MOTIVATOR = "motivator"
 """The origin of tasks that the personas set themselves."""
+MOST_FINISHED = 60
 
 
 class RunningTask(Task):
-    """A task whose dialogue lives. `task` is an excerpt: the dialogue holds the whole."""
+    """A task whose dialogue lives. `task` is an excerpt: the dialogue holds the whole.
+
+    `number` grows from each task that is started to the next.
+    """
 
     settings_digest: str
     heuristics: dict[str, Value] = {}
+    number: int = 0
 
 
 class ImageStart(BaseModel):
@@ -56,12 +63,13 @@ class ImageState(BaseModel):
     running        tasks in a dialogue, at most `max_concurrent_tasks`
     finished       the latest 60 tasks; older ones: the workflows `<image_id>/task/...` on the server
     window         the logs since the last decided proposal, at most `[cadence] window`; older ones: as above
-    seen_logs      task ids of the latest 200 logs, so that a log sent twice counts once
+    seen_logs      task ids of the latest 200 logs (150 of the longest), so that a log sent twice counts once
     set_aside      the latest 10 messages that did not validate; older ones: the image's earlier runs
-    answered       the latest 50 `reflect` updates and their loops: the server forgets update ids with a run
+    answered       the latest 20 `reflect` updates and their loops: the server forgets update ids with a run
     open_loops     philosophical loops that have not concluded: one at a time
     obstacles      of these, what keeps a loop from settings.toml
     ledger         the adopted settings and how they came to be what they are
+    observing      the table that the optimizer learns from
     motivation     its own goals
     keeping        when it was last active and last saved; no part of a snapshot
     """
@@ -89,6 +97,7 @@ class ImageState(BaseModel):
     last_look: datetime | None = None
     logs_since_look: int = 0
     ledger: Ledger
+    observing: Observing = Observing()
     motivation: Motivation = Motivation()
     keeping: Keeping = Keeping()
 
@@ -145,9 +154,13 @@ class ImageState(BaseModel):
         task = self.queue.pop(0)
         self.running.append(
             RunningTask(
-                **_excerpt(task), settings_digest=self.ledger.digest, heuristics=self.settings.heuristics()
+                **_excerpt(task),
+                settings_digest=self.ledger.digest,
+                heuristics=self.settings.heuristics(),
+                number=self.finished_count + len(self.running),
             )
         )
+        self.observing.pin(self.ledger.digest, values_at(self.settings))
         return task
 
     def finish(self, log: PerformanceLog, failure: str, now: datetime) -> bool:
@@ -156,41 +169,38 @@ class ImageState(BaseModel):
         if task is None:
             return False
         self.running.remove(task)
-        self._file_finished(task, log.outcome == "failed", log, failure, now)
+        self.ledger.note_conditions(log, task.number, now)
+        row = self._record(log)
+        self._file_finished(task, log.outcome, failure, now, row or "")
         self.motivation.note_discord(self.settings.motivator, log, task.task)
-        self.record_log(log)
         return True
 
     def drop_running(self, task_id: str, failure: str, now: datetime) -> None:
         """A task that never became a dialogue is finished as failed, with the reason and without a log."""
         task = next(task for task in self.running if task.task_id == task_id)
         self.running.remove(task)
-        self._file_finished(task, True, None, failure, now)
+        self._file_finished(task, "failed", failure, now)
 
     def drop_queue(self, failure: str, now: datetime) -> None:
         """Tasks that will never start are finished as failed, with the reason."""
         for task in self.queue:
-            self._file_finished(task, True, None, failure, now)
+            self._file_finished(task, "failed", failure, now)
         self.queue = []
 
     def _file_finished(
-        self,
-        task: Task,
-        failed: bool,
-        log: PerformanceLog | None,
-        failure: str,
-        now: datetime,
+        self, task: Task, outcome: Outcome, failure: str, now: datetime, row: str = ""
     ) -> None:
         view = TaskView(
             **_excerpt(task),
             phase="finished",
-            outcome=log.outcome if log else "failed",
+            outcome=outcome,
             failure=excerpt(failure, 300),
             finished_at=now,
+            row=row,
         )
-        self.finished = keep_newest([*self.finished, view], 60, FINISHED_BYTES)
+        self.finished = keep_newest([*self.finished, view], MOST_FINISHED, FINISHED_BYTES)
         self.finished_count += 1
-        self.failed_count += failed
+        self.failed_count += outcome == "failed"
 
     def lost_task_log(self, task_id: str, now: datetime) -> PerformanceLog | None:
         """The log of a running task whose dialogue ended without a word."""
@@ -223,13 +233,17 @@ class ImageState(BaseModel):
 
     def record_log(self, log: PerformanceLog) -> bool:
         """Put a log into the window. False when a log of its task is there or was there already."""
-        if log.task_id in self.seen_logs:
-            return False
+        return self._record(log) is not None
+
+    def _record(self, log: PerformanceLog) -> str | None:
+        """Put a log into the window; None for one that does not belong there, else its observations' row."""
+        if log.task_id in self.seen_logs or log.origin == TRIAL:
+            return None
         self.seen_logs = keep_newest([*self.seen_logs, log.task_id], 200, SEEN_BYTES)
         self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
         self.logs_since_look += 1
         self.ledger.tally(log)
-        return True
+        return self.observing.add(log)
 
     def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
         """Keep a message that did not validate where a person can see it."""
@@ -316,13 +330,14 @@ class ImageState(BaseModel):
             self.obstacles[news.loop_id] = excerpt(news.obstacle, 600)
 
     def answer(self, update_id: str, loop_id: str) -> None:
-        self.answered = dict([*self.answered.items(), (update_id, loop_id)][-50:])
+        self.answered = dict([*self.answered.items(), (update_id, loop_id)][-20:])
 
     def conclude(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
         """A loop has ended: the ledger, the settings as the file now holds them, the logs it has used up."""
         self.open_loops.remove(conclusion.loop_id)
         self.obstacles.pop(conclusion.loop_id, None)
         self.ledger.file_conclusion(conclusion, file)
+        self.observing.add_rows(conclusion.observed)
         # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
         if conclusion.state in ("approved", "rejected", "expired"):
             used = set(conclusion.task_ids)
@@ -344,6 +359,7 @@ class ImageState(BaseModel):
             window=len(self.window),
             revision=self.ledger.revision,
             digest=self.ledger.digest,
+            conditions=self.ledger.conditions,
             figures=self.ledger.figures(self.ledger.digest),
             started_at=self.started_at,
             runs=self.runs,

@@ -9,14 +9,18 @@ from configuration import InvalidSettings, Settings, Value
 from messages.common import excerpt, part
 from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
-from messages.loops import Change, Decided, LoopConcluded, Reasoned
+from messages.loops import Change, Decided, LoopConcluded, Past, Reasoned
 from messages.tasks import PerformanceLog
 from workflows.bounded import keep_newest
 
-AMENDMENT_BYTES = 36 * 1024
+AMENDMENT_BYTES = 30 * 1024
 TALLY_BYTES = 10 * 1024
 MOST_AMENDMENTS = 80
 MOST_TALLIES = 60
+MOST_PAST = 20
+
+CONDITIONS_CHANGED = "prompts, models or the program changed"
+"""The justification of an entry that nobody made in settings.toml."""
 
 _UNSEEN = "settings.toml could not be read afterwards"
 """The reason on an approval that the file will still have to confirm."""
@@ -41,8 +45,9 @@ class Ledger(BaseModel):
     amendments     the latest 80 entries; older ones: the workflows `<image_id>/loop/...`, and the numbered
                    copies in `settings.backups/`
     unheard        the last revert whose worker never answered: the file may say that it was carried out
-    tallies        how arguments went under the latest 60 settings; older ones: the logs in the workflows
-                   `<image_id>/task/...`
+    tallies        how arguments went under the latest 60 settings and conditions; older ones: the logs in the
+                   workflows `<image_id>/task/...`
+    conditions     what beside the settings the latest argument rests on, and the first task that did
     """
 
     settings: Settings
@@ -51,6 +56,8 @@ class Ledger(BaseModel):
     amendments: list[Amendment] = []
     unheard: UnheardRevert | None = None
     tallies: list[Tally] = []
+    conditions: str = ""
+    conditions_since: int = 0
 
     @property
     def digest(self) -> str:
@@ -60,19 +67,52 @@ class Ledger(BaseModel):
         return SettingsView(revision=self.revision, digest=self.digest, values=self.settings.flat())
 
     def tally(self, log: PerformanceLog) -> None:
-        """Count a log to the settings it was made under."""
-        tally = self._tally_of(log.settings_digest)
+        """Count a log to the settings and conditions it was made under."""
+        told = {"digest": log.settings_digest, "conditions": log.conditions}
+        tally = next((tally for tally in self.tallies if told.items() <= dict(tally).items()), None)
         if tally is None:
-            tally = Tally(digest=log.settings_digest)
+            tally = Tally(**told)
             self.tallies = keep_newest([*self.tallies, tally], MOST_TALLIES, TALLY_BYTES)
         tally.add(log)
 
-    def figures(self, digest: str) -> Means:
-        """How arguments went under the settings of this digest."""
-        return Means.of(self._tally_of(digest))
+    def figures(self, digest: str, *conditions: str) -> Means:
+        """How arguments went under the settings of this digest, and under one of these conditions if any."""
+        total = Tally(digest=digest)
+        for tally in self.tallies:
+            if tally.digest == digest and (not conditions or tally.conditions in conditions):
+                total.merge(tally)
+        return Means.of(total)
 
-    def _tally_of(self, digest: str) -> Tally | None:
-        return next((tally for tally in self.tallies if tally.digest == digest), None)
+    def note_conditions(self, log: PerformanceLog, task_number: int, now: datetime) -> None:
+        """Enter a change of prompts, models or program, which shows when an argument rests on others.
+
+        `task_number` grows from each task that is started to the next: one that began before the change and
+        ends after it is no news. Two workers that differ take two entries, however often they take turns.
+        """
+        if log.conditions in ("", self.conditions) or task_number < self.conditions_since:
+            return
+        before, self.conditions, self.conditions_since = self.conditions, log.conditions, task_number
+        if not before:
+            return
+        entry = Amendment(
+            revision=self.revision,
+            digest_before=log.settings_digest,
+            digest=log.settings_digest,
+            source="person",
+            justification=CONDITIONS_CHANGED,
+            state="adopted",
+            decided_at=now,
+            conditions_before=before,
+            conditions=log.conditions,
+        )
+        told_before = set[int]()
+        for earlier in reversed(self.amendments):
+            if not earlier.changes_conditions:
+                break
+            if earlier.model_copy(update={"decided_at": now}) == entry:
+                told_before.add(id(earlier))
+        self.amendments = [earlier for earlier in self.amendments if id(earlier) not in told_before]
+        self._enter(entry)
 
     def file_conclusion(self, conclusion: LoopConcluded, file: SettingsFile | None) -> None:
         """Enter how a loop ended, and take over the settings as the file now holds them.
@@ -221,13 +261,25 @@ class Ledger(BaseModel):
             raise NoWayBack(f"the settings are those of revision {revision} already")
         return changes
 
+    def past(self) -> list[Past]:
+        """The latest changes and proposals, for whoever thinks of the next one."""
+        return [
+            Past(changes=entry.changes, state=entry.state, digest=entry.digest_before, **part(Decided, entry))
+            for entry in self.amendments[-MOST_PAST:]
+            if entry.changes
+        ]
+
     def history(self) -> list[HistoryEntry]:
-        """Every amendment with how arguments went under the settings before and after it, oldest first."""
+        """Every amendment with how arguments went before and after it, oldest first.
+
+        On both sides of a change of the settings under the same conditions: what changed later is not its
+        effect. Logs from outside tell no conditions, and count there.
+        """
         return [
             HistoryEntry(
                 amendment=entry,
-                before=self.figures(entry.digest_before),
-                after=self.figures(entry.digest),
+                before=self.figures(entry.digest_before, *_comparable(entry, entry.conditions_before)),
+                after=self.figures(entry.digest, *_comparable(entry, entry.conditions)),
             )
             for entry in self.amendments
         ]
@@ -241,7 +293,15 @@ class Ledger(BaseModel):
         self.revision += 1
 
     def _enter(self, amendment: Amendment) -> None:
+        if not amendment.conditions:
+            now = {"conditions_before": self.conditions, "conditions": self.conditions}
+            amendment = amendment.model_copy(update=now)
         self.amendments = keep_newest([*self.amendments, amendment], MOST_AMENDMENTS, AMENDMENT_BYTES)
+
+
+def _comparable(entry: Amendment, conditions: str) -> list[str]:
+    """Of which conditions an entry's figures are; of all where it tells none."""
+    return [conditions, *([""] * (not entry.changes_conditions))] if conditions else []
 
 
 def changes_between(before: Settings, after: Settings) -> list[Change]:

@@ -15,11 +15,21 @@ with workflow.unsafe.imports_passed_through():
     from messages.common import Phase
     from messages.files import SnapshotReceipt
     from messages.goals import InquiryConcluded
-    from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt, SettingsView
+    from messages.image import Amendment, HistoryEntry, ImageStatus, Rated, ReloadReceipt, SettingsView
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
-    from messages.names import IMAGE_PHASE, SETTINGS_REVISION
-    from messages.requests import Approver, Reason, ReloadSettings, RevertSettings, SaveImage, SubmitTask
+    from messages.names import IMAGE_PHASE, SETTINGS_REVISION, TRIAL
+    from messages.requests import (
+        Approver,
+        RateTask,
+        Reason,
+        ReloadSettings,
+        RevertSettings,
+        SaveImage,
+        SubmitTask,
+    )
     from messages.tasks import LogReceipt, PerformanceLog, Task, TaskCompleted, TaskReceipt, TaskView
+    from messages.trials import Observation
+    from workflows import rating
     from workflows.adopting import Adopter
     from workflows.details.image import image_details
     from workflows.image_state import ImageStart, ImageState
@@ -158,14 +168,29 @@ class LivingImage:
 
     @workflow.update(description="Hand in a performance log from outside")
     async def record_performance(self, message: Any = None) -> LogReceipt:
-        self._state.record_log(take(PerformanceLog, message))
+        # Conditions are what our own workers found; others may name theirs alike and mean something else.
+        self._state.record_log(take(PerformanceLog, message).model_copy(update={"conditions": ""}))
         self._note_change()
         return LogReceipt(accepted=True, window=len(self._state.window))
 
     @record_performance.validator
     def _check_log(self, message: Any = None) -> None:
-        take(PerformanceLog, message)
+        if take(PerformanceLog, message).origin == TRIAL:
+            refuse("a trial's log belongs to its loop and is no log of the image")
         self._refuse_when_retiring()
+
+    @workflow.update(
+        description='What you think of an answer: {"task_id": "...", "rating": 0..1, "comment"?, "rated_by"?}'
+    )
+    async def rate_task(self, message: Any = None) -> Rated:
+        rating.rate(self._state, take(RateTask, message))
+        self._note_change()
+        return Rated(accepted=True)
+
+    @rate_task.validator
+    def _check_rating(self, message: Any = None) -> None:
+        if reason := rating.why_not(self._state, take(RateTask, message)):
+            refuse(reason)
 
     @workflow.update(description='Look at the logs now: nothing, or {"reason": "..."}')
     async def reflect(self, message: Any = None) -> LoopReceipt:
@@ -223,11 +248,15 @@ class LivingImage:
 
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("paused")
+        status = self._enter_phase("paused")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(description='Start tasks again: nothing, or {"reason": "..."}')
     async def resume(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("active")
+        status = self._enter_phase("active")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(
         description='End this image for good once its running tasks are done: nothing, or {"reason": "..."}'
@@ -325,6 +354,10 @@ class LivingImage:
     @workflow.query(description="The amendments, each with how arguments went before and after it")
     def history(self) -> list[HistoryEntry]:
         return self._state.ledger.history()
+
+    @workflow.query(description="How arguments went, by settings, conditions and batch")
+    def observations(self) -> list[Observation]:
+        return self._state.observing.table()
 
     @workflow.query(description="Everything the image remembers")
     def state(self) -> ImageState:

@@ -11,6 +11,7 @@ from typing import cast
 import httpx
 from anyio import CapacityLimiter
 from pydantic import BaseModel
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import Attempt
@@ -46,6 +47,10 @@ THINKING_TOKENS = 4_096
 """For a model that thinks although told not to, beside what its answer may take."""
 MOST_TOKENS = 10_000_000
 """What a server counts beyond that is no count."""
+
+USUAL_PRIORITY = 3
+LOOK_AGAIN_SECONDS = 0.2
+"""How often a call of a trial looks for a slot that nobody else waits for."""
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,19 @@ class Asking:
                 await asyncio.wait({self._loading})
             attempt.state = "waiting for a free model slot"
             self._slots.total_tokens = most_at_once
+            while _is_behind_people() and self._slots.available_tokens < 1:  # noqa: ASYNC110 (it must not queue)
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
             async with self._slots:
                 started = time.monotonic()
                 answer = await self._send(attempt, question)
         answer.seconds = round(time.monotonic() - started, 3)
         return answer
+
+    def client(self, host: str) -> AsyncClient:
+        """The connections to a host. Raises AddressBroken."""
+        if host not in self._clients:
+            self._clients[host] = model_client(host)
+        return self._clients[host]
 
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""
@@ -249,7 +262,7 @@ class Asking:
     async def _window_there(self, question: Question) -> int | None:
         """The window that the model is loaded with, if the server tells: not every one does."""
         try:
-            loaded = (await self._client(question.host).ps()).models
+            loaded = (await self.client(question.host).ps()).models
         except (ResponseError, *NOT_OLLAMA):
             return None
         windows = {full_name(model.model or ""): model.context_length for model in loaded}
@@ -258,7 +271,7 @@ class Asking:
     async def _stream(self, attempt: Attempt, question: Question, this: _Try) -> _Reply:
         reply = _Reply()
         size = 0
-        chunks = await self._client(question.host).chat(
+        chunks = await self.client(question.host).chat(
             model=question.model,
             messages=question.messages,
             stream=True,
@@ -290,10 +303,10 @@ class Asking:
                     reply.tokens_out = _count(chunk.eval_count)
         return reply
 
-    def _client(self, host: str) -> AsyncClient:
-        if host not in self._clients:
-            self._clients[host] = model_client(host)
-        return self._clients[host]
+
+def _is_behind_people() -> bool:
+    """Whether this is a call of a trial, which waits in no queue: whoever stands in one goes first."""
+    return (activity.info().priority.priority_key or USUAL_PRIORITY) > USUAL_PRIORITY
 
 
 def _next_try(habits: _Habits, question: Question) -> _Try:

@@ -3,9 +3,12 @@
 Every error is `{"error": "..."}` with the status that Ollama would give it.
 """
 
+import asyncio
+import hashlib
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -47,6 +50,8 @@ class OllamaServer:
         self._engine = engine
         self._gguf = gguf
         self._name = name
+        # Seconds for a large file, which nobody but whoever asks for it waits for.
+        self._digest = ThreadPoolExecutor(1, thread_name_prefix="digest").submit(_sha256, gguf)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -63,7 +68,8 @@ class OllamaServer:
         )
 
     async def _tags(self, _: Request) -> Response:
-        return JSONResponse({"models": [self._listing()]})
+        digest = await asyncio.wrap_future(self._digest)
+        return JSONResponse({"models": [self._listing() | {"digest": digest}]})
 
     async def _ps(self, _: Request) -> Response:
         # It is loaded as long as the process lives, which Ollama writes as a time far ahead.
@@ -180,6 +186,11 @@ class OllamaServer:
 
     def _modified_at(self) -> str:
         return datetime.fromtimestamp(self._gguf.stat().st_mtime, UTC).isoformat()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _log_figures(timings: dict[str, Any]) -> None:

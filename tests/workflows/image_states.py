@@ -1,6 +1,7 @@
 """What the tests of the image's memory start from."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import tomlkit
 
@@ -32,15 +33,15 @@ def a_state() -> ImageState:
     return ImageState(image_id="i" * 64, started_at=NOW, ledger=Ledger(settings=SHIPPED))
 
 
-def a_log(task_id: str, text: str = "question") -> PerformanceLog:
-    return PerformanceLog(
-        task_id=task_id,
-        task_type=text,
-        final_dissonance=0.7,
-        turn_count=4,
-        outcome="max_turns",
-        settings_digest=SHIPPED.digest(),
-        active_heuristics=LONGEST.heuristics(),
-        origin=text,
-        finished_at=NOW,
-    )
+def a_log(task_id: str, text: str = "question", **more: Any) -> PerformanceLog:
+    usual = {
+        "task_type": text,
+        "final_dissonance": 0.7,
+        "turn_count": 4,
+        "outcome": "max_turns",
+        "settings_digest": SHIPPED.digest(),
+        "active_heuristics": LONGEST.heuristics(),
+        "origin": text,
+        "finished_at": NOW,
+    }
+    return PerformanceLog.model_validate({"task_id": task_id, **usual, **more})
