@@ -109,7 +109,7 @@ def situation_of(request: OptimizerRequest) -> Situation:
     return Situation(
         space=Space(settings.tunables().values()),
         goals=Goals.of(settings),
-        present=settings.heuristics(),
+        present=settings.tuned(),
         observations=request.observations,
         conditions=request.conditions,
         created=request.created,

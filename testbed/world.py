@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
-from configuration import Settings, Value
+from configuration import Settings, Value, put
 from connection.image import start_image
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
@@ -53,8 +53,7 @@ def edit(file: Path, values: Mapping[str, Value]) -> None:
     """Edit a settings.toml as a person would; the values by their dotted keys."""
     document = tomlkit.parse(file.read_text())
     for dotted, value in values.items():
-        section, _, key = dotted.partition(".")
-        document[section][key] = value
+        put(document, dotted, value)
     file.write_text(tomlkit.dumps(document))
 
 

@@ -29,7 +29,7 @@ MOST_AWAITED = 2
 
 def values_at(settings: Settings) -> dict[str, Value]:
     """What the optimizer may vary, as it stands in these settings."""
-    return settings.heuristics()
+    return settings.tuned()
 
 
 class Observing(BaseModel):

@@ -129,7 +129,7 @@ async def test_the_same_log_twice_is_one_log(world: World) -> None:
         ({"outcome": "Success"}, "outcome: Input should be"),
         ({"turn_count": -1}, "greater than or equal to 0"),
         ({"task_id": "a/b"}, "task_id: String should match"),
-        ({"active_heuristics": {str(n): "x" * 20 for n in range(50)}}, "at most 640 bytes"),
+        ({"active_heuristics": {str(n): "x" * 20 for n in range(50)}}, "at most 720 bytes"),
         ({"finished_at": "yesterday"}, "finished_at: Input should be a valid datetime"),
     ],
 )
