@@ -130,7 +130,15 @@ def hostile_proposal(text: str, state: str = "pending") -> ProposalView:
 
 def hostile_image(text: str, name: str) -> ImageState:
     finished = TaskView(
-        task_id=name, task=text, phase="finished", outcome="failed", failure=text, submitted_at=NOW
+        task_id=name,
+        task=text,
+        phase="finished",
+        outcome="failed",
+        failure=text,
+        submitted_at=NOW,
+        rating=1 / 3,
+        rating_comment=text,
+        rated_by=text[:80],
     )
     running = RunningTask(
         task_id=name, task=text, task_type=text, origin=text, submitted_at=NOW, settings_digest=text
