@@ -8,14 +8,16 @@ from pydantic import BaseModel, StringConstraints
 from temporalio import activity
 
 from activities.conditions import Conditions
+from activities.creator import candidates_answer, told
 from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
 from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
+from activities.judge import ComparedAnswer
 from activities.model_server.answers import NotInForm, read_form
 from activities.model_server.asking import Asking, Question
 from activities.model_server.backend import ModelBackend
 from activities.prompts import PROMPTS, BrokenPrompts, Prompts
-from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage
+from messages.calls import Compared, Created, Creating, Judgement, PersonaCall, Plan, Speech, Usage
 from messages.common import excerpt
 from messages.goals import Goal, Imagined, Imagining, Scores, Scoring
 
@@ -23,6 +25,10 @@ LABEL_TOKENS = 64
 """A label takes about ten tokens; the rest is room for a model that indents its JSON."""
 SCORE_TOKENS = 32
 """For each goal to be scored, with as much room."""
+CANDIDATES_TOKENS = 600
+"""Three candidates of two keys with a sentence each take about half of it."""
+COMPARED_TOKENS = 200
+"""Two sentences and a label."""
 
 Form = TypeVar("Form", bound=BaseModel)
 
@@ -86,10 +92,10 @@ class Personas:
         """
         call = order.call
         answer, usage = await self._ask_in_form(GoalsAnswer, call, call.temperature, call.max_answer_tokens)
-        told = " ".join(message["content"] for message in self._prompts.messages(call.words, call.fields))
+        words = " ".join(message["content"] for message in self._prompts.messages(call.words, call.fields))
         new: list[Goal] = []
         for imagined in answer.goals:
-            is_copy = imagined.goal.casefold() in told.casefold()
+            is_copy = imagined.goal.casefold() in words.casefold()
             if not is_copy and not is_near(imagined.goal, [*order.recent, *(goal.goal for goal in new)]):
                 new.append(Goal(persona=call.persona, goal=imagined.goal, why=imagined.why))
         return Imagined(goals=new, near=len(answer.goals) - len(new), usage=usage)
@@ -100,6 +106,20 @@ class Personas:
         form = scores_answer(len(order.goals))
         answer, usage = await self._ask_in_form(form, order.call, 0.0, SCORE_TOKENS * len(order.goals))
         return Scores(scores=[WORTH[label] for label in answer.scores], usage=usage)
+
+    @activity.defn
+    async def create_candidates(self, order: Creating) -> Created:
+        """Other settings that a model would try."""
+        call = order.call.model_copy(update={"fields": told(order)})
+        form = candidates_answer(order.tunables)
+        answer, usage = await self._ask_in_form(form, call, call.temperature, CANDIDATES_TOKENS)
+        return Created(candidates=answer.named(), usage=usage)
+
+    @activity.defn
+    async def compare_answers(self, call: PersonaCall) -> Compared:
+        """Which of two answers to a task is better. At temperature 0, as every measurement."""
+        answer, usage = await self._ask_in_form(ComparedAnswer, call, 0.0, COMPARED_TOKENS)
+        return Compared(better=answer.better, usage=usage)
 
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""

@@ -60,6 +60,8 @@ def _read_duration(value: object) -> timedelta:
 Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(durationpy.to_str)]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 ModelName = Annotated[str, StringConstraints(min_length=1, max_length=120)]
+# A control character takes six bytes in JSON, and the image carries its settings for life.
+MaybeModelName = Annotated[str, StringConstraints(max_length=120, pattern=r"^\P{Cc}*$")]
 
 
 def _tunable(low: float, high: float, step: float, meaning: str) -> Any:
@@ -175,6 +177,23 @@ class MemorySettings(_Section):
     recall: int = Field(default=3, ge=0, le=10)
 
 
+class OptimizerSettings(_Section):
+    """What a change is judged by, and what finding one may cost. Never tunable.
+
+    `creator`, `judge`: a model, "" for a persona's, or "off".
+    """
+
+    cost_weight: float = Field(default=0.1, ge=0.0, le=1.0)
+    token_budget: int = Field(default=20_000, ge=100, le=10_000_000)
+    trial_tasks: int = Field(default=7, ge=0, le=40)
+    trial_budget_tokens: int = Field(default=400_000, ge=0, le=100_000_000)
+    creator: MaybeModelName = ""
+    judge: MaybeModelName = ""
+    verify_blocks: int = Field(default=40, ge=10, le=200)
+    minimum_gain: float = Field(default=0.01, ge=0.0, le=0.5)
+    risk: float = Field(default=0.35, ge=0.0, le=1.0)
+
+
 class Tunable(BaseModel):
     """One key the image may ask to change.
 
@@ -203,6 +222,7 @@ class Settings(_Section):
     governance: GovernanceSettings
     motivator: MotivatorSettings = MotivatorSettings()
     memory: MemorySettings = MemorySettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
 
     @classmethod
     def parse(cls, values: object) -> Self:

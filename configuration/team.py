@@ -30,11 +30,11 @@ Team = Sequence[Member]
 """In the order in which they are told and asked."""
 
 TEAM: Team = (
-    Member("ALFRED", "the steward", ("plan", "synthesis")),
+    Member("ALFRED", "the steward", ("plan", "synthesis", "single")),
     Member("BABS", "the scout", ("research",)),
     Member("BRICK", "the analyst", ("thesis_first", "thesis_reply")),
     Member("ROBIN", "the heart", ("antithesis", "dissonance")),
 )
 
-COMMON_ENTRIES = ("goals", "goal_scores")
+COMMON_ENTRIES = ("goals", "goal_scores", "candidates", "compare")
 """The entries of prompts.toml that every persona speaks with."""

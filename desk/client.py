@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -217,8 +217,13 @@ class Desk:
         return [view for view in views if view.state == "pending"]
 
     async def proposal(self, loop_id: str) -> ProposalView:
-        missing = Unknown(f"There is no loop {loop_id} at {self.server}. See: python starter.py amendments")
-        return await self._ask(self._loop(loop_id), "proposal", ProposalView, Addressee(loop_id, missing))
+        return await self._ask(self._loop(loop_id), "proposal", ProposalView, self._the_loop(loop_id))
+
+    async def events(self, loop_id: str) -> AsyncIterator[Any]:
+        """The events of a loop's history."""
+        with in_plain_words(self.server, self._the_loop(loop_id)):
+            async for event in self._loop(loop_id).fetch_history_events():
+                yield event
 
     async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
@@ -235,6 +240,10 @@ class Desk:
                 view = await self.proposal(loop_id)
                 seen = seen + 1 if view.obstacle else 0
         return f"Your decision on {loop_id} is taken. It {waits_because(view)}"
+
+    def _the_loop(self, loop_id: str) -> Addressee:
+        missing = Unknown(f"There is no loop {loop_id} at {self.server}. See: python starter.py amendments")
+        return Addressee(loop_id, missing)
 
     def _loop(self, loop_id: str) -> WorkflowHandle[Any, Any]:
         return self.client.get_workflow_handle(loop_id)

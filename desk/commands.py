@@ -2,6 +2,7 @@
 
 import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,6 +16,7 @@ from desk.problems import NO
 
 if TYPE_CHECKING:
     from desk.client import Desk
+    from messages.loops import ProposalView
     from messages.requests import Decision, Reason
 
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the event.")]
@@ -139,10 +141,61 @@ async def proposals(*, as_json: Json = False, desk: "Desk") -> None:
 
 
 @command
-async def show(loop: Loop = None, *, as_json: Json = False, desk: "Desk") -> None:
+async def show(
+    loop: Loop = None,
+    *,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="Draw it: a .png, .svg or .pdf."),
+    ] = None,
+    as_json: Json = False,
+    desk: "Desk",
+) -> None:
     """One proposal in full: the change, the evidence, the reasons."""
     view = await find_proposal(desk, loop)
+    if plot is not None:
+        await draw(desk, view, plot)
     present(view, as_json, lambda: rendering.proposal(view))
+
+
+async def draw(desk: "Desk", view: "ProposalView", file: Path) -> None:
+    """The picture of a proposal. Raises Problem; Refused where there is nothing to draw."""
+    from desk.explaining import recorded
+    from desk.plots import save_plot
+    from desk.problems import Refused
+
+    if view.effect is None:
+        raise Refused(
+            f"{view.loop_id} has no proposal with figures to draw: {view.state}. {view.reason}".strip()
+        )
+    request, _ = await recorded(desk, view.loop_id)
+    save_plot(file, view, request, await desk.amendments())
+
+
+@command
+async def explain(
+    loop: Annotated[str, typer.Argument(metavar="LOOP", help="3, loop/3 or the full id.")],
+    *,
+    as_json: Json = False,
+    desk: "Desk",
+) -> None:
+    """Compute a proposal again from what is on record, and say whether it comes out the same."""
+    from desk.explaining import computed_again, differences, recorded
+
+    loop_id = desk.loop_id(loop)
+    request, answer = await recorded(desk, loop_id)
+    again = await computed_again(request)
+    differ = differences(answer, again)
+    value = {
+        "loop_id": loop_id,
+        "same": not differ,
+        "differences": differ,
+        "recorded": answer,
+        "computed": again,
+    }
+    present(value, as_json, lambda: rendering.explanation(loop_id, answer, differ))
+    if differ:
+        raise typer.Exit(NO)
 
 
 @command

@@ -21,9 +21,10 @@ from messages.visible import visible
 if TYPE_CHECKING:
     from configuration import Value
     from messages.image import Amendment, HistoryEntry, ImageStatus, Means
-    from messages.loops import Change, LoopConcluded, ProposalView
+    from messages.loops import Change, LoopConcluded, OptimizerAnswer, ProposalView
     from messages.memory import Recollection
     from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
+    from messages.trials import Round
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -320,7 +321,36 @@ def proposal(view: ProposalView) -> RenderableType:
             Text("\nEvidence", "bold"),
             _evidence(view.evidence),
         ]
+    if found := view.findings():
+        parts += [
+            Text("\nWhat was found", "bold"),
+            _fields({name: words(told) for name, told in found.items()}),
+        ]
+    for number, tried in enumerate(view.rounds, 1):
+        parts += [Text(f"\nTrials, round {number}: recorded tasks argued once more", "bold"), _trials(tried)]
     return Group(*parts)
+
+
+def explanation(loop_id: str, recorded: OptimizerAnswer, differ: list[str]) -> RenderableType:
+    """Whether an answer of the optimizer comes out the same when it is computed again."""
+    proposal = recorded.proposal
+    came_to = f"proposed {', '.join(map(change_line, proposal.changes))}" if proposal else recorded.reason
+    rows = {
+        "loop": words(loop_id, "bold"),
+        "came to": words(came_to),
+        "computed from": words(proposal.provenance or "unknown") if proposal else Text(),
+        "computed again": words("something else" if differ else "the same", "red" if differ else "green"),
+    }
+    return Group(_fields({name: told for name, told in rows.items() if told}), *map(words, differ))
+
+
+def _trials(tried: Round) -> RenderableType:
+    table = new_table()
+    for head in tried.heads():
+        table.add_column(words(head))
+    for row in tried.rows():
+        table.add_row(*map(words, row))
+    return table
 
 
 def diff(text: str) -> RenderableType:

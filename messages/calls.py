@@ -4,9 +4,10 @@ from typing import Self
 
 from pydantic import BaseModel
 
-from configuration import CONTEXT_TOKENS, Settings
+from configuration import CONTEXT_TOKENS, Settings, Tunable, Value
 from messages.common import Persona
 from messages.tasks import Dissonance
+from messages.trials import Better, Candidate
 
 
 class PersonaCall(BaseModel):
@@ -85,4 +86,29 @@ class Speech(BaseModel):
 
 class Judgement(BaseModel):
     dissonance: Dissonance
+    usage: Usage
+
+
+class Creating(BaseModel):
+    """The order to think of candidates: what may be changed, what it is now, what became of earlier changes.
+
+    `top`: the best candidates by numbers alone. `past`: a line each.
+    """
+
+    call: PersonaCall
+    tunables: list[Tunable]
+    values: dict[str, Value]
+    top: list[Candidate] = []
+    past: list[str] = []
+
+
+class Created(BaseModel):
+    candidates: list[Candidate]
+    usage: Usage
+
+
+class Compared(BaseModel):
+    """Which of two answers is better."""
+
+    better: Better
     usage: Usage

@@ -51,6 +51,21 @@ class Proposal(Reasoned):
     trial_tokens: int = 0
     provenance: Provenance | None = None
 
+    def findings(self) -> dict[str, str]:
+        """All that was found beside the trials, in words: a line for each thing that was looked at."""
+        shares = sorted(self.importance.items(), key=lambda share: -share[1])
+        found = {
+            "expected": str(self.effect) if self.effect else "",
+            "its answers against the present ones": str(self.judged) if self.judged else "",
+            "the team's answers against single ones": str(self.single) if self.single else "",
+            "what each key matters": ", ".join(f"{key} {share:.0%}" for key, share in shares),
+            "cost of the trials": f"{self.trial_tokens} tokens" if self.trial_tokens else "",
+            "mode": self.mode if self.provenance else "",
+            "not looked at": "; ".join(self.not_evaluated),
+            "computed from": str(self.provenance) if self.provenance else "",
+        }
+        return {name: words for name, words in found.items() if words}
+
 
 class Decided(BaseModel):
     """Who decided, with which words, and why nothing came of it: it travels from the loop into the ledger."""
@@ -58,6 +73,19 @@ class Decided(BaseModel):
     reason: str = ""
     decided_by: str = ""
     comment: str = ""
+
+
+class Past(Decided):
+    """An earlier change or proposal, and how it ended, under the settings that `digest` names."""
+
+    changes: list[Change] = []
+    state: str
+    digest: str = ""
+
+    def __str__(self) -> str:
+        what = ", ".join(f"{change.key} {change.old} -> {change.new}" for change in self.changes)
+        why = "; ".join(filter(None, (self.reason, self.comment)))
+        return f"{what}: {self.state}" + (f" ({why})" if why else "")
 
 
 class OptimizerRequest(BaseModel):
@@ -68,6 +96,8 @@ class OptimizerRequest(BaseModel):
     judged          for each candidate of the last round, in order: its answers against the present ones
     may_try         whether recorded tasks can be replayed
     not_evaluated   what could not be looked at, for the approver
+    trial_tokens    what the Creator, the trials and the judge have taken
+    past            earlier changes and proposals; what a person declined is not asked for again
     """
 
     window: list[PerformanceLog]
@@ -81,6 +111,8 @@ class OptimizerRequest(BaseModel):
     single: Judged | None = None
     may_try: bool = True
     not_evaluated: list[str] = []
+    trial_tokens: int = 0
+    past: list[Past] = []
     seed: int = 0
 
 
@@ -94,21 +126,33 @@ class OptimizerAnswer(BaseModel):
 
 
 class LoopStart(BaseModel):
+    """What a loop looks at. `held`: the image is paused, and trials wait."""
+
     image_id: str
     loop_id: str
     window: list[PerformanceLog]
     settings: Settings
     settings_digest: str
+    conditions: str = ""
+    observations: list[Observation] = []
+    past: list[Past] = []
+    held: bool = False
+
+
+class Hold(BaseModel):
+    """From the image to its loops: whether trials wait, since a person has paused it."""
+
+    held: bool = False
 
 
 class ProposalView(Proposal, Decided):
-    """The answer to the query `proposal`. `state` is analysing, pending, rewriting or how it ended.
+    """The answer to the query `proposal`. `state` is analysing, trying, pending, rewriting or how it ended.
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
     """
 
     loop_id: str
-    state: Literal["analysing", "pending", "rewriting"] | LoopState
+    state: Literal["analysing", "trying", "pending", "rewriting"] | LoopState
     digest: str = ""
     diff: str = ""
     expires_at: datetime | None = None
@@ -126,17 +170,18 @@ class LoopWaits(BaseModel):
 class LoopConcluded(Reasoned, Decided):
     """How a loop ended: its result, the answer to `decide`, and its signal to the image.
 
-    `task_ids` are the logs it judged.
+    `task_ids` are the logs it judged, `observed` what its trials came to: a row for each set of values.
     """
 
     loop_id: str
     state: LoopState
     decided_at: datetime
     task_ids: list[str] = []
+    observed: list[Observation] = []
 
     @model_validator(mode="after")
     def _fits_the_ledger(self) -> Self:
-        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification"})
+        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification", "observed"})
         if len(kept.encode()) > CONCLUSION_BYTES:
             raise ValueError(f"a conclusion is at most {CONCLUSION_BYTES} bytes of JSON")
         return self

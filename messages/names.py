@@ -17,6 +17,12 @@ LOOP_CONCLUDED = "loop_concluded"
 INQUIRY_CONCLUDED = "inquiry_concluded"
 """Signals that an image's children send it."""
 
+HOLD = "hold"
+"""The signal by which an image holds the trials of its loops back, or lets them go on."""
+
+TRIAL = "trial"
+"""The origin of tasks that are argued once more; they tell their image nothing."""
+
 NOT_IN_TIME = "NotInTime"
 """The type of an update's failure where no worker has done what it takes in time; others are a no."""
 
@@ -34,6 +40,11 @@ def task_of(workflow_id: str) -> tuple[str, str]:
 
 def loop_workflow_id(image_id: str, number: int | str) -> str:
     return f"{image_id}/loop/{number}"
+
+
+def trial_workflow_id(loop_id: str, round_number: int, arm: int, task: int) -> str:
+    """The workflow id of one replay: the n-th task of a round under its n-th candidate."""
+    return f"{loop_id}/trial/{round_number}-{arm}-{task}"
 
 
 def inquiry_workflow_id(image_id: str, number: int) -> str:

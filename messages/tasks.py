@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from configuration import Name, Settings, Value
 from messages.common import LOG_BYTES, Conditions, Kind, ModelNames, Outcome, Unit
-from messages.memory import Recollection
+from messages.memory import Recalled, Recollection
 
 
 class Task(BaseModel):
@@ -46,12 +46,13 @@ class TaskView(Task):
 
 
 class DialogueStart(Task):
-    """A task and the settings it is pinned to."""
+    """A task and the settings it is pinned to. `recalled`: instead of what would be looked for."""
 
     image_id: str
     settings: Settings
     settings_digest: str
     revision: int
+    recalled: Recalled | None = None
 
 
 class Dissonance(BaseModel):

@@ -8,6 +8,11 @@ from pydantic import BaseModel
 from configuration import Value
 from messages.common import Outcome
 
+MOST_FLIPS = 0.3
+"""The share of flips above which a judge goes by the place of an answer more than by what it says."""
+MATCHED = 0.8
+"""How much shorter than the other an answer may be to count as equally long: judges like long ones."""
+
 
 class Moments(BaseModel):
     """Count, mean and squared deviations of one figure (Welford), which can be added up (Chan et al.)."""
@@ -78,6 +83,12 @@ class Effect(BaseModel):
     better: float
     worse: float
 
+    def __str__(self) -> str:
+        return (
+            f"gain {self.gain:+.3f}, with probability .9 between {self.low:+.3f} and {self.high:+.3f}; "
+            f"better with probability {self.better:.2f}, worse by more than .05 with {self.worse:.2f}"
+        )
+
 
 class Candidate(BaseModel):
     """A set of values worth trying: those that differ from the present ones, and where it comes from."""
@@ -86,6 +97,9 @@ class Candidate(BaseModel):
     source: Literal["surrogate", "creator"] = "surrogate"
     reason: str = ""
     effect: Effect | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(f"{key} = {value}" for key, value in self.values.items())
 
 
 class Replay(BaseModel):
@@ -99,6 +113,12 @@ class Replay(BaseModel):
     tokens: int = 0
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        if self.outcome == "failed":
+            return "failed"
+        dissonance = "no dissonance" if self.dissonance is None else f"dissonance {self.dissonance:.2f}"
+        return f"{dissonance}, {self.tokens} tokens"
+
 
 class Round(BaseModel):
     """One round of trials: what the same tasks came to under each candidate and the present settings."""
@@ -106,11 +126,27 @@ class Round(BaseModel):
     candidates: list[Candidate] = []
     replays: list[Replay] = []
 
+    def heads(self) -> list[str]:
+        """Those of a table of this round: the task, the present settings, each candidate."""
+        return ["task", "present settings", *map(str, self.candidates)]
+
+    def rows(self) -> list[list[str]]:
+        """A row for each task: what it came to under the present settings and under each candidate."""
+        cells: dict[str, list[str]] = {}
+        for replay in self.replays:
+            row = cells.setdefault(replay.task_id, [""] * (len(self.candidates) + 1))
+            row[replay.arm] = str(replay)
+        return [[task_id, *row] for task_id, row in cells.items()]
+
+
+Better = Literal["first", "second", "same"]
+
 
 class Judged(BaseModel):
     """Which of two answers is better, asked twice with the order swapped; disagreement is a tie.
 
-    `matched_*`: among pairs whose lengths differ by at most a fifth. `flips`: pairs on which it disagreed.
+    `flips`: pairs of which it took the first one, or the second one, both times. `matched_*`: among pairs
+    whose lengths differ by at most a fifth. Muted: it flips so often that it is not listened to.
     """
 
     model: str = ""
@@ -120,7 +156,41 @@ class Judged(BaseModel):
     flips: int = 0
     matched_wins: int = 0
     matched_losses: int = 0
-    muted: bool = False
+
+    @property
+    def pairs(self) -> int:
+        return self.wins + self.ties + self.losses
+
+    @property
+    def muted(self) -> bool:
+        return self.flips > MOST_FLIPS * self.pairs
+
+    def __str__(self) -> str:
+        share = f"{self.flips / self.pairs:.0%}" if self.pairs else "none"
+        told = (
+            f"{self.wins} better, {self.ties} alike, {self.losses} worse of {self.pairs} pairs; of equal "
+            f"length {self.matched_wins} better, {self.matched_losses} worse; {self.flips} flipped with the "
+            f"order ({share})"
+        )
+        return f"{told}, too many to listen to" if self.muted else told
+
+    def add(self, in_order: Better, swapped: Better, lengths: tuple[int, int]) -> None:
+        """One pair: what was said of it with this side first, then with this side second."""
+        self.flips += in_order == swapped != "same"
+        won, lost = (in_order, swapped) == ("first", "second"), (in_order, swapped) == ("second", "first")
+        self.wins += won
+        self.losses += lost
+        self.ties += not (won or lost)
+        if min(lengths) >= MATCHED * max(lengths):
+            self.matched_wins += won
+            self.matched_losses += lost
+
+
+class RecordedTasks(BaseModel):
+    """The order to find recorded tasks of an image in their histories: those that are still there."""
+
+    image_id: str
+    task_ids: list[str]
 
 
 class Provenance(BaseModel):
@@ -129,3 +199,7 @@ class Provenance(BaseModel):
     inputs: str
     seed: int
     versions: dict[str, str]
+
+    def __str__(self) -> str:
+        libraries = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        return f"inputs {self.inputs}, seed {self.seed}, {libraries}"

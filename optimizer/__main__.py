@@ -3,8 +3,8 @@
 import sys
 
 from messages.loops import OptimizerRequest
-from optimizer.turn_budget import propose
+from optimizer.consider import consider
 
 if __name__ == "__main__":
     request = OptimizerRequest.model_validate_json(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(propose(request).model_dump_json().encode())
+    sys.stdout.buffer.write(consider(request).model_dump_json().encode())

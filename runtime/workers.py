@@ -19,6 +19,7 @@ from activities.memory.store import MemoryStore, entries_of
 from activities.personas import Personas
 from activities.prompts import PROMPTS
 from activities.proposer import propose_amendment
+from activities.recorded import Recorded
 from activities.settings import SettingsFiles
 from activities.snapshots.writing import Snapshots
 from connection.places import STATE_DIR, memory_file
@@ -60,6 +61,9 @@ def compute_worker(
             personas.judge_dissonance,
             personas.imagine_goals,
             personas.score_goals,
+            personas.create_candidates,
+            personas.compare_answers,
+            Recorded(client).find_recorded,
             memory.recall,
             propose_amendment,
             Children(client).find_closed,

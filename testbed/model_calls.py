@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-Asks = Literal["plan", "dissonance", "goals", "scores", "text"]
+Asks = Literal["plan", "dissonance", "goals", "scores", "candidates", "compare", "text"]
 
 
 class Call(BaseModel):
@@ -37,6 +37,8 @@ def read_call(body: dict[str, Any]) -> Call:
         "needs_research": "plan",
         "goals": "goals",
         "scores": "scores",
+        "candidates": "candidates",
+        "better": "compare",
     }
     asks: Asks = next((asks for key, asks in told_by.items() if key in form), "text")
     return Call(

@@ -17,6 +17,9 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
+    `labels_at`: instead, by the temperature at which the antithesis was said, as words such as "0.8".
+    `prefers`: the answer with these words is the better one of two; without, neither is. `candidates` are
+    what the Creator thinks of, as JSON of its answer has them.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
     by their place.
     `says`: the whole answer to what is asked, instead of any other.
@@ -30,6 +33,9 @@ class Script(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     labels: list[str] | dict[str, list[str]] = ["partly_different"]
+    labels_at: dict[str, str] = {}
+    prefers: str = ""
+    candidates: list[dict[str, Any]] = []
     needs_research: bool = False
     goals: list[str] = []
     scores: dict[str, str] | list[str] = {}
@@ -56,7 +62,7 @@ class Answers:
         self._goals_given = 0
 
     def content(self, call: Call, script: Script) -> str:
-        question = json.dumps([call.model, call.system, call.user])
+        question = json.dumps([call.model, call.system, call.user, call.options.get("temperature")])
         if question not in self._given:
             self._given[question] = self._new_content(call, script)
         return self._given[question]
@@ -67,21 +73,26 @@ class Answers:
 
     def _scripted(self, call: Call, script: Script) -> str:
         count = len(self._given) + 1
-        if call.asks == "plan":
-            plan = f"Plan {count}: weigh the reasons, then decide."
-            return json.dumps({"plan": plan, "needs_research": script.needs_research})
-        if call.asks == "goals":
-            goals = [self._next_goal(count, place, script) for place in (1, 2)]
-            return json.dumps({"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]})
-        if call.asks == "scores":
-            asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
-            scores = script.scores
-            if isinstance(scores, dict):
-                return json.dumps({"scores": [scores.get(goal, "fair") for goal in asked]})
-            return json.dumps({"scores": scores[: len(asked)]})
-        if call.asks == "dissonance":
-            return json.dumps({"label": self._next_label(call, script)})
-        return f"This is answer {count}, and it is a short one."
+        match call.asks:
+            case "plan":
+                plan = f"Plan {count}: weigh the reasons, then decide."
+                said: Any = {"plan": plan, "needs_research": script.needs_research}
+            case "goals":
+                goals = [self._next_goal(count, place, script) for place in (1, 2)]
+                said = {"goals": [{"goal": goal, "why": "Nobody asked it yet."} for goal in goals]}
+            case "scores":
+                said = {"scores": _scores(call, script)}
+            case "dissonance":
+                said = {"label": self._next_label(call, script)}
+            case "candidates":
+                said = {"candidates": script.candidates}
+            case "compare":
+                said = {"reason": "So the script says.", "better": _better(call, script)}
+            case "text":
+                warm = script.labels_at or script.prefers
+                at = f", said at {call.options.get('temperature')}" if warm else ""
+                return f"This is answer {count}{at}, and it is a short one."
+        return json.dumps(said)
 
     def _next_goal(self, count: int, place: int, script: Script) -> str:
         self._goals_given += 1
@@ -90,6 +101,9 @@ class Answers:
         return " ".join(hashlib.sha256(f"{count} {place} {word}".encode()).hexdigest()[:9] for word in "abc")
 
     def _next_label(self, call: Call, script: Script) -> str:
+        if script.labels_at:
+            *_, warmth = re.findall(r"said at ([\d.]+)", call.user)
+            return script.labels_at[warmth]
         labels = script.labels
         task = ""
         if isinstance(labels, dict):
@@ -98,6 +112,20 @@ class Answers:
         given = self._labels_given.get(task, 0)
         self._labels_given[task] = given + 1
         return labels[given % len(labels)]
+
+
+def _scores(call: Call, script: Script) -> list[str]:
+    asked = re.findall(r"^\d+\. (.*)$", call.user, re.MULTILINE)[: call.scores]
+    if isinstance(script.scores, dict):
+        return [script.scores.get(goal, "fair") for goal in asked]
+    return script.scores[: len(asked)]
+
+
+def _better(call: Call, script: Script) -> str:
+    first, second = call.user.rpartition("First:")[2].split("Second:")
+    if not script.prefers or (script.prefers in first) == (script.prefers in second):
+        return "same"
+    return "first" if script.prefers in first else "second"
 
 
 def answer_lines(

@@ -84,8 +84,12 @@ class Image:
                 "system.image_id": self.name,
                 "system.task_queue": self.name,
                 "models.host": host,
-                "cadence.min_logs": 4,
+                "cadence.min_logs": 8,
                 "autopoiesis.max_turns": 2,
+                # Proposals come from the numbers alone, and at once.
+                "optimizer.trial_tasks": 0,
+                "optimizer.creator": "off",
+                "optimizer.judge": "off",
                 **(settings or {}),
             },
         )
@@ -180,22 +184,31 @@ class Image:
 
         await until(heard, timeout_seconds)
 
-    async def record_logs(self, count: int, outcome: str = "max_turns", **more: Any) -> None:
-        """Hand in logs from outside, of arguments under the present settings."""
-        state = await self.state()
-        turns = state.settings.autopoiesis.max_turns
-        log = {"outcome": outcome, "turn_count": turns, "final_dissonance": 1.0, **more}
+    async def record_logs(self, count: int, under: Mapping[str, Value] | None = None, **more: Any) -> None:
+        """Hand in logs from outside, of arguments that ran out of turns; under present settings or others."""
+        settings = (await self.state()).settings.with_changes(dict(under or {}))
+        log = {
+            "outcome": "max_turns",
+            "turn_count": settings.autopoiesis.max_turns,
+            "final_dissonance": 1.0,
+            "settings_digest": settings.digest(),
+            "active_heuristics": settings.heuristics(),
+            **more,
+        }
         for _ in range(count):
             name = f"outside-{uuid.uuid4().hex[:8]}"
-            await self.update(
-                "record_performance",
-                {"task_id": name, "settings_digest": state.ledger.digest, **log},
-                LogReceipt,
-            )
+            await self.update("record_performance", {"task_id": name, **log}, LogReceipt)
+
+    async def record_reasons(self) -> None:
+        """Hand in what speaks for one turn more: arguments with it that agreed, and without that did not."""
+        turns = (await self.state()).settings.autopoiesis.max_turns
+        more = {"autopoiesis.max_turns": turns + 1}
+        await self.record_logs(4, more, outcome="converged", final_dissonance=0.1)
+        await self.record_logs(4)
 
     async def pending_proposal(self) -> ProposalView:
-        """A proposal that waits for a person: one turn more, for arguments that ran out of turns."""
-        await self.record_logs(4)
+        """A proposal that waits for a person: one turn more."""
+        await self.record_reasons()
         return await self.proposal(await self.reflect())
 
 

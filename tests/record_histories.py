@@ -109,7 +109,7 @@ async def record_dialogues_and_a_life(image: Recorder) -> None:
     await image.argue("dissonance-missing", [PARTLY])
     image.ollama.fail("not_pulled", asks="text")
     await image.argue("failed", [PARTLY])
-    await image.record_logs(4)
+    await image.record_reasons()
     loop_id = await image.reflect()
     await image.decide(loop_id, "approve")
     await image.quiet()
@@ -131,25 +131,25 @@ async def record_loops(image: Recorder) -> None:
         await image.save(f"loop-{title}", loop_id)
 
     await saved("no-proposal", await image.reflect())
-    await image.record_logs(4)
+    await image.record_reasons()
 
     approved = await image.reflect()
     await image.decide(approved, "approve", changes={"autopoiesis.max_turns": 4}, comment="more room")
     await saved("approved-by-update", approved)
     await image.quiet()
-    await image.record_logs(4)
+    await image.record_reasons()
 
     by_signal = await image.reflect()
     await image.loop(by_signal).signal("approve", "Grace")
     await saved("approved-by-signal", by_signal)
     await image.quiet()
-    await image.record_logs(4)
+    await image.record_reasons()
 
     rejected = await image.reflect()
     await image.decide(rejected, "reject", comment="not now")
     await saved("rejected", rejected)
     await image.quiet()
-    await image.record_logs(4)
+    await image.record_reasons()
 
     stale = await image.reflect()
     await image.proposal(stale)
@@ -160,13 +160,13 @@ async def record_loops(image: Recorder) -> None:
 
     image.edit({"governance.approval_timeout": "1s"})
     await image.update("reload_settings", None, ReloadReceipt)
-    await image.record_logs(4)
+    await image.record_reasons()
     await saved("expired", await image.reflect())
     await image.quiet()
 
     image.edit({"governance.approval_timeout": "7d"})
     await image.update("reload_settings", None, ReloadReceipt)
-    await image.record_logs(4)
+    await image.record_reasons()
     image.file.write_text("this is no settings file\n")
     await saved("failed", await image.reflect())
     await image.quiet()
@@ -230,7 +230,7 @@ async def record_obstacles(image: Recorder) -> None:
 
         await until(heard)
 
-    await image.record_logs(4)
+    await image.record_reasons()
     image.file.rename(elsewhere)
     loop_id = await image.reflect()
     await told(loop_id)
@@ -246,7 +246,7 @@ async def record_obstacles(image: Recorder) -> None:
 
     image.edit({"governance.approval_timeout": "6s"})
     await image.update("reload_settings", None, ReloadReceipt)
-    await image.record_logs(4)
+    await image.record_reasons()
     loop_id = await image.reflect()
     await image.proposal(loop_id)
     image.file.rename(elsewhere)

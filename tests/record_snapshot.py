@@ -24,7 +24,7 @@ async def record(file: Path) -> None:
             os.environ["OLLAMA_HOST"] = ollama.url
             async with Recorder(server.client, ollama, Path(folder), "recorded", {}) as image:
                 await image.ask("Should a town plant trees or build shade roofs?", task_id="trees")
-                await image.record_logs(4)
+                await image.record_reasons()
                 await image.decide(await image.reflect(), "approve", comment="more room")
                 await image.quiet()
                 await image.update("pause", None, ImageStatus)

@@ -51,6 +51,13 @@ def test_the_shipped_settings_are_valid() -> None:
         ("autopoiesis__convergence_threshold", 0.05, 0.9),
         ("cadence__min_logs", 1, 100),
         ("cadence__window", 10, 120),
+        ("optimizer__cost_weight", 0.0, 1.0),
+        ("optimizer__token_budget", 100, 10_000_000),
+        ("optimizer__trial_tasks", 0, 40),
+        ("optimizer__trial_budget_tokens", 0, 100_000_000),
+        ("optimizer__verify_blocks", 10, 200),
+        ("optimizer__minimum_gain", 0.0, 0.5),
+        ("optimizer__risk", 0.0, 1.0),
         ("models__call_timeout", "1ms", "3650d"),
         ("cadence__check_every", "1ms", "3650d"),
         ("governance__approval_timeout", "1ms", "3650d"),
@@ -79,6 +86,10 @@ def test_bounds_are_inclusive(key: str, low: Value, high: Value) -> None:
         ("autopoiesis__max_turns", "3", '[autopoiesis] max_turns = "3": must be a valid integer'),
         ("autopoiesis__max_turns", ..., "[autopoiesis] max_turns is missing"),
         ("autopoiesis__max_turn", 3, "[autopoiesis] max_turn is not a known key; remove it or correct"),
+        ("optimizer__risk", 1.01, "[optimizer] risk = 1.01: must be less than or equal to 1"),
+        ("optimizer__trial_tasks", 2.5, "[optimizer] trial_tasks = 2.5: must be a valid integer"),
+        ("optimizer__judge", "a\nb", '[optimizer] judge = "a\\nb": must match pattern'),
+        ("optimizer__judges", "", "[optimizer] judges is not a known key; remove it or correct"),
         ("cadence__window", 9, "[cadence]: window = 9 must be at least min_logs = 10"),
         ("cadence__check_every", 15, "check_every = 15: must be a duration such as"),
         ("cadence__check_every", "15", 'check_every = "15": must be a duration such as'),
@@ -136,6 +147,13 @@ def test_a_key_that_was_added_later_changes_no_digest() -> None:
     assert Settings.parse(before).digest() == Settings.parse(shipped()).digest()
     assert Settings.parse(before).models.context_tokens == 16_384
     assert Settings.parse(shipped(models__context_tokens=8192)).digest() != Settings.parse(before).digest()
+
+
+def test_the_optimizer_is_set_as_shipped_where_a_file_of_before_says_nothing_of_it() -> None:
+    before = shipped()
+    del before["optimizer"]
+    assert Settings.parse(before) == Settings.parse(shipped())
+    assert Settings.parse(before).digest() == Settings.parse(shipped()).digest()
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,12 @@ from typing import Any, TypeVar
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
-from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
     from configuration import Settings
     from messages.calls import Judgement, PersonaCall, Plan, Speech, Usage, team_of
-    from messages.common import Outcome, Persona, excerpt
-    from messages.memory import Recalled, RecallRequest
-    from messages.names import TASK_COMPLETED
+    from messages.common import Outcome, Persona
+    from messages.names import TASK_COMPLETED, TRIAL
     from messages.tasks import (
         DialogueResult,
         DialogueStart,
@@ -25,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details.dialogue import dialogue_details
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
+    from workflows.recalling import recall
 
 Answer = TypeVar("Answer", Plan, Speech, Judgement)
 
@@ -86,28 +85,16 @@ class Dialogue:
             self._transcript.research = research
 
     async def _recall(self) -> str:
-        """What BABS is told of earlier tasks. Memory helps where it can; no task fails for want of it."""
+        """What BABS is told of earlier tasks."""
         settings = self._start.settings
         if not settings.memory.recall:
             return ""
         self._say("BABS remembers")
-        wanted = RecallRequest(
-            image_id=self._start.image_id,
-            task_id=self._start.task_id,
-            asked_at=self._start.submitted_at,
-            text=self._start.task,
-            host=settings.models.host,
-            model=settings.models.embedding,
-            most=settings.memory.recall,
-        )
-        try:
-            recalled = await thinking.recall(wanted)
-        except ActivityError as error:
-            if is_cancelled_exception(error):
-                raise
-            recalled = Recalled(means=f"nothing: {_no_recall(error)}")
-        self._transcript.recalled, self._transcript.recalled_by = recalled.items, recalled.means
-        return "\n\n".join(f"Task: {item.task}\nConclusion: {item.synthesis}" for item in recalled.items)
+        start, most = self._start, settings.memory.recall
+        recalled = start.recalled or await recall(settings, start.image_id, start, most)
+        self._transcript.recalled, self._transcript.recalled_by = recalled.items[:most], recalled.means
+        said = (f"Task: {item.task}\nConclusion: {item.synthesis}" for item in self._transcript.recalled)
+        return "\n\n".join(said)
 
     async def _argue(self) -> Outcome:
         limits = self._start.settings.autopoiesis
@@ -205,6 +192,8 @@ class Dialogue:
 
     async def _tell_image(self, log: PerformanceLog) -> None:
         self._say("")
+        if self._start.origin == TRIAL:
+            return
         message = TaskCompleted(
             task_id=log.task_id,
             log=log,
@@ -212,12 +201,6 @@ class Dialogue:
             failure=self._transcript.failure,
         )
         await tell_image(self._start.image_id, TASK_COMPLETED, message)
-
-
-def _no_recall(error: ActivityError) -> str:
-    if isinstance(error.cause, ActivityTimeout):
-        return "the memory took longer than a second"
-    return excerpt(_failure_text(error))
 
 
 def _typed_failure(error: BaseException) -> ApplicationError | None:

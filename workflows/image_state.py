@@ -16,7 +16,7 @@ from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
-from messages.names import loop_workflow_id, task_workflow_id
+from messages.names import TRIAL, loop_workflow_id, task_workflow_id
 from messages.tasks import PerformanceLog, Task, TaskView
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
@@ -34,9 +34,6 @@ SEEN_BYTES = 10 * 1024
 
 MOTIVATOR = "motivator"
 """The origin of tasks that the personas set themselves."""
-TRIAL = "trial"
-"""The origin of recorded tasks that are argued once more: they count in their loop and nowhere here."""
-
 MOST_FINISHED = 60
 
 
@@ -345,6 +342,7 @@ class ImageState(BaseModel):
         self.open_loops.remove(conclusion.loop_id)
         self.obstacles.pop(conclusion.loop_id, None)
         self.ledger.file_conclusion(conclusion, file)
+        self.observing.add_rows(conclusion.observed)
         # A proposal that a person has judged (or let pass) has used its logs up. Without one they stay.
         if conclusion.state in ("approved", "rejected", "expired"):
             used = set(conclusion.task_ids)

@@ -9,7 +9,7 @@ from configuration import TUNABLES, InvalidSettings, Settings, Value
 from messages.common import excerpt, part
 from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
-from messages.loops import Change, Decided, LoopConcluded, Reasoned
+from messages.loops import Change, Decided, LoopConcluded, Past, Reasoned
 from messages.tasks import PerformanceLog
 from workflows.bounded import keep_newest
 
@@ -17,6 +17,7 @@ AMENDMENT_BYTES = 30 * 1024
 TALLY_BYTES = 10 * 1024
 MOST_AMENDMENTS = 80
 MOST_TALLIES = 60
+MOST_PAST = 20
 
 CONDITIONS_CHANGED = "prompts, models or the program changed"
 """The justification of an entry that nobody made in settings.toml."""
@@ -248,6 +249,14 @@ class Ledger(BaseModel):
         if not changes:
             raise NoWayBack(f"the settings are those of revision {revision} already")
         return changes
+
+    def past(self) -> list[Past]:
+        """The latest changes and proposals, for whoever thinks of the next one."""
+        return [
+            Past(changes=entry.changes, state=entry.state, digest=entry.digest_before, **part(Decided, entry))
+            for entry in self.amendments[-MOST_PAST:]
+            if entry.changes
+        ]
 
     def history(self) -> list[HistoryEntry]:
         """Every amendment with how arguments went before and after it, oldest first.

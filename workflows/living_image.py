@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.goals import InquiryConcluded
     from messages.image import Amendment, HistoryEntry, ImageStatus, Rated, ReloadReceipt, SettingsView
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
-    from messages.names import IMAGE_PHASE, SETTINGS_REVISION
+    from messages.names import IMAGE_PHASE, SETTINGS_REVISION, TRIAL
     from messages.requests import (
         Approver,
         RateTask,
@@ -32,7 +32,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import rating
     from workflows.adopting import Adopter
     from workflows.details.image import image_details
-    from workflows.image_state import TRIAL, ImageStart, ImageState
+    from workflows.image_state import ImageStart, ImageState
     from workflows.keeping import Keeper
     from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
@@ -248,11 +248,15 @@ class LivingImage:
 
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("paused")
+        status = self._enter_phase("paused")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(description='Start tasks again: nothing, or {"reason": "..."}')
     async def resume(self, message: Any = None) -> ImageStatus:
-        return self._enter_phase("active")
+        status = self._enter_phase("active")
+        await self._supervisor.hold_trials()
+        return status
 
     @workflow.update(
         description='End this image for good once its running tasks are done: nothing, or {"reason": "..."}'

@@ -1,4 +1,4 @@
-"""One reflection: look at the logs, propose a change, wait for a person, rewrite settings.toml, conclude."""
+"""One reflection: look at the logs, try, propose, wait for a person, rewrite settings.toml, conclude."""
 
 import asyncio
 import contextlib
@@ -19,25 +19,29 @@ with workflow.unsafe.imports_passed_through():
     from messages.loops import (
         Change,
         Decided,
+        Hold,
         LoopConcluded,
         LoopStart,
         LoopWaits,
-        OptimizerRequest,
+        OptimizerAnswer,
         Proposal,
         ProposalView,
         Reasoned,
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
+    from workflows.deliberating import Deliberation
     from workflows.details.loop import loop_details
     from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
     from workflows.obstacles import StillInTheWay, wait_out
-    from workflows.orders import files, thinking
+    from workflows.orders import files
     from workflows.orders.terms import Terms
 
 Answer = TypeVar("Answer")
 
 UNNAMED = "somebody, by signal"
+THINKING = ("analysing", "trying")
+"""The states before there is a proposal: a decision may come and waits."""
 
 
 @workflow.defn
@@ -46,6 +50,7 @@ class PhilosophicalLoop:
     def __init__(self, start: Any = None) -> None:
         self._start = take(LoopStart, start)
         self._view = ProposalView(loop_id=self._start.loop_id, state="analysing")
+        self._deliberation = Deliberation(self._start, self._show_trials)
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
         self._image_retires = False
@@ -70,13 +75,9 @@ class PhilosophicalLoop:
     async def _propose(self) -> Proposal | LoopConcluded:
         """The optimizer's proposal with its diff in the view, or the end of the loop."""
         try:
-            answer = await thinking.propose_amendment(
-                OptimizerRequest(
-                    window=self._start.window,
-                    settings=self._start.settings,
-                    settings_digest=self._start.settings_digest,
-                )
-            )
+            answer = await self._deliberate()
+            if answer is None:
+                return self._ending("rejected")
             if answer.proposal is None:
                 return self._ending("no_proposal", answer.reason)
             rewrite = Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes)
@@ -93,10 +94,23 @@ class PhilosophicalLoop:
         self._view.diff = preview.diff
         return answer.proposal
 
+    async def _deliberate(self) -> OptimizerAnswer | None:
+        """What the optimizer says in the end; None if the image retires meanwhile. Raises ActivityError."""
+        thinking = asyncio.create_task(self._deliberation.answer())
+        await workflow.wait_condition(
+            lambda: thinking.done() or (self._image_retires and self._view.state == "trying")
+        )
+        if thinking.done():
+            return await thinking
+        thinking.cancel()
+        await workflow.wait([thinking])
+        self._note_decision()
+        return None
+
     async def _put_before_a_person(self, proposal: Proposal) -> None:
         timeout = self._start.settings.governance.approval_timeout
         news = {
-            "digest": _digest(self._start, proposal.changes),
+            "digest": _digest(self._start, proposal),
             "expires_at": workflow.now() + timeout,
             "state": "pending",
         }
@@ -112,10 +126,8 @@ class PhilosophicalLoop:
                 lambda: self._decision is not None, timeout=timeout, timeout_summary="The proposal expires"
             )
         self._wait_for_human(False)
-        decision = self._decision
-        if decision is None:
+        if (decision := self._note_decision()) is None:
             return self._ending("expired", f"nobody decided within {timeout}")
-        self._view.decided_by, self._view.comment = decision.approver, decision.comment
         if decision.verdict == "reject":
             return self._ending("rejected")
         return [
@@ -162,7 +174,7 @@ class PhilosophicalLoop:
     async def decide(self, message: Any = None) -> LoopConcluded:
         decision = take(Decision, message)
         # A decision may come before there is a proposal; it is then held against the proposal, not lost.
-        await workflow.wait_condition(lambda: self._view.state != "analysing")
+        await workflow.wait_condition(lambda: self._view.state not in THINKING)
         self._refuse_if_undecidable(decision)
         self._decision = decision
         await workflow.wait_condition(lambda: self._conclusion is not None)
@@ -176,7 +188,7 @@ class PhilosophicalLoop:
             refuse('say "verdict": "approve" or "reject"')
         if not decision.approver:
             refuse('say who decides: "approver": "your name"')
-        if self._view.state != "analysing":
+        if self._view.state not in THINKING:
             self._refuse_if_undecidable(decision)
 
     # `*_`: a signal cannot be refused, and an argument too many would fail the workflow task for ever.
@@ -188,6 +200,11 @@ class PhilosophicalLoop:
     def reject(self, message: Any = None, *_: Any) -> None:
         self._decide_by_signal("reject", message)
 
+    @workflow.signal(description='From the image: {"held": true} while a person has paused it; trials wait')
+    def hold(self, message: Any = None, *_: Any) -> None:
+        with contextlib.suppress(ApplicationError):
+            self._deliberation.trials.held = take(Hold, message).held
+
     def _decide_by_signal(self, verdict: Any, message: Any) -> None:
         try:
             by = take(Approver, {"approver": message} if isinstance(message, str) else message)
@@ -196,7 +213,7 @@ class PhilosophicalLoop:
             workflow.logger.warning("The signal %s was not understood: %s", verdict, error)
             return
         self._image_retires |= verdict == "reject" and by.approver == self._start.image_id
-        if self._decision is None and self._view.state in ("analysing", "pending"):
+        if self._decision is None and self._view.state in (*THINKING, "pending"):
             self._decision = Decision(verdict=verdict, approver=by.approver or UNNAMED, comment=by.comment)
 
     def _refuse_if_undecidable(self, decision: Decision) -> None:
@@ -258,6 +275,16 @@ class PhilosophicalLoop:
             self._needs_human = needed
             workflow.upsert_search_attributes([NEEDS_HUMAN.value_set(needed)])
 
+    def _note_decision(self) -> Decision | None:
+        if self._decision is not None:
+            self._view.decided_by, self._view.comment = self._decision.approver, self._decision.comment
+        return self._decision
+
+    def _show_trials(self) -> None:
+        trials = self._deliberation.trials
+        self._view.state, self._view.rounds, self._view.trial_tokens = "trying", trials.rounds, trials.tokens
+        self._show()
+
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:
         view = self._view
         return LoopConcluded(
@@ -265,6 +292,7 @@ class PhilosophicalLoop:
             state=state,
             decided_at=workflow.now(),
             task_ids=[log.task_id for log in self._start.window],
+            observed=self._deliberation.observed(),
             **part(Reasoned, view) | part(Decided, view) | {"reason": reason},
         )
 
@@ -275,7 +303,11 @@ class PhilosophicalLoop:
         workflow.set_current_details(loop_details(self._view))
 
 
-def _digest(start: LoopStart, changes: list[Change]) -> str:
-    """Twelve hex digits that name exactly this proposal."""
-    parts = [start.loop_id, start.settings_digest, [change.model_dump() for change in changes]]
+def _digest(start: LoopStart, proposal: Proposal) -> str:
+    """Twelve hex digits that name exactly this proposal, with all that a person is shown of it."""
+    shown: Any = proposal.model_dump(mode="json")
+    if proposal.provenance is None:
+        # As histories of 0.2.0 have it: they hold decisions that name this one.
+        shown = [change.model_dump() for change in proposal.changes]
+    parts = [start.loop_id, start.settings_digest, shown]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

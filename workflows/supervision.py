@@ -14,13 +14,14 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ChildWorkflowError, WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, ChildWorkflowError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
     from configuration.team import TEAM
     from messages.common import part
     from messages.goals import InquiryConcluded, InquiryStart
-    from messages.loops import LoopConcluded, LoopStart
+    from messages.loops import Hold, LoopConcluded, LoopStart
+    from messages.names import HOLD
     from messages.tasks import DialogueStart, Task
     from workflows.adopting import Adopter
     from workflows.details.text import summary
@@ -76,11 +77,24 @@ class Supervisor:
                 window=state.window,
                 settings=state.settings,
                 settings_digest=state.ledger.digest,
+                conditions=state.ledger.conditions,
+                observations=state.observing.table(),
+                past=state.ledger.past(),
+                held=state.phase == "paused",
             )
             if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
                 return loop_id
             # An earlier image of this name used the number.
             state.open_loops.remove(loop_id)
+
+    async def hold_trials(self) -> None:
+        """Tell open loops whether their trials wait: a paused image argues nothing."""
+        if not (self._state.open_loops and workflow.patched("hold-trials")):
+            return
+        for loop_id in self._state.open_loops:
+            with contextlib.suppress(ApplicationError):
+                loop = workflow.get_external_workflow_handle(loop_id)
+                await loop.signal(HOLD, Hold(held=self._state.phase == "paused"))
 
     async def open_inquiry(self) -> None:
         """Let the personas look for a goal of their own."""

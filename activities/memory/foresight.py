@@ -41,8 +41,10 @@ class _Calls(ActivityInboundInterceptor):
         if not isinstance(call, PersonaCall) or not info.workflow_id or not info.workflow_run_id:
             return await super().execute_activity(input)
         task = call.fields.get("task", "")
+        image_id, task_id = task_of(info.workflow_id)
+        if not image_id:  # a trial, which is not remembered
+            return await super().execute_activity(input)
         if info.activity_type == PLANNING:
-            image_id, task_id = task_of(info.workflow_id)
             self._memory.foresee(image_id, task_id, task)
         answer = await super().execute_activity(input)
         if call.words == SYNTHESIS and info.attempt == 1 and isinstance(answer, Speech):

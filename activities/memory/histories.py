@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import (
     Client,
     WorkflowExecution,
@@ -20,6 +19,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.store import MemoryStore
+from activities.recorded import read_start
 from messages.names import task_of, task_workflow_id
 
 OVERLAP = timedelta(minutes=10)
@@ -171,8 +171,8 @@ class Histories:
                 execution.id, run_id=execution.run_id, result_type=_Concluded
             )
             try:
-                task, concluded = await asyncio.gather(
-                    self._task(dialogue), dialogue.result(follow_runs=False)
+                start, concluded = await asyncio.gather(
+                    read_start(self._client, dialogue, _Asked), dialogue.result(follow_runs=False)
                 )
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
@@ -180,7 +180,7 @@ class Histories:
                 raise
             except (WorkflowFailureError, RuntimeError, ValueError):
                 return None
-            synthesis = concluded.synthesis
+            task, synthesis = start.task, concluded.synthesis
         return {
             "image_id": image_id,
             "task_id": task_of(execution.id)[1],
@@ -188,15 +188,6 @@ class Histories:
             "synthesis": synthesis,
             "finished_at": closed_at.isoformat(),
         }
-
-    async def _task(self, dialogue: WorkflowHandle[Any, Any]) -> str:
-        """What a dialogue was asked. Raises ValueError where its history does not say so."""
-        first = await anext(dialogue.fetch_history_events(page_size=1))
-        if first.event_type != EventType.EVENT_TYPE_WORKFLOW_EXECUTION_STARTED:
-            raise ValueError("its history does not begin with its start")
-        given = first.workflow_execution_started_event_attributes.input
-        (asked,) = await self._client.data_converter.decode(given.payloads, [_Asked])
-        return str(asked.task)
 
 
 def _is_new(execution: WorkflowExecution, known: dict[str, str]) -> bool:

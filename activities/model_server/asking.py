@@ -11,6 +11,7 @@ from typing import cast
 import httpx
 from anyio import CapacityLimiter
 from pydantic import BaseModel
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import Attempt
@@ -46,6 +47,10 @@ THINKING_TOKENS = 4_096
 """For a model that thinks although told not to, beside what its answer may take."""
 MOST_TOKENS = 10_000_000
 """What a server counts beyond that is no count."""
+
+USUAL_PRIORITY = 3
+LOOK_AGAIN_SECONDS = 0.2
+"""How often a call of a trial looks for a slot that nobody else waits for."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,8 @@ class Asking:
                 await asyncio.wait({self._loading})
             attempt.state = "waiting for a free model slot"
             self._slots.total_tokens = most_at_once
+            while _is_behind_people() and self._slots.available_tokens < 1:  # noqa: ASYNC110 (it must not queue)
+                await asyncio.sleep(LOOK_AGAIN_SECONDS)
             async with self._slots:
                 started = time.monotonic()
                 answer = await self._send(attempt, question)
@@ -295,6 +302,11 @@ class Asking:
                     reply.tokens_in = _count(chunk.prompt_eval_count)
                     reply.tokens_out = _count(chunk.eval_count)
         return reply
+
+
+def _is_behind_people() -> bool:
+    """Whether this is a call of a trial, which waits in no queue: whoever stands in one goes first."""
+    return (activity.info().priority.priority_key or USUAL_PRIORITY) > USUAL_PRIORITY
 
 
 def _next_try(habits: _Habits, question: Question) -> _Try:

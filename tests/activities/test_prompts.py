@@ -20,8 +20,12 @@ PLACEHOLDERS = {
     "synthesis": {"task", "plan", "thesis", "antithesis", "agreement"},
     "goals": {"who", "reason", "recent"},
     "goal_scores": {"who", "goals"},
+    "single": {"task"},
+    "candidates": {"keys", "past", "top"},
+    "compare": {"task", "first", "second"},
 }
-ARGUING = [entry for entry, names in PLACEHOLDERS.items() if "task" in names and entry != "dissonance"]
+APART = ("dissonance", "single", "compare")
+ARGUING = [entry for entry, names in PLACEHOLDERS.items() if "task" in names and entry not in APART]
 
 
 @pytest.mark.parametrize(("entry", "names"), PLACEHOLDERS.items())

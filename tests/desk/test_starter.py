@@ -309,7 +309,7 @@ async def test_reflect_waits_for_the_proposal_or_the_reason_for_none(world: Worl
     assert none.code == 0
     assert "no proposal" in none.out.replace("_", " ")
     await world.loops_concluded()
-    await world.record_logs(4)
+    await world.record_reasons()
     ran = await starter("reflect", "--wait", "--json")
     assert ran.code == 0
     view = ProposalView.model_validate(ran.json)

@@ -59,7 +59,7 @@ async def test_an_approval_without_the_file_says_that_it_is_taken_and_waits_for_
 async def test_an_approval_before_there_is_a_proposal_says_what_that_waits_for(
     world: World, starter: Starter
 ) -> None:
-    await world.record_logs(4)
+    await world.record_reasons()
     await world.stop_files_worker()
     loop_id = await world.reflect()
     await obstructed(world, loop_id, "no files worker")

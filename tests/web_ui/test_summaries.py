@@ -63,7 +63,7 @@ async def test_every_activity_timer_and_child_says_what_it_is_for(world: World) 
     assert '"Until the image saves itself"' in (await summaries(world.image))["TIMER_STARTED"]
     world.edit({"motivator.idle_after": "7d"})
     await world.update("reload_settings", None, dict)
-    await world.record_logs(4)
+    await world.record_logs(8)
 
     async def waiting() -> bool:
         return '"Until the next look at the logs"' in (await summaries(world.image))["TIMER_STARTED"]

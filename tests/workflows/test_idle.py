@@ -150,7 +150,7 @@ async def test_the_next_look_at_the_logs_comes_after_check_every_and_not_before(
     first = await world.pending_proposal()
     await world.decide(first.loop_id, "reject")
     await settled(world)
-    await world.record_logs(4)
+    await world.record_logs(8)
 
     async def status_with_alarm() -> ImageStatus | None:
         status = await world.status()

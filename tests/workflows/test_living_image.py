@@ -129,7 +129,7 @@ async def test_the_same_log_twice_is_one_log(world: World) -> None:
         ({"outcome": "Success"}, "outcome: Input should be"),
         ({"turn_count": -1}, "greater than or equal to 0"),
         ({"task_id": "a/b"}, "task_id: String should match"),
-        ({"active_heuristics": {str(n): "x" * 20 for n in range(50)}}, "at most 640 bytes"),
+        ({"active_heuristics": {str(n): "x" * 20 for n in range(50)}}, "at most 720 bytes"),
         ({"finished_at": "yesterday"}, "finished_at: Input should be a valid datetime"),
     ],
 )
@@ -142,8 +142,8 @@ async def test_a_log_that_does_not_validate_is_refused_and_never_poisons_the_win
     del without["final_dissonance"]
     error = await refusal(world.image.execute_update("record_performance", without))
     assert "final_dissonance: Field required" in error.message
-    await world.record_logs(4)
-    assert (await world.proposal(await world.reflect())).evidence["arguments"] == 4
+    evidence = (await world.pending_proposal()).evidence
+    assert evidence["arguments under the present settings"] == 4
 
 
 async def test_a_childs_word_that_does_not_validate_is_set_aside_in_sight(world: World) -> None:
@@ -185,7 +185,7 @@ async def test_a_forged_conclusion_cannot_change_the_settings(world: World) -> N
 async def test_a_paused_image_starts_nothing_and_forgets_nothing(world: World) -> None:
     assert (await world.update("pause", {"reason": "lunch"}, ImageStatus)).phase == "paused"
     receipt = await world.submit("Later?")
-    await world.record_logs(4)
+    await world.record_logs(8)
     status = await world.status()
     assert (status.queued, status.running, status.waiting_loops) == (1, 0, [])
     assert (await world.update("resume", None, ImageStatus)).phase == "active"

@@ -166,7 +166,7 @@ async def test_a_retiring_image_does_not_wait_for_an_obstacle(world: World) -> N
 async def test_a_proposal_waits_for_a_file_that_is_away_before_there_is_anything_to_decide(
     world: World,
 ) -> None:
-    await world.record_logs(4)
+    await world.record_reasons()
     with file_gone(world.file):
         loop_id = await world.reflect()
         view = await obstructed(world, loop_id, "cannot be read (No such file or directory)")

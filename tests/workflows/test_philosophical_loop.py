@@ -223,7 +223,7 @@ async def test_the_temporal_binary_decides_by_signal_and_by_update(world: World)
 @pytest.mark.parametrize("door", ["signal", "update"])
 async def test_approval_sent_before_the_proposal_exists_is_not_lost(world: World, door: str) -> None:
     await world.stop_files_worker()
-    await world.record_logs(4)
+    await world.record_reasons()
     loop = world.loop(await world.reflect())
     if door == "signal":
         await loop.signal("approve", "Ada")
@@ -257,7 +257,7 @@ async def test_an_approval_goes_stale_when_a_person_edits_the_same_key_meanwhile
     states = [entry.state for entry in await ledger(world)]
     assert states == ["stale", "adopted", "no_proposal"], "the image adopts the edit and reflects anew"
     assert world.file.read_bytes() == edited
-    assert len((await world.state()).window) == 4
+    assert len((await world.state()).window) == 8
 
 
 async def test_an_edit_of_another_key_meanwhile_is_kept_and_recorded_as_the_persons(world: World) -> None:
@@ -283,11 +283,12 @@ async def test_a_reflection_without_a_finding_is_on_record_with_its_reason_and_k
 async def test_enough_logs_open_a_loop_by_themselves_and_real_arguments_end_in_a_proposal(
     world: World,
 ) -> None:
+    await world.record_logs(4, {"autopoiesis.max_turns": 3}, outcome="converged", final_dissonance=0.1)
     world.ollama.script.labels = ["opposite"]
     await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(4)))
     (loop_id,) = await until(lambda: _waiting(world))
     view = await world.proposal(loop_id)
-    assert view.evidence["ran out of turns"] == 4
+    assert view.evidence["arguments under the present settings"] == 4
 
 
 async def test_a_terminated_loop_is_noticed_and_recorded(world: World) -> None:

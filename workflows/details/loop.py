@@ -3,14 +3,17 @@
 import json
 
 from messages.loops import ProposalView
+from messages.trials import Round
 from workflows.details.parts import from_to, listed, moment, more, page, section, table, value_text
 from workflows.details.text import block, diff_block, line, prose
 
 MOST_CHANGES = 8
 MOST_FIGURES = 12
+MOST_REPLAYED = 8
 
 _TITLES = {
     "analysing": "the image looks at its logs",
+    "trying": "candidates are tried on recorded tasks",
     "pending": "a proposal waits for a person",
     "rewriting": "settings.toml is being rewritten",
     "no_proposal": "nothing to propose",
@@ -29,7 +32,7 @@ def loop_details(view: ProposalView) -> str:
     if view.reason:
         ended.append(prose(view.reason, 1_000))
     if not view.changes:
-        return page(title, *ended)
+        return page(title, *ended, *map(_round, view.rounds))
     pending = view.state == "pending"
     done = view.state in ("approved", "rewriting")
     changes = listed(map(from_to, view.changes[:MOST_CHANGES])) + more(view.changes, MOST_CHANGES)
@@ -42,6 +45,8 @@ def loop_details(view: ProposalView) -> str:
         section("Why", prose(view.justification)) if view.justification else "",
         section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
         section("Evidence", _evidence(view)) if view.evidence else "",
+        section("What was found", table(_found(view))) if view.findings() else "",
+        *map(_round, view.rounds),
         section("How to decide", _how_to_decide(view)) if pending else "",
     )
 
@@ -70,6 +75,19 @@ def _evidence(view: ProposalView) -> str:
     rows = [(line(key, 120), line(value_text(value), 120)) for key, value in figures]
     source = f"<p>Proposed by {line(view.source)}.</p>" if view.source else ""
     return table(rows) + more(view.evidence, MOST_FIGURES) + source
+
+
+def _found(view: ProposalView) -> list[tuple[str, ...]]:
+    return [(line(name), line(words, 600)) for name, words in view.findings().items()]
+
+
+def _round(tried: Round) -> str:
+    head, *candidates = tried.heads()[1:]
+    legend = listed((f"{n}: {line(words, 200)}" for n, words in enumerate(candidates, 1)), kind="ul")
+    heads = ("task", head, *(f"candidate {n}" for n in range(1, len(candidates) + 1)))
+    rows = [tuple(line(cell, 80) for cell in row) for row in tried.rows()]
+    shown = table(rows[:MOST_REPLAYED], heads) + more(rows, MOST_REPLAYED)
+    return section("Trials: recorded tasks argued once more", legend, shown)
 
 
 def _how_to_decide(view: ProposalView) -> str:

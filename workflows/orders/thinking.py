@@ -9,11 +9,13 @@ from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from configuration import Settings
-    from messages.calls import Judgement, PersonaCall, Plan, Speech
+    from messages.calls import Compared, Created, Creating, Judgement, PersonaCall, Plan, Speech
     from messages.goals import Imagined, Imagining, Scores, Scoring
     from messages.image import ClosedChild
     from messages.loops import OptimizerAnswer, OptimizerRequest
     from messages.memory import Recalled, RecallRequest
+    from messages.tasks import Task
+    from messages.trials import RecordedTasks
     from workflows.orders.terms import Terms, give
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -52,6 +54,14 @@ async def score_goals(order: Scoring, settings: Settings, summary: str) -> Score
     return await _ask("score_goals", order, Scores, settings, summary)
 
 
+async def create_candidates(order: Creating, settings: Settings, summary: str) -> Created:
+    return await _ask("create_candidates", order, Created, settings, summary)
+
+
+async def compare_answers(call: PersonaCall, settings: Settings, summary: str) -> Compared:
+    return await _ask("compare_answers", call, Compared, settings, summary)
+
+
 async def recall(wanted: RecallRequest) -> Recalled:
     # Local: it only reads, so after a crash it may run again, and the server need not be told of each step.
     recalled: Recalled = await workflow.execute_local_activity(
@@ -67,7 +77,14 @@ async def recall(wanted: RecallRequest) -> Recalled:
 
 async def propose_amendment(request: OptimizerRequest) -> OptimizerAnswer:
     summary = f"Look at {len(request.window)} logs"
+    if request.rounds:
+        summary = f"Look at {len(request.rounds)} rounds of trials"
     return await give("propose_amendment", request, answer=OptimizerAnswer, terms=PROPOSING, summary=summary)
+
+
+async def find_recorded(wanted: RecordedTasks) -> list[Task]:
+    summary = f"Read {len(wanted.task_ids)} recorded tasks"
+    return await give("find_recorded", wanted, answer=list[Task], terms=FINDING, summary=summary)
 
 
 async def find_closed(workflow_ids: list[str]) -> list[ClosedChild]:

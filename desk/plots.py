@@ -1,0 +1,125 @@
+"""A proposal as a picture: the expected effect, the loss so far, what was learnt about each changed key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import matplotlib
+import numpy as np
+
+from connection.problems import Problem
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from configuration import Tunable, Value
+    from messages.image import Amendment
+    from messages.loops import OptimizerRequest, ProposalView
+    from messages.trials import Observation
+    from optimizer.goals import Goals
+    from optimizer.surrogate import Surrogate
+
+GRID = 41
+Z90 = 1.645
+"""Standard deviations on both sides of the mean that hold nine tenths of a normal distribution."""
+INK, BAND, MARK = "#1f5a96", "#bcd3ea", "#b3541e"
+
+
+def save_plot(file: Path, view: ProposalView, request: OptimizerRequest, ledger: Sequence[Amendment]) -> None:
+    """Write the picture; its ending says the format. Raises Problem where it cannot be written."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from optimizer.consider import situation_of, surrogate_of
+
+    situation = situation_of(request)
+    surrogate = surrogate_of(situation)
+    keys = [change.key for change in view.changes]
+    figure, axes = pyplot.subplots(2 + len(keys), 1, figsize=(8, 3 * (2 + len(keys))), layout="constrained")
+    figure.suptitle(f"{view.loop_id}: {', '.join(f'{c.key} {c.old} to {c.new}' for c in view.changes)}")
+    _effect(axes[0], view)
+    _loss_over_time(axes[1], request.observations, situation.goals, ledger)
+    for ax, key in zip(axes[2:], keys, strict=True):
+        _along(ax, situation.space.tunables[key], surrogate, request, situation.goals)
+    try:
+        figure.savefig(file, dpi=120)
+    except (OSError, ValueError) as error:
+        told = f"{file} cannot be written ({error})"
+        raise Problem(f"{told}. Name a file that ends in .png, .svg or .pdf") from None
+    finally:
+        pyplot.close(figure)
+
+
+def _effect(ax: Axes, view: ProposalView) -> None:
+    effect = view.effect
+    ax.set_title("Expected gain: how much lower the loss of a task will be")
+    ax.axvline(0, color="grey", linewidth=1)
+    if effect is not None:
+        spread = [[effect.gain - effect.low], [effect.high - effect.gain]]
+        ax.errorbar([effect.gain], [0], xerr=spread, fmt="o", capsize=6, color=INK)
+        told = f"better with probability {effect.better:.2f}"
+        ax.annotate(told, (effect.gain, 0), (0, 10), textcoords="offset points", ha="center")
+    ax.set_yticks([])
+    ax.set_ylim(-1, 1)
+    ax.set_xlabel("gain, with the interval that holds it with probability .9")
+
+
+def _loss_over_time(ax: Axes, rows: Sequence[Observation], goals: Goals, ledger: Sequence[Amendment]) -> None:
+    from matplotlib.dates import date2num
+
+    days: Callable[[datetime], float] = date2num  # it has no types
+    told = [(days(row.since), *_loss(row, goals)) for row in rows if row.since and row.dissonance]
+    ax.set_title("Mean loss of the arguments on record, with two standard errors; lines: amendments")
+    ax.errorbar(
+        [at for at, *_ in told],
+        [mean for _, mean, _ in told],
+        yerr=[2 * error for *_, error in told],
+        fmt="o",
+        color=INK,
+    )
+    for entry in ledger:
+        if entry.state in ("approved", "adopted"):
+            ax.axvline(days(entry.decided_at), color=MARK, linewidth=1, linestyle="--")
+    ax.xaxis_date()
+    ax.tick_params("x", rotation=20)
+    ax.set_ylabel("loss")
+
+
+def _along(ax: Axes, tunable: Tunable, surrogate: Surrogate, request: OptimizerRequest, goals: Goals) -> None:
+    """The gain along one key with the others as they are now, and the rows that differ in it."""
+    present = surrogate.present
+    grid: list[Any] = list(tunable.choices) or list(np.linspace(tunable.low, tunable.high, GRID))
+    mean, covariance = surrogate.gains([{tunable.key: value} for value in grid])
+    half = Z90 * np.sqrt(covariance.diagonal())
+    if tunable.choices:
+        ax.errorbar(grid, mean, yerr=half, fmt="s", capsize=6, color=INK)
+    else:
+        ax.plot(grid, mean, color=INK)
+        ax.fill_between(grid, mean - half, mean + half, color=BAND)
+    level = _level(request.observations, present, goals)
+    rows = [row for row in request.observations if row.dissonance and tunable.key in row.values]
+    gains = [level - _loss(row, goals)[0] for row in rows]
+    ax.plot([row.values[tunable.key] for row in rows], gains, "o", color=MARK)
+    ax.axhline(0, color="grey", linewidth=1)
+    ax.set_title(f"{tunable.key}: gain over {present[tunable.key]}, and the arguments on record")
+    ax.set_ylabel("gain")
+
+
+def _level(rows: Sequence[Observation], present: Mapping[str, Value], goals: Goals) -> float:
+    """The mean loss under the present values; under all where there is none."""
+    same = [row for row in rows if row.dissonance and all(row.values.get(k) == v for k, v in present.items())]
+    of = same or [row for row in rows if row.dissonance]
+    weights = [sum(one.n for one in row.dissonance.values()) for row in of]
+    return float(np.average([_loss(row, goals)[0] for row in of], weights=weights))
+
+
+def _loss(row: Observation, goals: Goals) -> tuple[float, float]:
+    """The mean loss of a row and its standard error, dissonance's alone."""
+    n = sum(one.n for one in row.dissonance.values())
+    dissonance = sum(one.n * one.mean for one in row.dissonance.values()) / n
+    tokens = sum(one.n * one.mean for one in row.tokens.values()) / n
+    variance = sum(one.m2 for one in row.dissonance.values()) / max(n - 1, 1)
+    return goals.loss(dissonance, tokens), float(np.sqrt(variance / n))

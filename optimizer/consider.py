@@ -1,0 +1,270 @@
+"""From what the image knows to what it tries, asks a person for, or leaves alone: the same every time.
+
+The loop calls it again with what came of the answer before: no rounds yet, then candidates to try; after the
+first round, those worth a second one; after the last, a proposal or the reason why there is none.
+"""
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy
+import sklearn
+
+from configuration import InvalidSettings
+from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
+from messages.trials import Candidate, Effect, Judged, Moments, Observation, Provenance, Round
+from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objections, pool
+from optimizer.goals import Goals
+from optimizer.paired import Paired, paired
+from optimizer.space import Space, Values
+from optimizer.surrogate import Surrogate, tasks
+from optimizer.wording import evidence, expected_effect, justification, objected, too_few
+
+FIRST_ROUND, SECOND_ROUND = 4, 2
+"""Candidates in each."""
+FIRST_ROUND_TASKS = 3
+"""Recorded tasks for each of them; the second round takes what is left of `trial_tasks`."""
+TOP = 5
+FEWEST = 4
+"""Arguments under the present settings, measured, that the window holds before anything is tried."""
+DECLINED = ("rejected", "expired")
+"""How proposals ended that are not made again while the settings stay as they are."""
+
+
+@dataclass
+class Situation:
+    """What a decision rests on. `allowed`: whether values break no rule of the settings as a whole."""
+
+    space: Space
+    goals: Goals
+    present: Values
+    observations: Sequence[Observation]
+    conditions: str = ""
+    created: Sequence[Candidate] = ()
+    rounds: Sequence[Round] = ()
+    judged: Sequence[Judged] = ()
+    may_try: bool = True
+    last_round: int = 2
+    seed: int = 0
+    allowed: Callable[[Values], bool] = field(default=lambda values: True)
+
+
+@dataclass
+class Choice:
+    """The change that a person is asked for."""
+
+    candidate: Candidate
+    effect: Effect
+    trial: Paired | None
+    judged: Judged | None
+    importance: dict[str, float]
+
+
+@dataclass
+class Decision:
+    """Candidates to try next, a choice, or why there is none."""
+
+    candidates: Sequence[Candidate] = ()
+    top: Sequence[Candidate] = ()
+    choice: Choice | None = None
+    reason: str = ""
+
+
+def consider(request: OptimizerRequest) -> OptimizerAnswer:
+    """What to try next, what to ask a person for, or why nothing."""
+    if reason := _too_little(request):
+        return OptimizerAnswer(reason=reason)
+    situation = situation_of(request)
+    decision = decide(situation)
+    return OptimizerAnswer(
+        candidates=[*decision.candidates],
+        top=[*decision.top],
+        proposal=_proposal(request, situation, decision.choice) if decision.choice else None,
+        reason=decision.reason,
+    )
+
+
+def situation_of(request: OptimizerRequest) -> Situation:
+    """What a request says, without messages and settings."""
+    settings = request.settings
+    declined = [
+        {change.key: change.new for change in past.changes}
+        for past in request.past
+        if past.state in DECLINED and past.digest == request.settings_digest
+    ]
+
+    def allowed(values: Values) -> bool:
+        if values in declined:
+            return False
+        try:
+            settings.with_changes(values)
+        except InvalidSettings:
+            return False
+        return True
+
+    return Situation(
+        space=Space(settings.tunables().values()),
+        goals=Goals.of(settings),
+        present=settings.heuristics(),
+        observations=request.observations,
+        conditions=request.conditions,
+        created=request.created,
+        rounds=request.rounds,
+        judged=request.judged,
+        may_try=request.may_try,
+        last_round=2 if settings.optimizer.trial_tasks > FIRST_ROUND_TASKS else 1,
+        seed=request.seed,
+        allowed=allowed,
+    )
+
+
+def _too_little(request: OptimizerRequest) -> str:
+    """Why there is nothing to go by since a person was asked the last time, or nothing."""
+    present = [log for log in request.window if log.settings_digest == request.settings_digest]
+    finished = [log for log in present if log.outcome != "failed"]
+    argued = sum(log.final_dissonance is not None for log in finished)
+    return too_few(argued, len(finished), len(present), FEWEST) if argued < FEWEST else ""
+
+
+def decide(situation: Situation) -> Decision:
+    """The same, for any space and any table."""
+    if not any(tasks(row) for row in situation.observations):
+        return Decision(reason="nothing was measured yet: no argument has a dissonance at its end")
+    surrogate = surrogate_of(situation)
+    if not situation.rounds:
+        return _begin(situation, surrogate)
+    tried = situation.rounds[-1].candidates
+    if situation.may_try and len(situation.rounds) < situation.last_round:
+        return _go_on(situation, surrogate, tried)
+    return _end(situation, surrogate, tried)
+
+
+def surrogate_of(situation: Situation) -> Surrogate:
+    """Learns from the table, and from the trials so far as batches of their own."""
+    batch = 1 + max(row.batch for row in situation.observations)
+    rows = [
+        row
+        for number, tried in enumerate(situation.rounds, batch)
+        for row in rows_of(tried, situation.present, situation.conditions, number)
+    ]
+    return Surrogate(
+        situation.space,
+        situation.goals,
+        situation.present,
+        [*situation.observations, *rows],
+        conditions=situation.conditions,
+        paired=frozenset(row.batch for row in rows),
+    )
+
+
+def rows_of(tried: Round, present: Values, conditions: str, batch: int) -> list[Observation]:
+    """A round of trials as rows of the table, one for each arm."""
+    rows = []
+    for arm, values in enumerate([{}, *(one.values for one in tried.candidates)]):
+        row = Observation(digest="", conditions=conditions, batch=batch, values=present | values)
+        for replay in tried.replays:
+            if replay.arm == arm and replay.dissonance is not None:
+                row.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)
+                row.tokens.setdefault(replay.task_type, Moments()).add(replay.tokens)
+        rows.append(row)
+    return rows
+
+
+def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
+    generator = np.random.default_rng(situation.seed)
+    offered = pool(situation.space, situation.present, situation.created, generator)
+    offered = [one for one in offered if situation.allowed(one.values)]
+    top = best(surrogate, offered, situation.goals, TOP)
+    if not top:
+        return Decision(
+            reason=f"each of {len(offered)} steps is too likely to do harm: with a probability above "
+            f"{situation.goals.risk}, it is worse by more than {WORSE_BY}"
+        )
+    if not situation.may_try:
+        return _end(situation, surrogate, offered)
+    return Decision(candidates=top[:FIRST_ROUND], top=top)
+
+
+def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate]) -> Decision:
+    told = measured(surrogate, tried)
+    kept = [one for one in told if one.effect and one.effect.better >= DROP_BELOW]
+    if found := best(surrogate, kept, situation.goals, SECOND_ROUND):
+        return Decision(candidates=found)
+    return Decision(
+        reason=f"none of the {len(told)} changes that were tried is better with a probability of {DROP_BELOW}"
+    )
+
+
+def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> Decision:
+    """The best of what passes the gate, or what speaks against the best of all."""
+    judged = dict(enumerate(situation.judged)) if situation.rounds else {}
+    choices = []
+    for number, one in enumerate(measured(surrogate, offered)):
+        assert one.effect is not None
+        trial = paired(situation.rounds, one.values, situation.goals) if situation.rounds else None
+        choice = Choice(one, one.effect, trial, judged.get(number), {})
+        choices.append((objections(one.effect, situation.goals, trial, choice.judged), choice))
+    good = [choice for against, choice in choices if not against]
+    if not good:
+        against, choice = max(choices, key=lambda pair: pair[1].effect.better)
+        return Decision(reason=objected(choice.candidate.values, situation.present, against))
+    chosen = max(good, key=lambda choice: choice.effect.gain)
+    chosen.importance = importance(situation.space, surrogate)
+    return Decision(choice=chosen)
+
+
+def importance(space: Space, surrogate: Surrogate) -> dict[str, float]:
+    """Of each key, the share of the variation of the expected loss along it, the others as at present."""
+    spread = {}
+    for key, tunable in space.tunables.items():
+        along: Iterable[Values] = ({key: value} for value in tunable.choices)
+        if tunable.kind != "choice":
+            along = ({key: float(value)} for value in np.linspace(tunable.low, tunable.high, 11))
+        spread[key] = float(np.var(surrogate.losses([*along])))
+    whole = sum(spread.values()) or 1.0
+    return {key: round(one / whole, 3) for key, one in spread.items()}
+
+
+def _proposal(request: OptimizerRequest, situation: Situation, choice: Choice) -> Proposal:
+    rounds = request.rounds
+    missing = [*request.not_evaluated]
+    if not missing and not rounds:
+        missing.append("the change was not tried on recorded tasks")
+    if not missing and choice.judged is None:
+        missing.append("no judge compared its answers with the present ones")
+    values = choice.candidate.values
+    return Proposal(
+        source=choice.candidate.source,
+        changes=[Change(key=key, old=situation.present[key], new=value) for key, value in values.items()],
+        justification=justification(choice.candidate, choice.trial, choice.judged),
+        expected_effect=expected_effect(choice.effect, choice.trial),
+        evidence=evidence(request, choice.effect, choice.trial),
+        effect=choice.effect,
+        mode="degraded" if missing else "full",
+        not_evaluated=missing,
+        rounds=rounds,
+        judged=choice.judged,
+        single=request.single,
+        importance=choice.importance,
+        trial_tokens=request.trial_tokens,
+        provenance=provenance(request),
+    )
+
+
+def provenance(request: OptimizerRequest) -> Provenance:
+    """The inputs by the SHA-256 of their canonical JSON, the seed, and what computed with them."""
+    canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return Provenance(
+        inputs=hashlib.sha256(canonical.encode()).hexdigest(),
+        seed=request.seed,
+        versions={
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    )

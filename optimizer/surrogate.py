@@ -1,0 +1,273 @@
+"""The Gaussian processes behind a proposal: rows of observations in, the gain of candidates out.
+
+One process for dissonance and one for cost, which is nearly a function of the turns. Each sees the mean of a
+row, and what makes rows differ without any change of the settings: the scatter of tasks, what tasks of one
+batch share, what other prompts or models do to all.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
+
+from configuration import Value
+from messages.trials import Moments, Observation
+from optimizer.goals import Goals
+from optimizer.space import Array, Space, Values
+from optimizer.task_types import corrected_mean, type_effects
+
+MOST_ROWS = 200
+"""A fit takes the cube of them: some seconds at 200."""
+FIT_FROM_ROWS = 25
+"""Below, fixed lengths predict as well as fitted ones."""
+
+# In units of the cube and of dissonance squared; log-normal priors with these medians where they are fitted.
+_LENGTH, _LENGTH_SD = 0.5, 0.8
+_SIGNAL, _SIGNAL_SD = 0.012, 1.0
+_LENGTH_BOUNDS, _SIGNAL_BOUNDS = (0.05, 20.0), (1e-3, 1e3)
+_FIT_ITERATIONS = 15
+
+# What all tasks of one batch share, without any change of the settings.
+_BATCH = 0.03**2
+# What other prompts, models or another version of the program do to all values alike, and to each of them.
+_CONDITIONS, _CONDITIONS_EACH = 0.1**2, 0.05**2
+# The scatter of tasks within a row: the variance of three tasks is noise, so all rows have one together.
+_WITHIN, _WITHIN_WEIGHT = 0.02, 10
+# Half of that scatter is the task's own, and arms of a trial argue the same tasks.
+SHARED_BY_ARMS = 0.5
+# Of a cost, the spread of tasks and of settings as shares of its mean.
+_COST_WITHIN, _COST_SIGNAL = 0.3, 0.5
+
+_JITTER = 1e-9
+
+
+class SettingsKernel(Kernel):  # type: ignore[misc]
+    """Matern 5/2 (Rasmussen and Williams 2006, 4.17), one length a key, half additive and half joint.
+
+    Additive halves learn a ridge from fewer rows (Duvenaud, Nickisch, Rasmussen 2011). `keys`: of each
+    column, the number of its key. The last column of a point is the number of its row, or -1; rows have in
+    common what `shared` says, shape (rows, rows).
+    """
+
+    def __init__(self, lengths: Array, variance: float, keys: Array, shared: Array) -> None:
+        self.lengths, self.variance, self.keys, self.shared = lengths, variance, keys, shared
+
+    @property
+    def hyperparameter_lengths(self) -> Hyperparameter:
+        return Hyperparameter("lengths", "numeric", _LENGTH_BOUNDS, len(self.lengths))
+
+    @property
+    def hyperparameter_variance(self) -> Hyperparameter:
+        return Hyperparameter("variance", "numeric", _SIGNAL_BOUNDS)
+
+    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> object:
+        y = x if y is None else y
+        scaled = self._squared(x, y) / np.square(self.lengths)[:, None, None]
+        every = np.concatenate([scaled, scaled.sum(0)[None]])
+        root = np.sqrt(5.0 * every)
+        decay = np.exp(-root)
+        matern = (1.0 + root + root * root / 3.0) * decay
+        weights = np.full(len(every), 0.5 / len(scaled))
+        weights[-1] = 0.5
+        signal = self.variance * np.tensordot(weights, matern, 1)
+        whole = signal + self._nuisance(x, y)
+        if not eval_gradient:
+            return whole
+        slope = 5.0 / 3.0 * (1.0 + root) * decay * self.variance
+        by_length = scaled * (weights[:-1, None, None] * slope[:-1] + weights[-1] * slope[-1])
+        return whole, np.moveaxis(np.concatenate([by_length, signal[None]]), 0, -1)
+
+    def diag(self, x: Array) -> Array:
+        rows = x[:, -1].astype(int)
+        return self.variance + np.where(rows >= 0, self.shared[rows, rows], 0.0)
+
+    def is_stationary(self) -> bool:
+        return False
+
+    def _squared(self, x: Array, y: Array) -> Array:
+        """Squared distances by key, shape (keys, x, y)."""
+        apart = np.square(x[:, None, :-1] - y[None, :, :-1])
+        return np.stack([apart[:, :, self.keys == key].sum(-1) for key in range(len(self.lengths))])
+
+    def _nuisance(self, x: Array, y: Array) -> Array:
+        rows, columns = x[:, -1].astype(int), y[:, -1].astype(int)
+        known = (rows >= 0)[:, None] & (columns >= 0)[None, :]
+        return np.where(known, self.shared[np.ix_(rows, columns)], 0.0)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What both processes see of the table: points of the cube, and which rows have something in common.
+
+    `paired`: the number of tasks where all rows of the batch argued the same ones, 0 elsewhere.
+    """
+
+    points: Array
+    batch: Array
+    conditions: Array
+    stale: Array
+    paired: Array
+
+
+class Process:
+    """One Gaussian process over the settings, for one figure."""
+
+    def __init__(
+        self, space: Space, rows: Rows, figures: Sequence[Mapping[str, Moments]], within: float, signal: float
+    ) -> None:
+        """`within`, `signal`: prior variances of tasks within a row, and of settings."""
+        effects = type_effects(figures)
+        y = np.array([corrected_mean(figure, effects) for figure in figures])
+        n = np.array([sum(one.n for one in figure.values()) for figure in figures])
+        self.within = _pooled(figures, within)
+        own, shared = _noise(rows, self.within, n)
+        # normalize_y would leave `alpha` and the nuisances in other units than y.
+        self._scale = float(y.std()) or math.sqrt(signal)
+        squared = self._scale**2
+        kernel = SettingsKernel(
+            np.full(len(space.tunables), _LENGTH), signal / squared, space.keys, shared / squared
+        )
+        self._regressor = GaussianProcessRegressor(
+            kernel,
+            alpha=own / squared + _JITTER,
+            optimizer=_fit(signal / squared) if len(y) >= FIT_FROM_ROWS else None,
+        )
+        x = np.column_stack([rows.points, np.arange(len(y))])
+        self._regressor.fit(x, (y - np.average(y, weights=n)) / self._scale)
+
+    def joint(self, points: Array) -> tuple[Array, Array]:
+        """Posterior mean, up to a constant, and covariance at points of the cube."""
+        new = np.column_stack([points, np.full(len(points), -1.0)])
+        mean, covariance = self._regressor.predict(new, return_cov=True)
+        return mean * self._scale, covariance * self._scale**2
+
+    def mean(self, points: Array) -> Array:
+        new = np.column_stack([points, np.full(len(points), -1.0)])
+        return np.asarray(self._regressor.predict(new)) * self._scale
+
+
+class Surrogate:
+    """What the table says about the loss of any values, relative to the present ones.
+
+    `conditions`: the present ones. `paired`: batches whose rows argued the same tasks. At least one row has
+    to be measured.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        goals: Goals,
+        present: Mapping[str, Value],
+        observations: Iterable[Observation],
+        *,
+        conditions: str = "",
+        paired: frozenset[int] = frozenset(),
+    ) -> None:
+        self.space, self.present = space, present
+        told = sorted((row for row in observations if tasks(row)), key=lambda row: row.batch)[-MOST_ROWS:]
+        rows = _rows(space, present, told, conditions, paired)
+        costs = [_priced(row.tokens, goals) for row in told]
+        level = sum(tasks(row) * corrected_mean(cost, {}) for row, cost in zip(told, costs, strict=True))
+        level /= sum(tasks(row) for row in told)
+        self._dissonance = Process(
+            space, rows, [row.dissonance for row in told], within=_WITHIN, signal=_SIGNAL
+        )
+        self._cost = Process(
+            space,
+            rows,
+            costs,
+            within=(_COST_WITHIN * level) ** 2 + _JITTER,
+            signal=(_COST_SIGNAL * level) ** 2 + _JITTER,
+        )
+        self.within = self._dissonance.within + self._cost.within
+
+    def gains(self, candidates: Sequence[Values]) -> tuple[Array, Array]:
+        """Mean and covariance of present loss - loss, from the joint posterior of the present and all."""
+        points = self.space.encode([self.present, *candidates], self.present)
+        mean = np.zeros(len(candidates))
+        covariance = _JITTER * np.eye(len(candidates))
+        for process in (self._dissonance, self._cost):
+            at, joint = process.joint(points)
+            mean += at[0] - at[1:]
+            covariance += joint[0, 0] + joint[1:, 1:] - joint[:1, 1:] - joint[1:, :1]
+        return mean, covariance
+
+    def losses(self, values: Sequence[Values]) -> Array:
+        """Expected loss, up to a constant."""
+        points = self.space.encode(values, self.present)
+        return self._dissonance.mean(points) + self._cost.mean(points)
+
+
+def tasks(row: Observation) -> int:
+    """How many measured ones a row has."""
+    return sum(one.n for one in row.dissonance.values())
+
+
+def _rows(
+    space: Space,
+    present: Mapping[str, Value],
+    told: Sequence[Observation],
+    conditions: str,
+    paired: frozenset[int],
+) -> Rows:
+    names = list(dict.fromkeys(row.conditions for row in told))
+    return Rows(
+        points=space.encode([row.values for row in told], present),
+        batch=np.array([row.batch for row in told]),
+        conditions=np.array([names.index(row.conditions) for row in told]),
+        stale=np.array([row.conditions != conditions for row in told]),
+        paired=np.array([tasks(row) if row.batch in paired else 0 for row in told]),
+    )
+
+
+def _priced(tokens: Mapping[str, Moments], goals: Goals) -> dict[str, Moments]:
+    unit = goals.price(1.0)
+    return {
+        name: Moments(n=one.n, mean=one.mean * unit, m2=one.m2 * unit * unit)
+        for name, one in tokens.items()
+        if one.n
+    }
+
+
+def _pooled(figures: Iterable[Mapping[str, Moments]], prior: float) -> float:
+    told = [one for figure in figures for one in figure.values() if one.n > 1]
+    freedom = sum(one.n - 1 for one in told)
+    return (sum(one.m2 for one in told) + _WITHIN_WEIGHT * prior) / (freedom + _WITHIN_WEIGHT)
+
+
+def _noise(rows: Rows, within: float, n: Array) -> tuple[Array, Array]:
+    """Of each row its own variance, shape (rows,), and what rows have in common, shape (rows, rows)."""
+    of_tasks = within / n
+    of_arms = np.where(rows.paired > 0, SHARED_BY_ARMS * of_tasks, 0.0)
+    together = np.sqrt(_BATCH + of_arms)
+    shared = np.outer(together, together) * (rows.batch[:, None] == rows.batch[None, :])
+    shared += _CONDITIONS * (rows.conditions[:, None] == rows.conditions[None, :])
+    return of_tasks - of_arms + _CONDITIONS_EACH * rows.stale, shared
+
+
+def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
+    """The optimizer that the regressor calls: maximum a posteriori, under log-normal priors."""
+
+    def fit(
+        objective: Callable[..., tuple[float, Array]], start: Array, bounds: Array
+    ) -> tuple[Array, float]:
+        middle = np.full(len(start), math.log(_LENGTH))
+        middle[-1] = math.log(signal)
+        sd = np.full(len(start), _LENGTH_SD)
+        sd[-1] = _SIGNAL_SD
+
+        def penalised(theta: Array) -> tuple[float, Array]:
+            value, slope = objective(theta, eval_gradient=True)
+            off = (theta - middle) / sd
+            return value + 0.5 * float(off @ off), slope + off / sd
+
+        found = minimize(
+            penalised, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _FIT_ITERATIONS}
+        )
+        return found.x, float(found.fun)
+
+    return fit

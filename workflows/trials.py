@@ -1,0 +1,200 @@
+"""Trials of one loop: recorded tasks argued once more, under candidates and under the present settings.
+
+The same tasks in both arms, with the same recall, so that what the tasks make of the difference cancels out.
+Each replay is a dialogue of its own, behind every task of a person: it enters neither window nor memory.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from temporalio import workflow
+from temporalio.common import Priority, WorkflowIDReusePolicy
+from temporalio.exceptions import ActivityError, ChildWorkflowError
+
+with workflow.unsafe.imports_passed_through():
+    from configuration import Settings
+    from messages.calls import PersonaCall
+    from messages.common import part
+    from messages.loops import LoopStart
+    from messages.memory import Recalled
+    from messages.names import TRIAL, trial_workflow_id
+    from messages.tasks import DialogueResult, DialogueStart, Task
+    from messages.trials import Better, Candidate, Judged, RecordedTasks, Replay, Round
+    from workflows.details.text import summary
+    from workflows.dialogue import Dialogue
+    from workflows.messaging import failure_text
+    from workflows.orders import thinking
+    from workflows.recalling import recall
+
+BEHIND_PEOPLE = Priority(priority_key=5)
+"""The lowest that a server knows without being told of more; tasks of people have 3."""
+FIRST_ROUND = 3
+"""Tasks of the first round, for four candidates each. The rest is for the second, with two candidates."""
+
+
+class Trials:
+    """What one loop tries. `held` keeps further replays back; `tokens` is what all of it has taken.
+
+    `faults`: what could not be done, in words for the person who decides.
+    """
+
+    def __init__(self, start: LoopStart, show: Callable[[], None]) -> None:
+        self.held = start.held
+        self.rounds: list[Round] = []
+        self.tokens = 0
+        self.faults: list[str] = []
+        self._start = start
+        self._show = show
+        self._tasks: list[Task] = []
+        # By the digest of the settings and the task.
+        self._answers: dict[tuple[str, str], str] = {}
+
+    async def find_tasks(self) -> bool:
+        """Choose the tasks to replay, and read them. False where there are none."""
+        options = self._start.settings.optimizer
+        logs = (log for log in self._start.window if log.origin != "external")
+        argued = [log.task_id for log in logs if log.final_dissonance is not None]
+        if not options.trial_tasks or not options.trial_budget_tokens:
+            self.faults.append("no trials: [optimizer] allows none")
+            return False
+        if argued:
+            chosen = workflow.random().sample(argued, min(options.trial_tasks, len(argued)))
+            wanted = RecordedTasks(image_id=self._start.image_id, task_ids=chosen)
+            try:
+                self._tasks = await thinking.find_recorded(wanted)
+            except ActivityError as error:
+                self.faults.append(f"no trials: the recorded tasks cannot be read: {failure_text(error)}")
+                return False
+        if not self._tasks:
+            self.faults.append("no trials: no task of the window is on record")
+            return False
+        return True
+
+    def tasks_left(self) -> bool:
+        """Whether another round would have tasks, and tokens to spend."""
+        return len(self.rounds) < 2 and bool(self._tasks_of(len(self.rounds))) and not self._is_spent()
+
+    async def run(self, candidates: list[Candidate]) -> None:
+        """One round: its tasks under each candidate and under the present settings."""
+        number = len(self.rounds)
+        self.rounds.append(Round(candidates=candidates))
+        self._show()
+        present = self._start.settings
+        arms = [present, *(present.with_changes(candidate.values) for candidate in candidates)]
+        waiting = [(n, task) for n, task in enumerate(self._tasks_of(number), 1)]
+        at_once = max(1, present.system.max_concurrent_tasks - 1)
+        free = asyncio.Semaphore(at_once)
+
+        async def in_turn(arm: int, n: int, task: Task, recalled: Recalled) -> None:
+            async with free:
+                await workflow.wait_condition(lambda: not self.held)
+                if not self._is_spent():
+                    workflow_id = trial_workflow_id(self._start.loop_id, number + 1, arm, n)
+                    replay = await self._replay(arm, workflow_id, self._again(task, arms[arm], recalled))
+                    self.rounds[number].replays.append(replay)
+                    self._show()
+
+        # All arms of a task, then the next task: where the tokens run out, what was tried has its other half.
+        for n, task in waiting:
+            recalled = await self._recall_once(task, arms)
+            await asyncio.gather(*(in_turn(arm, n, task, recalled) for arm in range(len(arms))))
+        if self._is_spent():
+            self.faults.append(
+                f"the trials ended early, at {self.tokens} of {present.optimizer.trial_budget_tokens} tokens "
+                "([optimizer] trial_budget_tokens)"
+            )
+
+    async def judge(self, candidate: Candidate) -> Judged:
+        """All answers of a candidate against the present ones."""
+        present = self._start.settings
+        tried = present.with_changes(candidate.values)
+        judged = Judged()
+        for task in self._tasks:
+            ours, other = (self._answers.get((side.digest(), task.task_id)) for side in (tried, present))
+            if ours is not None and other is not None:
+                await self._compare(judged, task, ours, other)
+        return judged
+
+    async def judge_single_answers(self) -> Judged:
+        """The team's present answers in the last round against those of one call each."""
+        judged = Judged()
+        settings = self._start.settings
+        for task in self._tasks_of(len(self.rounds) - 1):
+            argued = self._answers.get((settings.digest(), task.task_id))
+            if argued is None:
+                continue
+            call = PersonaCall.under(settings, "ALFRED", "single", {"task": task.task})
+            said = await thinking.speak(call, settings, "One answer without an argument")
+            self.tokens += said.usage.tokens_in + said.usage.tokens_out
+            await self._compare(judged, task, argued, said.text)
+        return judged
+
+    # --- steps ---
+
+    def _tasks_of(self, number: int) -> Sequence[Task]:
+        return self._tasks[FIRST_ROUND:] if number else self._tasks[:FIRST_ROUND]
+
+    def _is_spent(self) -> bool:
+        return self.tokens >= self._start.settings.optimizer.trial_budget_tokens
+
+    async def _recall_once(self, task: Task, arms: list[Settings]) -> Recalled:
+        """What all arms are handed of: enough for the one that takes the most, as it was then."""
+        most = max(settings.memory.recall for settings in arms)
+        if not most:
+            return Recalled(means="nothing: [memory] recall = 0")
+        return await recall(self._start.settings, self._start.image_id, task, most)
+
+    def _again(self, task: Task, settings: Settings, recalled: Recalled) -> DialogueStart:
+        return DialogueStart(
+            **part(Task, task) | {"origin": TRIAL},
+            image_id=self._start.image_id,
+            settings=settings,
+            settings_digest=settings.digest(),
+            revision=0,
+            recalled=recalled,
+        )
+
+    async def _replay(self, arm: int, workflow_id: str, start: DialogueStart) -> Replay:
+        replay = Replay(task_id=start.task_id, arm=arm, outcome="failed", task_type=start.task_type)
+        under = f"candidate {arm}" if arm else "the present settings"
+        try:
+            result: DialogueResult = await workflow.execute_child_workflow(
+                Dialogue.run,
+                start,
+                id=workflow_id,
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                priority=BEHIND_PEOPLE,
+                static_summary=summary(f"Trial under {under}: {start.task}"),
+            )
+        except ChildWorkflowError:
+            # What somebody cancels or terminates has failed; that all trials end is another thing.
+            if (this := asyncio.current_task()) and this.cancelling():
+                raise
+            return replay
+        log = result.log
+        replay.outcome, replay.dissonance = log.outcome, log.final_dissonance
+        replay.tokens, replay.seconds = log.tokens_in + log.tokens_out, log.seconds
+        self.tokens += replay.tokens
+        self._answers[start.settings_digest, start.task_id] = result.synthesis
+        return replay
+
+    async def _compare(self, judged: Judged, task: Task, ours: str, other: str) -> None:
+        if ours == other:
+            judged.add("same", "same", (len(ours), len(other)))
+            return
+        in_order = await self._which_is_better(judged, task, ours, other)
+        swapped = await self._which_is_better(judged, task, other, ours)
+        judged.add(in_order, swapped, (len(ours), len(other)))
+
+    async def _which_is_better(self, judged: Judged, task: Task, first: str, second: str) -> Better:
+        settings = self._start.settings
+        call = PersonaCall.under(
+            settings, "ROBIN", "compare", {"task": task.task, "first": first, "second": second}
+        )
+        if settings.optimizer.judge:
+            call.model = settings.optimizer.judge
+        await workflow.wait_condition(lambda: not self.held)
+        compared = await thinking.compare_answers(call, settings, "Which of two answers is better?")
+        self.tokens += compared.usage.tokens_in + compared.usage.tokens_out
+        judged.model = compared.usage.model_backend
+        return compared.better
