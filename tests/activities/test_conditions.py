@@ -84,7 +84,8 @@ async def test_each_circumstance_makes_other_conditions(ollama: FakeOllama, tmp_
     seen.append(await told(tmp_path, ollama.url))
     file = tmp_path / "prompts.toml"
     edit(file, "[plan]", "# A remark.\n[plan]")
-    assert await told(tmp_path, ollama.url) == seen[-1], "a comment is nothing that a persona is told"
+    edit(file, "[goals]", '[dreams]\nsystem = "Dream."\nuser = "Of what?"\n[goals]')
+    assert await told(tmp_path, ollama.url) == seen[-1], "nothing of this is told to who argues a task out"
     edit(file, "[plan]", '[plan]\nsystem = "Be brief."')
     seen.append(await told(tmp_path, ollama.url))
     assert len(set(seen)) == len(seen)

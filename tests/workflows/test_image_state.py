@@ -16,7 +16,7 @@ from messages.image import Keeping
 from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import RateTask, SubmitTask
 from messages.tasks import PerformanceLog, Task, TaskCompleted
-from tests.workflows.image_states import NOW, SHIPPED, THRESHOLD, TURNS, a_log, a_state
+from tests.workflows.image_states import NOW, SHIPPED, TEMPERATURE, THRESHOLD, TURNS, a_log, a_state
 from workflows import rating
 from workflows.bounded import keep_newest, size_of
 from workflows.image_state import QUEUE_BYTES, ImageState
@@ -323,6 +323,8 @@ def test_the_queue_of_a_retired_image_is_on_record_as_failed(state: ImageState) 
 
 @pytest.mark.parametrize("char", WORST.values(), ids=WORST.keys())
 def test_every_task_that_is_accepted_can_be_logged(char: str) -> None:
+    models = {f"models.{member.key}": char * 120 for member in TEAM}
+    longest = SHIPPED.with_changes({THRESHOLD: 0.1 + 0.2, TURNS: 10, TEMPERATURE: 0.1 + 0.2, **models})
     PerformanceLog(
         task_id="t" * 64,
         task_type=longest_task_type(char),
@@ -332,7 +334,7 @@ def test_every_task_that_is_accepted_can_be_logged(char: str) -> None:
         settings_digest=SHIPPED.digest(),
         conditions="0123456789ab",
         arm="old",
-        active_heuristics={"models.temperature": 0.1 + 0.2, TURNS: 10, THRESHOLD: 0.1 + 0.2},
+        active_heuristics=longest.heuristics(),
         tokens_in=10**6,
         tokens_out=10**6,
         seconds=86400.123,
