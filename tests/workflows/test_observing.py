@@ -177,6 +177,13 @@ def test_rows_of_trials_are_batches_of_their_own(table: Observing) -> None:
     assert table.table()[-1].values == values
 
 
+@pytest.mark.parametrize("figure", [{"mean": math.nan}, {"m2": math.inf}, {"m2": 1e308}, {"n": 10**18}])
+def test_figures_that_no_argument_has_do_not_get_in(table: Observing, figure: dict[str, Any]) -> None:
+    forged = Observation(digest="d" * 12, seconds=Moments(n=1, mean=1.0).model_copy(update=figure))
+    table.add_rows([forged, Observation(digest="e" * 12, seconds=Moments(n=1, mean=1.0))])
+    assert [row.digest for row in table.rows] == ["e" * 12]
+
+
 # --- in the image ---
 
 
