@@ -50,8 +50,9 @@ def _entries(text: str) -> dict[str, Words]:
     return _FILE.validate_python(values)
 
 
-def _digest(entries: Mapping[str, Words]) -> str:
-    words = {name: entry.model_dump() for name, entry in entries.items()}
+def _digest(entries: Mapping[str, Words], team: Team) -> str:
+    argued = {entry for member in team for entry in member.entries}
+    words = {name: entry.model_dump() for name, entry in entries.items() if name in argued}
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
@@ -66,11 +67,12 @@ class Prompts:
 
     def __init__(self, path: Path = PROMPTS, team: Team = TEAM) -> None:
         self._path = path
+        self._team = team
         self._required = required_entries(team)
         self._entries: dict[str, Words] = {}
         self._version: tuple[int, int] | None = None
         self.digest = ""
-        """Names the words as they were last read; comments and layout are no words."""
+        """Names the words that arguments are made with, as last read; comments and layout are no words."""
 
     def messages(self, entry: str, fields: Mapping[str, str]) -> list[dict[str, str]]:
         """The chat messages of an entry, placeholders filled. Raises BrokenPrompts."""
@@ -103,7 +105,7 @@ class Prompts:
             if version != self._version:
                 self._entries = _entries(self._path.read_text(encoding="utf-8-sig"))
                 self._version = version
-                self.digest = _digest(self._entries)
+                self.digest = _digest(self._entries, self._team)
                 self._tell_missing()
         except OSError as error:
             raise BrokenPrompts(f"{self._path} cannot be read ({error.strerror}); restore it") from None

@@ -27,11 +27,21 @@ from desk.plain_words import Addressee, failure, in_plain_words
 from desk.problems import Refused, Unknown, no_task, waits_because
 from desk.which import image_named_in, read_settings
 from messages.files import SnapshotReceipt
-from messages.image import Amendment, HistoryEntry, ImageStatus, ReloadReceipt
+from messages.image import Amendment, HistoryEntry, ImageStatus, Rated, ReloadReceipt
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.names import loop_workflow_id, task_workflow_id
-from messages.requests import Decision, Reason, ReloadSettings, Request, RevertSettings, SaveImage, SubmitTask
+from messages.requests import (
+    Decision,
+    RateTask,
+    Reason,
+    ReloadSettings,
+    Request,
+    RevertSettings,
+    SaveImage,
+    SubmitTask,
+)
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
+from messages.trials import Observation
 
 if TYPE_CHECKING:
     from workflows.image_state import ImageState
@@ -115,6 +125,9 @@ class Desk:
     async def history(self) -> list[HistoryEntry]:
         return await self._ask_image("history", list[HistoryEntry])
 
+    async def observations(self) -> list[Observation]:
+        return await self._ask_image("observations", list[Observation])
+
     async def state(self) -> "ImageState":
         from workflows.image_state import ImageState
 
@@ -122,6 +135,9 @@ class Desk:
 
     async def submit(self, request: SubmitTask) -> TaskReceipt:
         return await self._tell_image("submit_task", request, TaskReceipt)
+
+    async def rate(self, request: RateTask) -> Rated:
+        return await self._tell_image("rate_task", request, Rated)
 
     async def reflect(self, request: Reason) -> LoopReceipt:
         return await self._tell_image("reflect", request, LoopReceipt)

@@ -99,6 +99,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
+        "prompts, models, program": words(image.conditions or "no argument has told them yet"),
         "arguments under them": words(_figures(image.figures)),
         "last snapshot": words(
             f"generation {image.saved_generation}, {moment(image.saved_at)}" if image.saved_at else "none yet"
@@ -135,6 +136,11 @@ def tasks(views: list[TaskView]) -> RenderableType:
             question.append_text(words(f"\nthe personas' own goal; {view.reason}", "dim"))
         if view.failure:
             question.append_text(words(f"\n{view.failure}", "red"))
+        if view.rating is not None:
+            by = f" by {view.rated_by}" if view.rated_by else ""
+            question.append_text(
+                words(f"\nrated {view.rating:g}{by}. {view.rating_comment}".rstrip(), "cyan")
+            )
         table.add_row(
             words(view.task_id),
             styled(view.phase),
@@ -146,7 +152,7 @@ def tasks(views: list[TaskView]) -> RenderableType:
 
 
 def logs(window: list[PerformanceLog]) -> RenderableType:
-    table = new_table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "finished at")
+    table = new_table("task", "outcome", "dissonance", "turns", "seconds", "tokens", "rating", "finished at")
     for log in window:
         final = log.final_dissonance
         table.add_row(
@@ -156,6 +162,7 @@ def logs(window: list[PerformanceLog]) -> RenderableType:
             str(log.turn_count),
             f"{log.seconds:.1f}",
             f"{log.tokens_in}+{log.tokens_out}",
+            "" if log.rating is None else f"{log.rating:g}",
             moment(log.finished_at),
         )
     return table if window else Text("No logs in the window.")
@@ -176,7 +183,8 @@ def history(entries: list[HistoryEntry]) -> RenderableType:
 def _episode(entry: HistoryEntry) -> RenderableType:
     """An amendment with its diff, and the figures on both sides of it."""
     amended = entry.amendment
-    lines = [words(amended.justification)] if amended.justification else []
+    told = "" if amended.changes_conditions else amended.justification  # told there already
+    lines = [words(told)] if told else []
     if amended.state in ("approved", "adopted"):
         lines += [
             words(f"before: {_figures(entry.before)}"),
@@ -205,7 +213,9 @@ def _amendment(entry: Amendment) -> RenderableType:
     for part in (entry.decided_by and f"by {entry.decided_by}", entry.loop_id or entry.source):
         if part:
             head.append_text(words(f", {part}", "default"))
-    remarks = [words(remark) for remark in (entry.comment, entry.reason) if remark]
+    changed = f"{entry.justification}: {entry.conditions_before} → {entry.conditions}"
+    told = (changed if entry.changes_conditions else "", entry.comment, entry.reason)
+    remarks = [words(remark) for remark in told if remark]
     return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
 
 

@@ -17,6 +17,7 @@ from activities.memory.histories import Histories
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore, entries_of
 from activities.personas import Personas
+from activities.prompts import PROMPTS
 from activities.proposer import propose_amendment
 from activities.recorded import Recorded
 from activities.settings import SettingsFiles
@@ -110,6 +111,7 @@ async def running_workers(
     model: RunningModel | None = None,
     settings: Path | None = None,
     state_dir: Path = STATE_DIR,
+    prompts: Path = PROMPTS,
     max_cached_workflows: int = 1000,
 ) -> AsyncIterator[None]:
     """The workers of one process, drained on exit: compute if it has a model, files if it has a file."""
@@ -119,7 +121,7 @@ async def running_workers(
         if settings is not None:
             await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
         if model is not None:
-            personas = Personas(model.backend, loading=model.loading, version=VERSION)
+            personas = Personas(model.backend, prompts, model.loading, VERSION)
             remembering = Memory(client, model.backend, memory.in_a_hurry())
             stack.push_async_callback(personas.close)
             stack.push_async_callback(remembering.close)

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
+from activities.prompts import PROMPTS
 from configuration import Settings, Value, put
 from connection.image import start_image
 from messages.image import ImageStatus
@@ -220,10 +221,13 @@ class World(Image):
         folder: Path,
         settings: Mapping[str, Value] | None = None,
         max_cached_workflows: int = 1000,
+        *,
+        prompts: Path = PROMPTS,
     ) -> None:
         super().__init__(client, ollama.url, folder, settings)
         self.ollama = ollama
         self._max_cached_workflows = max_cached_workflows
+        self._prompts = prompts
         self._compute = AsyncExitStack()
         self._files = AsyncExitStack()
         self.state_dir = folder / ".state"
@@ -244,6 +248,7 @@ class World(Image):
                 self.name,
                 model=RunningModel(ModelBackend()),
                 state_dir=self.state_dir,
+                prompts=self._prompts,
                 max_cached_workflows=self._max_cached_workflows,
             )
         )

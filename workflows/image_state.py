@@ -160,7 +160,7 @@ class ImageState(BaseModel):
                 number=self.finished_count + len(self.running),
             )
         )
-        self.observing.pin(self.ledger.digest, values_at(self.settings))
+        self._pin_values()
         return task
 
     def finish(self, log: PerformanceLog, failure: str, now: datetime) -> bool:
@@ -243,7 +243,12 @@ class ImageState(BaseModel):
         self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
         self.logs_since_look += 1
         self.ledger.tally(log)
+        if log.settings_digest == self.ledger.digest:
+            self._pin_values()
         return self.observing.add(log)
+
+    def _pin_values(self) -> None:
+        self.observing.pin(self.ledger.digest, values_at(self.settings))
 
     def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
         """Keep a message that did not validate where a person can see it."""

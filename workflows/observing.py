@@ -72,9 +72,12 @@ class Observing(BaseModel):
         return name
 
     def add_rows(self, rows: Iterable[Observation]) -> None:
-        """Rows from elsewhere, as of trials; each batch among them becomes one of this table's."""
+        """Rows from elsewhere, as of trials; each batch among them becomes one of this table's.
+
+        They come with a signal, which anybody may send: figures that no argument has are passed over.
+        """
         numbers: dict[int, int] = {}
-        for row in rows:
+        for row in filter(_is_possible, rows):
             if row.batch not in numbers:
                 numbers[row.batch] = self._new_batch()
             if row.values:
@@ -168,6 +171,14 @@ def _count(row: Observation, log: PerformanceLog) -> None:
         _add(row.dissonance, log.task_type, Moments(n=1, mean=log.final_dissonance))
         _add(row.tokens, log.task_type, Moments(n=1, mean=log.tokens_in + log.tokens_out))
         row.seconds.add(log.seconds)
+
+
+def _is_possible(row: Observation) -> bool:
+    """Whether its figures can be added up for ever, and still are numbers that JSON has."""
+    figures = [*row.dissonance.values(), *row.tokens.values(), row.seconds, row.rating]
+    return all(
+        0 <= each.n <= 10**6 and abs(each.mean) <= 10**13 and 0 <= each.m2 <= 10**32 for each in figures
+    )
 
 
 def _merge(row: Observation, other: Observation) -> None:

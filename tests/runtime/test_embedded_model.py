@@ -4,6 +4,7 @@ The model is SmolLM2-135M (requirements-test-model.lock). Its answers are nonsen
 """
 
 import asyncio
+import hashlib
 import json
 import signal
 import subprocess
@@ -76,6 +77,7 @@ async def test_it_lists_and_shows_the_one_model_it_runs(client: AsyncClient, ggu
     shown = await client.show(NAME)
     assert listed.model == loaded.model == NAME
     assert listed.size == gguf.stat().st_size  # noqa: ASYNC240
+    assert listed.digest == hashlib.sha256(gguf.read_bytes()).hexdigest()  # noqa: ASYNC240
     assert loaded.context_length is not None
     assert loaded.context_length >= 4096
     assert shown.details is not None

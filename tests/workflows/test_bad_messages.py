@@ -63,6 +63,14 @@ WRONG_OBJECTS: dict[str, list[Any]] = {
         as_sent(json.dumps(LOG)[:-1].encode() + b', "seconds": 1e999}'),
         {**LOG, "remark": "an unknown field"},
     ],
+    "rate_task": [
+        {"task_id": "a b", "rating": 1},
+        {"task_id": "x" * 65, "rating": 1},
+        *({"task_id": "one", "rating": value} for value in (-0.1, 1.1, "good", [1], math.nan)),
+        {"task_id": "one", "rating": 1, "comment": "x" * 401},
+        {"task_id": "one", "rating": 1, "rated_by": "x" * 81},
+        {"task_id": "one", "stars": 5},
+    ],
     "reflect": [{"reason": 5}, {"reason": "x" * 401}, {"reason": None}, {"now": True}],
     "save_image": [{"path": 5}, {"path": "x" * 301}, {"folder": "snapshots"}],
     "reload_settings": [{"model_backend": 5}, {"model_backend": "x" * 10_000}, {"path": "/etc/passwd"}],
@@ -71,10 +79,13 @@ WRONG_OBJECTS: dict[str, list[Any]] = {
     "resume": [{"reason": []}, {"reason": "x" * 401}, {"at": "noon"}],
     "retire": [{"reason": []}, {"reason": "x" * 401}, {"force": True}],
 }
-QUERIES = ["status", "settings", "performance_logs", "tasks", "amendments", "history", "state"]
+QUERIES = [
+    *("status", "settings", "performance_logs", "tasks", "amendments", "history", "observations", "state"),
+]
 FIELDS = {
     "submit_task": "task, task_id, task_type",
     "record_performance": "task_id, task_type, final_dissonance",
+    "rate_task": "task_id, rating",
     "reflect": "reason",
     "save_image": "path",
     "reload_settings": "model_backend",

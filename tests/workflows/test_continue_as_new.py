@@ -13,12 +13,13 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
-from messages.image import ImageStatus
+from messages.image import ImageStatus, Rated
 from messages.tasks import LogReceipt, TaskReceipt
 from testbed.fake_ollama import FakeOllama, Script
 from testbed.world import Result, World, until
 from tests.workflows.servers import server_with_movable_clocks
 from workflows.image_state import ImageState
+from workflows.living_image import LivingImage
 from workflows.supervision import FIRST_SWEEP
 
 RUNS = 11  # ten times as new
@@ -162,6 +163,21 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
         assert len(carried) == state.runs - 1
         assert all(each.open_loops == [waiting.loop_id] for each in carried if each.ledger.revision == 1)
         assert sum(bool(each.running) for each in carried) >= 3, "tasks in flight across continue-as-news"
+
+
+async def test_observations_and_opinions_go_on_in_the_next_run(world: World) -> None:
+    before = await world.ask("Is it so?", task_id="rated")
+    await world.tasks_finished()
+    await world.update("rate_task", {"task_id": "rated", "rating": 0.25}, Rated)
+    await continue_as_new(world)
+    await world.update("rate_task", {"task_id": "rated", "rating": 0.75, "rated_by": "Ada"}, Rated)
+    after = await world.ask("And now?")
+    await world.tasks_finished()
+    assert before.log.conditions == after.log.conditions != ""
+    (row,) = await world.image.query(LivingImage.observations)
+    assert (row.dissonance["question"].n, row.rating.n, row.rating.mean) == (2, 1, 0.75)
+    first, _ = (await world.state()).finished
+    assert (first.rating, first.rated_by) == (0.75, "Ada")
 
 
 # --- children that end without a word after the run that began them ---

@@ -130,7 +130,15 @@ def hostile_proposal(text: str, state: str = "pending") -> ProposalView:
 
 def hostile_image(text: str, name: str) -> ImageState:
     finished = TaskView(
-        task_id=name, task=text, phase="finished", outcome="failed", failure=text, submitted_at=NOW
+        task_id=name,
+        task=text,
+        phase="finished",
+        outcome="failed",
+        failure=text,
+        submitted_at=NOW,
+        rating=1 / 3,
+        rating_comment=text,
+        rated_by=text[:80],
     )
     running = RunningTask(
         task_id=name, task=text, task_type=text, origin=text, submitted_at=NOW, settings_digest=text
@@ -372,3 +380,13 @@ def test_a_summary_is_an_excerpt_that_the_web_ui_has_room_for(text: str) -> None
     short = summary(text)
     assert len(short.encode()) <= SUMMARY_BYTES
     assert short == text or short.endswith("…")
+
+
+def test_an_image_shows_what_people_think_of_its_latest_answers() -> None:
+    task = TaskView(task_id="one", task="Why?", phase="finished", outcome="converged", submitted_at=NOW)
+    opinion = {"rating": 0.25, "rated_by": "Ada", "rating_comment": "too <short>"}
+    state = a_state()
+    state.finished = [task, task.model_copy(update=opinion)]
+    shown = Shown(image_details(state)).text
+    assert "converged, rated 0.25 by Ada: too <short>" in shown
+    assert shown.count(", rated ") == 1

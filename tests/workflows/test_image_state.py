@@ -17,7 +17,14 @@ from messages.image import Keeping
 from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import RateTask, SubmitTask
 from messages.tasks import PerformanceLog, Task, TaskCompleted
-from tests.workflows.image_states import LONG, LONGEST, NOW, SHIPPED, a_log, a_state
+from tests.workflows.image_states import (
+    LONG,
+    LONGEST,
+    NOW,
+    SHIPPED,
+    a_log,
+    a_state,
+)
 from workflows import rating
 from workflows.bounded import keep_newest, size_of
 from workflows.image_state import QUEUE_BYTES, ImageState

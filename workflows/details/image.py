@@ -64,7 +64,15 @@ def _task(state: ImageState, task_id: str, task: str) -> str:
 def _finished(state: ImageState, task: TaskView) -> str:
     outcome = {"max_turns": "out of turns"}.get(task.outcome or "", task.outcome)
     why = f": {line(task.failure, 160)}" if task.failure else ""
-    return f"{_task(state, task.task_id, task.task)}, {outcome}{why}"
+    return f"{_task(state, task.task_id, task.task)}, {outcome}{why}{_rating(task)}"
+
+
+def _rating(task: TaskView) -> str:
+    if task.rating is None:
+        return ""
+    by = f" by {line(task.rated_by, 80)}" if task.rated_by else ""
+    comment = f": {line(task.rating_comment, 160)}" if task.rating_comment else ""
+    return f", rated <b>{task.rating:g}</b>{by}{comment}"
 
 
 def _amendment(amendment: Amendment) -> str:
@@ -73,6 +81,8 @@ def _amendment(amendment: Amendment) -> str:
     what = "; ".join(changes) + (f" and {more} more" if more else "")
     who = f" by {line(amendment.decided_by, 120)}" if amendment.decided_by else ""
     source = link(amendment.loop_id, amendment.loop_id) if amendment.loop_id else "settings.toml"
+    if amendment.changes_conditions:
+        source, what = "not in settings.toml", line(amendment.justification)
     return (
         f"Revision {amendment.revision}, {moment(amendment.decided_at)}, {source}: "
         f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)})"
@@ -88,6 +98,8 @@ def _what_to_do() -> str:
     steps = [
         'the update <code>submit_task</code> with <code>&#123;"task": "your question"&#125;</code> '
         "gives the image a task",
+        'the update <code>rate_task</code> with <code>&#123;"task_id": "...", "rating": 0.8&#125;</code> '
+        "says what you think of an answer, from 0 to 1",
         "<code>reflect</code> makes it look at its logs now",
         "<code>pause</code> and <code>resume</code> stop it from starting tasks and let it start them again",
         "<code>retire</code> ends it for good once its running tasks are done",
