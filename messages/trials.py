@@ -37,13 +37,15 @@ class Moments(BaseModel):
 class Observation(BaseModel):
     """A row of the optimizer's table: how arguments under one set of values and conditions went in one batch.
 
-    `batch`: what ran at about the same time, a window of 40 tasks or one round of trials. `dissonance`,
-    `tokens`: by type of task, of arguments whose dissonance was measured. `values`: what may be tuned.
+    `batch`: what ran at about the same time, a window of 40 tasks or one round of trials; `paired`: its rows
+    argued the same tasks. `values`: what may be tuned. `dissonance`, `tokens`: by type of task, of arguments
+    whose dissonance was measured.
     """
 
     digest: str
     conditions: str = ""
     batch: int = 0
+    paired: bool = False
     values: dict[str, Value] = {}
     dissonance: dict[str, Moments] = {}
     tokens: dict[str, Moments] = {}

@@ -131,7 +131,6 @@ def _surrogate(situation: Situation) -> Surrogate:
         situation.present,
         [*situation.observations, *rows],
         conditions=situation.conditions,
-        paired=frozenset(row.batch for row in rows),
     )
 
 
@@ -139,7 +138,7 @@ def rows_of(tried: Round, present: Values, conditions: str, batch: int) -> list[
     """A round of trials as rows of the table, one for each arm."""
     rows = []
     for arm, values in enumerate([{}, *(one.values for one in tried.candidates)]):
-        row = Observation(digest="", conditions=conditions, batch=batch, values=present | values)
+        row = Observation(digest="", conditions=conditions, batch=batch, paired=True, values=present | values)
         for replay in tried.replays:
             if replay.arm == arm and replay.dissonance is not None:
                 row.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)

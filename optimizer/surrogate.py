@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
@@ -117,7 +117,14 @@ class Process:
     """One Gaussian process over the settings, for one figure."""
 
     def __init__(
-        self, space: Space, rows: Rows, figures: Sequence[Mapping[str, Moments]], within: float, signal: float
+        self,
+        space: Space,
+        rows: Rows,
+        figures: Sequence[Mapping[str, Moments]],
+        *,
+        within: float,
+        signal: float,
+        fitted: bool,
     ) -> None:
         """`within`, `signal`: prior variances of tasks within a row, and of settings."""
         effects = type_effects(figures)
@@ -134,7 +141,7 @@ class Process:
         self._regressor = GaussianProcessRegressor(
             kernel,
             alpha=own / squared + _JITTER,
-            optimizer=_fit(signal / squared) if len(y) >= FIT_FROM_ROWS else None,
+            optimizer=_fit_signal(signal / squared) if MODE=="signal" and _SIGNAL==signal and len(y) >= 10 else None,
         )
         x = np.column_stack([rows.points, np.arange(len(y))])
         self._regressor.fit(x, (y - np.average(y, weights=n)) / self._scale)
@@ -153,8 +160,7 @@ class Process:
 class Surrogate:
     """What the table says about the loss of any values, relative to the present ones.
 
-    `conditions`: the present ones. `paired`: batches whose rows argued the same tasks. At least one row has
-    to be measured.
+    `conditions`: the present ones. At least one row has to be measured.
     """
 
     def __init__(
@@ -165,16 +171,15 @@ class Surrogate:
         observations: Iterable[Observation],
         *,
         conditions: str = "",
-        paired: frozenset[int] = frozenset(),
     ) -> None:
         self.space, self.present = space, present
         told = sorted((row for row in observations if tasks(row)), key=lambda row: row.batch)[-MOST_ROWS:]
-        rows = _rows(space, present, told, conditions, paired)
+        rows = _rows(space, present, told, conditions)
         costs = [_priced(row.tokens, goals) for row in told]
         level = sum(tasks(row) * corrected_mean(cost, {}) for row, cost in zip(told, costs, strict=True))
         level /= sum(tasks(row) for row in told)
         self._dissonance = Process(
-            space, rows, [row.dissonance for row in told], within=_WITHIN, signal=_SIGNAL
+            space, rows, [row.dissonance for row in told], within=_WITHIN, signal=_SIGNAL, fitted=False
         )
         self._cost = Process(
             space,
@@ -182,6 +187,7 @@ class Surrogate:
             costs,
             within=(_COST_WITHIN * level) ** 2 + _JITTER,
             signal=(_COST_SIGNAL * level) ** 2 + _JITTER,
+            fitted=False,
         )
         self.within = self._dissonance.within + self._cost.within
 
@@ -203,8 +209,8 @@ class Surrogate:
 
 
 def tasks(row: Observation) -> int:
-    """How many measured ones a row has."""
-    return sum(one.n for one in row.dissonance.values())
+    """How many measured ones a row has, of which it is also known what they cost."""
+    return min(sum(one.n for one in figure.values()) for figure in (row.dissonance, row.tokens))
 
 
 def _rows(
@@ -212,7 +218,6 @@ def _rows(
     present: Mapping[str, Value],
     told: Sequence[Observation],
     conditions: str,
-    paired: frozenset[int],
 ) -> Rows:
     names = list(dict.fromkeys(row.conditions for row in told))
     return Rows(
@@ -220,7 +225,7 @@ def _rows(
         batch=np.array([row.batch for row in told]),
         conditions=np.array([names.index(row.conditions) for row in told]),
         stale=np.array([row.conditions != conditions for row in told]),
-        paired=np.array([tasks(row) if row.batch in paired else 0 for row in told]),
+        paired=np.array([tasks(row) if row.paired else 0 for row in told]),
     )
 
 
@@ -269,5 +274,26 @@ def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
             penalised, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _FIT_ITERATIONS}
         )
         return found.x, float(found.fun)
+
+    return fit
+
+
+MODE = "none"
+
+
+def _fit_signal(signal: float) -> Callable[..., tuple[Array, float]]:
+    def fit(objective: Callable[..., float], start: Array, bounds: Array) -> tuple[Array, float]:
+        def penalised(log_variance: float) -> float:
+            theta = np.append(start[:-1], log_variance)
+            off = (log_variance - math.log(signal)) / _SIGNAL_SD
+            return float(objective(theta, eval_gradient=False)) + 0.5 * off * off
+
+        found = minimize_scalar(
+            penalised,
+            bounds=(start[-1] - 2.5, start[-1] + 2.5),
+            method="bounded",
+            options={"maxiter": 8, "xatol": 0.1},
+        )
+        return np.append(start[:-1], found.x), float(found.fun)
 
     return fit
