@@ -16,6 +16,7 @@ from optimizer.surrogate import Surrogate
 from optimizer.verdict import Posterior, normal_posterior
 
 TRIAL_TASKS = 7
+A = 6
 
 
 class LeaveAlone:
@@ -103,7 +104,7 @@ class Design:
         return Ask(decision.choice.candidate.values, normal_posterior(decision.choice.effect))
 
     def _allowance(self, window: int) -> float:
-        return self.budget
+        return self.budget if self.budget > 1000 else self.budget * min(1.0, (window + A) / (WINDOWS - 1 - A))
 
 
 def live(family: str, seed: int, make: Callable[[], Policy]) -> Trace:

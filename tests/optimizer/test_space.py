@@ -27,7 +27,9 @@ PRESENT = st.fixed_dictionaries(
 )
 ASKED = st.dictionaries(
     st.sampled_from((*SPACE.tunables, "governance.approval_timeout", "optimizer.risk", "")),
-    st.one_of(st.booleans(), st.integers(-10, 5000), st.floats(-3, 3), st.sampled_from(("small", "huge", ""))),
+    st.one_of(
+        st.booleans(), st.integers(-10, 5000), st.floats(-3, 3), st.sampled_from(("small", "huge", ""))
+    ),
     max_size=4,
 )
 
