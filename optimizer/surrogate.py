@@ -8,6 +8,7 @@ batch share, what other prompts or models do to all.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
@@ -84,7 +85,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
     def hyperparameter_variance(self) -> Hyperparameter:
         return Hyperparameter("variance", "numeric", _SIGNAL_BOUNDS)
 
-    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> object:
+    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
         y = x if y is None else y
         # Most rows are of the present settings: each pair of values is looked at once.
         ours, row = np.unique(x[:, :-1], axis=0, return_inverse=True)

@@ -1,14 +1,11 @@
 """Run every policy on every family of surfaces, and print what came of it."""
 
-import os
-
-for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # before numpy is imported; matrices this small gain nothing by more
-
 import argparse
 import sys
 import time
 from pathlib import Path
+
+from threadpoolctl import threadpool_limits
 
 from benchmarks.living.policies import POLICIES
 from benchmarks.living.report import by_family, plot, summary
@@ -36,6 +33,7 @@ if __name__ == "__main__":
     parser.add_argument("--plot", type=Path, help="draw the loss over time into this file")
     arguments = parser.parse_args()
     began = time.perf_counter()
+    threadpool_limits(1)  # matrices this small gain nothing by more, and others use the machine, too
     chosen = list(dict.fromkeys(["leave it alone", *(arguments.policy or POLICIES)]))
     runs = run(chosen, range(arguments.first_seed, arguments.first_seed + arguments.seeds))
     print(summary(runs))

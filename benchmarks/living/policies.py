@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import optuna
 
 from benchmarks.living.surfaces import GOALS, MODEL, MODELS, TEMPERATURE, THRESHOLD, TURNS, WINDOWS
 from benchmarks.living.world import Ask, Image, Policy, Trace
-from messages.trials import Moments
+from messages.trials import Moments, Round
 from optimizer.candidates import best, pool
 from optimizer.consider import FIRST_ROUND, FIRST_ROUND_TASKS, SECOND_ROUND, Situation, decide, rows_of
 from optimizer.space import Values
@@ -91,7 +90,7 @@ class Design:
             may_try=image.trace.replays + arms <= self._allowance(image.window),
             seed=int(image.generator(2).integers(2**31)),
         )
-        rounds = []
+        rounds: list[Round] = []
         while (decision := decide(situation)).candidates:
             count = TRIAL_TASKS - FIRST_ROUND_TASKS if rounds else FIRST_ROUND_TASKS
             rounds.append(image.try_out(decision.candidates, count, 3 + len(rounds)))

@@ -43,11 +43,9 @@ def by_family(runs: Runs) -> str:
     """Average regret, and proposals behind it, of each policy on each family."""
     rows: list[Sequence[str]] = [("policy", *FAMILIES), ("---",) * (1 + len(FAMILIES))]
     for policy, families in runs.items():
-        told = [
-            f"{np.mean([one.regret for one in traces]):.3f} ({np.mean([one.proposals for one in traces]):.1f})"
-            for traces in families.values()
-        ]
-        rows.append((policy, *told))
+        regret = [np.mean([one.regret for one in traces]) for traces in families.values()]
+        asked = [np.mean([one.proposals for one in traces]) for traces in families.values()]
+        rows.append((policy, *(f"{one:.3f} ({count:.1f})" for one, count in zip(regret, asked, strict=True))))
     return _table(rows)
 
 

@@ -1,4 +1,4 @@
-"""The simulated image: windows of noisy tasks, an approval that takes a window, blocks of old and new settings."""
+"""The simulated image: windows of noisy tasks, approvals that take a window, blocks of two settings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -123,14 +123,10 @@ class Image:
         return found
 
     def run_window(self) -> None:
+        """Tasks in blocks of two; while a change is watched, one of each is under the settings of before."""
         generator = self.generator(0)
-        # The mix wanders: by what is asked, not by what was changed.
-        drawn = generator.dirichlet(8 * self._mix + 0.3)
-        self._mix = 0.6 * self._mix + 0.4 * drawn
-        types = [list(_TYPES)[k] for k in generator.choice(len(_TYPES), TASKS, p=self._mix / self._mix.sum())]
-        tasks = Tasks(types, self._scatter(generator, TASKS))
+        tasks = self._arrive(generator)
         shift = generator.normal(0, _BATCH_SD)
-        self.arrived.append(tasks)
         rows: dict[str, Observation] = {}
         effects = type_effects(row.dissonance for row in self.observations)
         total = 0.0
@@ -158,6 +154,15 @@ class Image:
         self.observations += rows.values()
         self.batch += 1
         self.trace.regret.append(total / TASKS)
+
+    def _arrive(self, generator: np.random.Generator) -> Tasks:
+        """The next tasks, of a mix of types that wanders."""
+        drawn = generator.dirichlet(8 * self._mix + 0.3)
+        self._mix = 0.6 * self._mix + 0.4 * drawn
+        types = generator.choice(list(_TYPES), TASKS, p=self._mix / self._mix.sum()).tolist()
+        tasks = Tasks(types, self._scatter(generator, TASKS))
+        self.arrived.append(tasks)
+        return tasks
 
     def _argue(
         self, values: Values, name: str, hardness: float, shift: float, generator: np.random.Generator
