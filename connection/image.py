@@ -26,14 +26,8 @@ async def start_image(
     Raises Problem where it lives on another task queue than the settings say; all else may differ.
     """
     await check_queue(client, settings)
-    return await client.start_workflow(
-        LivingImage.run,
-        ImageStart(settings=settings, model_backend=model_backend),
-        id=settings.system.image_id,
-        task_queue=settings.system.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"The living image {settings.system.image_id}",
-    )
+    start = ImageStart(settings=settings, model_backend=model_backend)
+    return await _start(client, start, WorkflowIDConflictPolicy.USE_EXISTING)
 
 
 async def own_queue(client: Client, image_id: str) -> str | None:
@@ -64,11 +58,19 @@ async def check_queue(client: Client, settings: Settings) -> None:
 
 async def restore_image(client: Client, state: ImageState) -> WorkflowHandle[LivingImage, ImageState]:
     """Start an image from a state. Raises WorkflowAlreadyStartedError where one of its name lives."""
+    start = ImageStart(settings=state.settings, state=state)
+    return await _start(client, start, WorkflowIDConflictPolicy.FAIL)
+
+
+async def _start(
+    client: Client, start: ImageStart, where_one_lives: WorkflowIDConflictPolicy
+) -> WorkflowHandle[LivingImage, ImageState]:
+    system = start.settings.system
     return await client.start_workflow(
         LivingImage.run,
-        ImageStart(settings=state.settings, state=state),
-        id=state.image_id,
-        task_queue=state.settings.system.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        static_summary=f"The living image {state.image_id}",
+        start,
+        id=system.image_id,
+        task_queue=system.task_queue,
+        id_conflict_policy=where_one_lives,
+        static_summary=f"The living image {system.image_id}",
     )

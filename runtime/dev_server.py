@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from connection.namespace import RETENTION, ensure_search_attributes, keep_closed_runs, type_name
+from connection.namespace import ensure_search_attributes, keep_closed_runs, type_name
 from connection.problems import Problem
 from connection.server import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
 from connection.web_ui import RECORD, Record, read_record
@@ -119,7 +119,7 @@ async def run_dev_server(state_dir: Path, port: int, ui_port: int) -> AsyncItera
         async with DevServer(state_dir, port, ui_port) as server:
             client = await connect(server.address)
             await ensure_search_attributes(client)
-            await keep_closed_runs(client, RETENTION)
+            await keep_closed_runs(client)
             yield server, client
         (state_dir / RECORD).unlink(missing_ok=True)
 

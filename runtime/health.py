@@ -8,15 +8,12 @@ import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
+from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.service import RPCError
 
+from connection.pollers import pollers_of
 from connection.problems import Problem, leave
 from connection.server import connect, target
 
@@ -32,21 +29,12 @@ async def check(task_queue: str, host: str) -> None:
     """Raises Problem: NotPolling, or that the server cannot be asked."""
     client = await connect()
     try:
-        pollers = await _pollers(client, task_queue)
+        pollers = await pollers_of(client, task_queue)
     except RPCError as error:
         raise Problem(f"The server at {target(client)} cannot be asked ({error.message})") from None
     # By default a worker's identity is its process id and its host: 7@4f1c9a.
     if not any(poller.identity.endswith(f"@{host}") and _is_recent(poller) for poller in pollers):
         raise NotPolling(f"No worker of {host} has asked for work on {task_queue!r} within {LATELY}")
-
-
-async def _pollers(client: Client, task_queue: str) -> Iterable[PollerInfo]:
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-    )
-    return (await client.workflow_service.describe_task_queue(request)).pollers
 
 
 def _is_recent(poller: PollerInfo) -> bool:

@@ -17,7 +17,7 @@ from connection.namespace import (
     present_search_attributes,
     retention,
     type_name,
-    type_number,
+    wishes,
 )
 from connection.problems import Problem
 from connection.server import target
@@ -49,7 +49,13 @@ async def namespace_retention(patient: Patient) -> list[Finding]:
 
     async def mend(tell: Tell) -> str:
         tell("raising the retention")
-        await _set_retention(client)
+        try:
+            await keep_closed_runs(client)
+        except RPCError as error:
+            raise Problem(
+                f"The retention of namespace {client.namespace!r} cannot be raised ({error.message}); "
+                "ask whoever runs the server to raise it as far as it goes"
+            ) from None
         return f"ended workflows are now kept for {RETENTION.days} days"
 
     advice = (
@@ -65,21 +71,15 @@ def _told(duration: timedelta) -> str:
     return f"{duration.days} day{'s' * (duration.days != 1)}"
 
 
-async def _set_retention(client: Client) -> None:
-    try:
-        await keep_closed_runs(client, RETENTION)
-    except RPCError as error:
-        raise Problem(
-            f"The retention of namespace {client.namespace!r} cannot be raised ({error.message}); "
-            "ask whoever runs the server to raise it as far as it goes"
-        ) from None
-
-
 async def search_attributes(patient: Patient) -> list[Finding]:
     client = patient.client
     present = await present_search_attributes(client)
     missing = [key for key in SEARCH_ATTRIBUTES if key.name not in present]
-    others = [key for key in SEARCH_ATTRIBUTES if present.get(key.name, type_number(key)) != type_number(key)]
+    others = [
+        key
+        for key in SEARCH_ATTRIBUTES
+        if key.name in present and present[key.name] != key.indexed_value_type
+    ]
     if others:
         return [_wrong_type(client, others)]
     if not missing:
@@ -97,7 +97,7 @@ async def search_attributes(patient: Patient) -> list[Finding]:
             state="broken",
             figure=f"{', '.join(key.name for key in missing)} missing; every workflow task fails",
             advice=f"Create them: {FIX}, or `temporal operator search-attribute create "
-            f"--namespace {client.namespace} {_flags(missing)}`",
+            f"--namespace {client.namespace} {wishes(missing)}`",
             mend=mend,
         )
     ]
@@ -113,10 +113,6 @@ def _wrong_type(client: Client, keys: list[SearchAttributeKey[Any]]) -> Finding:
         "(TEMPORAL_NAMESPACE), or, if nothing needs them, `temporal operator search-attribute remove "
         f"--namespace {client.namespace} {names}` and then {FIX}",
     )
-
-
-def _flags(keys: list[SearchAttributeKey[Any]]) -> str:
-    return " ".join(f"--name {key.name} --type {type_name(key)}" for key in keys)
 
 
 async def clock(patient: Patient) -> list[Finding]:
