@@ -15,9 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import WorkflowHistory
 
-from connection.namespace import ensure_search_attributes
-from connection.server import connect
-from runtime.dev_server import DevServer
+from runtime.dev_server import run_dev_server
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
@@ -62,12 +60,11 @@ async def main(questions: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         state = folder / "state"
+        state.mkdir()
         async with (
-            DevServer(state, *free_ports()) as server,
+            run_dev_server(state, *free_ports()) as (_, client),
             run_model(Choice(EMBEDDED_MODEL_NAME), state) as model,
         ):
-            client = await connect(server.address)
-            await ensure_search_attributes(client)
             image = Image(client, "", folder, {"autopoiesis.max_turns": 2})
             async with running_workers(client, image.name, model=model, settings=image.file, state_dir=state):
                 await image.start()

@@ -38,15 +38,6 @@ class Row:
     ratio: str = ""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One task of ours and one bare task, run one right after the other. Seconds."""
-
-    ours: float
-    dialogue: float
-    bare: float
-
-
 async def measure_all(bench: Bench) -> list[Row]:
     """All rows at one delay; those that do not depend on it only at 0 ms."""
     rows = []
@@ -110,34 +101,32 @@ async def remembering(bench: Bench, recall: bool, abreast: int = 2) -> None:
 
 async def task_latency(bench: Bench, recall: str) -> list[Row]:
     """From handing a task in to its result, ours (with or without recall) and bare in turn."""
-    pairs = []
+    ours, dialogues, bare = [], [], []
     for number in range(bench.rounds):
         start = time.perf_counter()
         receipt = await bench.image.submit(f"Question {number} {recall} recall?")
         await bench.image.result(receipt)
-        took = time.perf_counter() - start
+        ours.append(time.perf_counter() - start)
         described = await bench.client.get_workflow_handle(receipt.workflow_id).describe()
         assert described.close_time is not None
-        inside = (described.close_time - described.start_time).total_seconds()
-        bare = await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}"))
-        pairs.append(Pair(took, inside, bare))
+        dialogues.append((described.close_time - described.start_time).total_seconds())
+        bare.append(await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}")))
+
+    def overhead(tasks: list[float]) -> str:
+        return milliseconds([task / CALLS - bench.delay_ms / 1000 for task in tasks])
+
+    asked = f"of {bench.delay_ms} ms {recall} recall"
     return [
-        Row(
-            f"a task of six calls of {bench.delay_ms} ms {recall} recall: {what}",
-            milliseconds(ours_s),
-            milliseconds([pair.bare for pair in pairs]),
-            median_ratio(ours_s, [pair.bare for pair in pairs]),
-        )
-        for what, ours_s in (
-            ("handed in to result", [pair.ours for pair in pairs]),
-            ("its dialogue alone", [pair.dialogue for pair in pairs]),
-        )
-    ] + [
-        Row(
-            f"overhead for each call of {bench.delay_ms} ms {recall} recall (dialogue alone)",
-            milliseconds([pair.dialogue / CALLS - bench.delay_ms / 1000 for pair in pairs]),
-            milliseconds([pair.bare / CALLS - bench.delay_ms / 1000 for pair in pairs]),
-        )
+        *(
+            Row(
+                f"a task of six calls {asked}: {what}",
+                milliseconds(took),
+                milliseconds(bare),
+                median_ratio(took, bare),
+            )
+            for what, took in (("handed in to result", ours), ("its dialogue alone", dialogues))
+        ),
+        Row(f"overhead for each call {asked} (dialogue alone)", overhead(dialogues), overhead(bare)),
     ]
 
 
@@ -236,12 +225,8 @@ async def recovery(bench: Bench) -> list[Row]:
 
 
 async def _count_done(handle: WorkflowHandle[Any, Any]) -> int:
-    return sum(
-        [
-            event.HasField("activity_task_completed_event_attributes")
-            async for event in handle.fetch_history_events()
-        ]
-    )
+    events = (await handle.fetch_history()).events
+    return sum(event.HasField("activity_task_completed_event_attributes") for event in events)
 
 
 async def _calls_done(handle: WorkflowHandle[Any, Any], least: int) -> bool:

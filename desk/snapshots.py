@@ -73,10 +73,9 @@ class Restoration(BaseModel):
 def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
     """The snapshots of an image where settings.toml keeps them, newest first, each read and checked."""
     path, values = read_settings(settings)
-    where, key = values.system.image_path, signing_key()
+    where = values.system.image_path
     try:
-        place = Place(where, path.parent, image_id)
-        return [_view(place, found.path, found.generation, key) for found in place.all()]
+        return _views(where, path.parent, image_id)
     except Exception as error:  # every file system has errors of its own
         raise Problem(
             f"The snapshots in {where} cannot be listed: {error}. See [system] image_path"
@@ -85,9 +84,8 @@ def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
 
 def verify_snapshots(settings: Settings, path: Path) -> list[tuple[str, str]]:
     """The snapshots that a settings file at `path` leads to, by name, each with what is wrong with it."""
-    place = Place(settings.system.image_path, path.absolute().parent, settings.system.image_id)
-    key = signing_key()
-    views = [_view(place, found.path, found.generation, key) for found in place.all()]
+    system = settings.system
+    views = _views(system.image_path, path.absolute().parent, system.image_id)
     return [(Path(view.path).name, view.problem) for view in views]
 
 
@@ -95,6 +93,11 @@ def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
     """What the newest good snapshot of an image remembers; nothing where there is none. Raises Problem."""
     good = next((view for view in find_snapshots(settings, image_id) if not view.problem), None)
     return [] if good is None else open_snapshot(good.path).envelope.memory
+
+
+def _views(where: str, base: Path, image_id: str) -> list[SnapshotView]:
+    place, key = Place(where, base, image_id), signing_key()
+    return [_view(place, found.path, found.generation, key) for found in place.all()]
 
 
 def _view(place: Place, path: str, generation: int, key: bytes) -> SnapshotView:

@@ -121,7 +121,7 @@ class Memory:
         if foreseen is not None and self._models.get(wanted.image_id) == model:
             return foreseen
         self._models[wanted.image_id] = model
-        return self._start_embedding(model, wanted.text)
+        return self._background.start(self._embed(model, wanted.text))
 
     def foresee(self, image_id: str, task_id: str, text: str) -> None:
         """Begin what a recall for this task will wait for, if its image has recalled before."""
@@ -132,7 +132,7 @@ class Memory:
             del self._models[image_id]
             return
         look = self._looks.since(image_id, time.time() - NEW_ENOUGH_SECONDS)
-        vector = self._foreseen[task_id] = self._start_embedding(model, text)
+        vector = self._foreseen[task_id] = self._background.start(self._embed(model, text))
         while len(self._foreseen) > MOST_FORESEEN:
             self._foreseen.popitem(last=False)
         self._background.start(self._embed_what_is_new(image_id, model, look, vector))
@@ -149,9 +149,6 @@ class Memory:
         self._embedders.clear()
 
     # --- in the background ---
-
-    def _start_embedding(self, model: _Model, text: str) -> asyncio.Task[Vector]:
-        return self._background.start(self._embed(model, text))
 
     async def _embed(self, model: _Model, text: str) -> Vector:
         (vector,) = await self._embedder(model).embed([text])

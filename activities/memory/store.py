@@ -131,6 +131,9 @@ class MemoryStore:
     def _read(self, work: Work[Result]) -> Result:
         return self._file.read(work, self._patience_seconds)
 
+    def _rows(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
+        return self._read(lambda db: db.execute(query, values).fetchall())
+
     def _write(self, work: Work[Result]) -> Result:
         return self._file.write(work, self._patience_seconds)
 
@@ -155,13 +158,12 @@ class MemoryStore:
             f"SELECT id, {', '.join(columns)} FROM memories WHERE +image_id = ? AND id > ? "
             f"ORDER BY id LIMIT {PAGE}"
         )
-        while rows := self._read(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
+        while rows := self._rows(query, (image_id, last)):
             last = rows[-1][0]
             yield from (dict(zip(columns, values, strict=True)) for _, *values in rows)
 
     def forget(self, image_id: str) -> None:
         """Empty the store of one image."""
-
         some = f"SELECT id FROM memories WHERE image_id = ? LIMIT {PAGE}"
 
         def work(db: apsw.Connection) -> int:
@@ -174,18 +176,14 @@ class MemoryStore:
 
     def task_ids(self, image_id: str) -> dict[str, str]:
         """When each remembered task of an image finished, by its id."""
-        query = "SELECT task_id, finished_at FROM memories WHERE image_id = ?"
-        rows: list[Any] = self._read(lambda db: db.execute(query, (image_id,)).fetchall())
-        return dict(rows)
+        return dict(self._rows("SELECT task_id, finished_at FROM memories WHERE image_id = ?", (image_id,)))
 
     def held(self, image_id: str, task_ids: Iterable[str]) -> dict[str, str]:
         """When each of these tasks finished, as far as they are remembered."""
         query = """
             SELECT task_id, finished_at FROM json_each(?) JOIN memories ON task_id = value WHERE image_id = ?
         """
-        values = (json.dumps(list(task_ids)), image_id)
-        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        return dict(rows)
+        return dict(self._rows(query, (json.dumps(list(task_ids)), image_id)))
 
     # --- how far histories were read ---
 
@@ -238,9 +236,8 @@ class MemoryStore:
             SELECT task_id, task, synthesis, score FROM likest JOIN memories ON memory = id
             ORDER BY score DESC
         """
-        packed = sqlite_vec.serialize_float32(list(vector))
         named = {
-            "vector": packed,
+            "vector": sqlite_vec.serialize_float32(list(vector)),
             "zero": zero,
             "image_id": image_id,
             "model": model,
@@ -248,8 +245,7 @@ class MemoryStore:
             "besides": besides,
             "most": most,
         }
-        rows: list[Any] = self._read(lambda db: db.execute(query, named).fetchall())
-        return [Found(*row) for row in rows if row[3] is not None and row[3] >= least]
+        return [Found(*row) for row in self._rows(query, named) if row[3] is not None and row[3] >= least]
 
     def without_vector(
         self, image_id: str, model: str, dimension: int, most: int | None = None
@@ -262,8 +258,7 @@ class MemoryStore:
             SELECT id, task || char(10) || synthesis {_WITHOUT_VECTOR} ORDER BY finished_at DESC LIMIT ?
         """
         values = (image_id, model, dimension, model, -1 if most is None else most)
-        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        return dict(rows)
+        return dict(self._rows(query, values))
 
     def count_without_vector(self, image_id: str, model: str, dimension: int) -> tuple[int, int]:
         """How many have no vector of this model and dimension yet, and how many the model refused."""
@@ -275,8 +270,7 @@ class MemoryStore:
                 (SELECT count(*) FROM refused WHERE image_id = :image_id AND model = :model)
         """
         values = {"image_id": image_id, "model": model, "dimension": dimension}
-        counts: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        without, refused = counts[0]
+        ((without, refused),) = self._rows(query, values)
         return without - refused, refused
 
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:
