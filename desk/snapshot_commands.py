@@ -1,6 +1,5 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
-import functools
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -74,7 +73,8 @@ async def restore(
     if (plan.changes or plan.replaces_newborn) and not yes:
         rendering.err.print(_consequences(plan))
         confirm(f"Restore {plan.image_id}?", "restore")
-    restoring.hand_over_memories(functools.partial(remember, state_dir))
+    # Before anything else is changed: what starts then has them, and a store may refuse them.
+    remember(state_dir, restoring.memories())
     await restoring.make_room()
     restoring.rewrite_settings()
     done = await restoring.start()

@@ -1,7 +1,6 @@
 """Snapshots as a person handles them: which there are, and an image brought back from one."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,6 @@ from messages.tasks import Task
 from workflows.image_state import ImageState
 from workflows.ledger import changes_between
 from workflows.living_image import LivingImage
-
-Remember = Callable[[list[dict[str, Any]]], None]
-"""Takes the memories of a snapshot back into the memory store."""
 
 
 class SnapshotView(BaseModel):
@@ -75,18 +71,11 @@ def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
     path, values = read_settings(settings)
     where = values.system.image_path
     try:
-        return _views(where, path.parent, image_id)
+        return snapshots_in(where, path.parent, image_id)
     except Exception as error:  # every file system has errors of its own
         raise Problem(
             f"The snapshots in {where} cannot be listed: {error}. See [system] image_path"
         ) from None
-
-
-def verify_snapshots(settings: Settings, path: Path) -> list[tuple[str, str]]:
-    """The snapshots that a settings file at `path` leads to, by name, each with what is wrong with it."""
-    system = settings.system
-    views = _views(system.image_path, path.absolute().parent, system.image_id)
-    return [(Path(view.path).name, view.problem) for view in views]
 
 
 def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
@@ -95,7 +84,8 @@ def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
     return [] if good is None else open_snapshot(good.path).envelope.memory
 
 
-def _views(where: str, base: Path, image_id: str) -> list[SnapshotView]:
+def snapshots_in(where: str, base: Path, image_id: str) -> list[SnapshotView]:
+    """The snapshots of an image in a folder, relative to `base`, or under a URL. Raises NoPlace, or worse."""
     place, key = Place(where, base, image_id), signing_key()
     return [_view(place, found.path, found.generation, key) for found in place.all()]
 
@@ -179,9 +169,9 @@ class Restoring:
         if receipt.settings != self.state.settings:
             raise Problem(f"{self._settings} was edited meanwhile. Restore again")
 
-    def hand_over_memories(self, remember: Remember) -> None:
-        """Before anything else is changed: what starts then has them, and a store may refuse them."""
-        remember([entry | {"image_id": self.state.image_id} for entry in self._snapshot.envelope.memory])
+    def memories(self) -> list[dict[str, Any]]:
+        """What the image remembers, under the name that it will have."""
+        return [entry | {"image_id": self.state.image_id} for entry in self._snapshot.envelope.memory]
 
     async def start(self) -> Restoration:
         """Bring the image to life."""

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from activities.memory.embedding import NoEmbeddings
+
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
@@ -13,11 +15,10 @@ Result = TypeVar("Result")
 class Background:
     """Running work. Whoever waits for it and gives up does not stop it.
 
-    Its failures are logged, but for those that whoever waits for it tells of.
+    Its failures are logged, but for NoEmbeddings: whoever waits for it tells of that.
     """
 
-    def __init__(self, told: type[Exception]) -> None:
-        self._told = told
+    def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
@@ -36,7 +37,7 @@ class Background:
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, self._told):
+        if error is not None and not isinstance(error, NoEmbeddings):
             log.warning("The memory could not do all that it wanted to: %r", error)
 
 

@@ -60,7 +60,7 @@ class Memory:
     def __init__(self, client: Client, backend: ModelBackend, store: MemoryStore) -> None:
         self._backend = backend
         self._store = store
-        self._background = Background(told=NoEmbeddings)
+        self._background = Background()
         self._histories = Histories(client)
         self._looks = Looks(self._histories, store, self._background)
         self._embedders: dict[_Model, Embedder] = {}

@@ -13,7 +13,6 @@ from connection.problems import Problem
 from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
-from desk.snapshots import verify_snapshots
 from messages.common import excerpt
 
 # The checks by name, in the order in which they are told.
@@ -31,7 +30,7 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "writable": file_checks.settings_writable,
         "models": model_checks.persona_models,
         "embedding model": model_checks.embedding_model,
-        "snapshots": file_checks.snapshots_verify(verify_snapshots),
+        "snapshots": file_checks.snapshots_verify,
         "disk": file_checks.disk_space,
     }
 )
