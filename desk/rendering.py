@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-PHASE_STYLES = {"active": "green", "paused": "yellow", "running": "cyan", "queued": "dim"}
-STATE_STYLES = {
+STYLES = {
+    "active": "green",
+    "paused": "yellow",
+    "running": "cyan",
+    "queued": "dim",
     "approved": "green",
     "adopted": "green",
     "converged": "green",
@@ -340,7 +343,7 @@ def _evidence(figures: Mapping[str, Value | None]) -> RenderableType:
 
 def styled(word: str) -> Text:
     """A state or phase in its colour."""
-    return words(word, {**PHASE_STYLES, **STATE_STYLES}.get(word.split(" ", maxsplit=1)[0], ""))
+    return words(word, STYLES.get(word.split(" ", maxsplit=1)[0], ""))
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:

@@ -147,7 +147,10 @@ class Place:
         return str(self.fs.unstrip_protocol(path)) if self.folder is None else path
 
     def newest_good(self, key: bytes) -> Kept | None:
-        return next(self._good(key), None)
+        for snapshot in self.all():
+            with suppress(BadSnapshot, OSError):
+                return self.check(snapshot.path, key)
+        return None
 
     def prune(self, keep: int, key: bytes) -> None:
         """Remove what is older than the `keep` newest good ones; bad ones do not count.
@@ -173,11 +176,6 @@ class Place:
                 lives[life] += 1
             if not wanted:
                 self.fs.rm_file(snapshot.path)
-
-    def _good(self, key: bytes) -> Iterator[Kept]:
-        for snapshot in self.all():
-            with suppress(BadSnapshot, OSError):
-                yield self.check(snapshot.path, key)
 
     def _prefix(self) -> str:
         return f"{quote(self._image_id, safe='')}."

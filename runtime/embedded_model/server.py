@@ -59,7 +59,7 @@ class OllamaServer:
                 Route("/api/chat", self._chat, methods=["POST"]),
                 Route("/api/embed", self._embed, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _http_error, EngineRefused: _engine_error},
+            exception_handlers={HTTPException: _http_error},
         )
 
     async def _tags(self, _: Request) -> Response:
@@ -207,11 +207,6 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, status_code=error.status_code)
 
 
-async def _engine_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, EngineRefused)
-    return JSONResponse({"error": str(error)}, status_code=error.status)
-
-
 async def _lines(answer: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[str]:
     """The parts that say something, as lines of JSON; a failure becomes the last line."""
     async with aclosing(answer):
@@ -220,7 +215,7 @@ async def _lines(answer: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[str]:
                 if part["message"]["content"] or part["done"]:
                     yield json.dumps(part) + "\n"
         except EngineRefused as error:
-            yield json.dumps({"error": str(error)}) + "\n"
+            yield json.dumps({"error": error.detail}) + "\n"
 
 
 def _completion_request(body: dict[str, Any]) -> dict[str, Any]:
