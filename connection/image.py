@@ -42,10 +42,7 @@ async def own_queue(client: Client, image_id: str) -> str | None:
 
 
 async def check_queue(client: Client, settings: Settings) -> None:
-    """Make sure that a worker with these settings is where its living image is. Raises Problem.
-
-    Elsewhere it would wait for work that never comes, and the image for a worker.
-    """
+    """Raises Problem where a worker with these settings would wait on another queue than its image."""
     system = settings.system
     try:
         queue = await own_queue(client, system.image_id)

@@ -36,10 +36,7 @@ async def present_search_attributes(client: Client) -> Mapping[str, int]:
 
 
 async def ensure_search_attributes(client: Client) -> None:
-    """Create the search attributes that are missing; without them every workflow task fails.
-
-    Raises Problem where this client may not create them.
-    """
+    """Create what is missing; without it every workflow task fails. Raises Problem where it may not be."""
     namespace = client.namespace
     try:
         present = await present_search_attributes(client)

@@ -12,7 +12,7 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
@@ -26,7 +26,10 @@ from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, exit_code
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from desk.client import Desk
+
 Model = TypeVar("Model", bound="BaseModel")
+Answer = TypeVar("Answer")
 
 app = typer.Typer(
     help="Talk to a living image: give it tasks, see how it is, decide on what it proposes.",
@@ -137,6 +140,22 @@ def present(value: Any, as_json: bool, look: Callable[[], RenderableType]) -> No
         rendering.print_json(value)
     else:
         rendering.out.print(look(), crop=False)
+
+
+def reading(
+    name: str,
+    meaning: str,
+    ask: Callable[["Desk"], Awaitable[Answer]],
+    look: Callable[[Answer], RenderableType],
+) -> None:
+    """Make a question to the image, which takes no more words, a command."""
+
+    async def read(*, as_json: Json = False, desk: "Desk") -> None:
+        answer = await ask(desk)
+        present(answer, as_json, lambda: look(answer))
+
+    read.__name__, read.__doc__ = name, meaning
+    command(read)
 
 
 def say(sentence: str) -> Callable[[], RenderableType]:

@@ -281,11 +281,7 @@ class Desk:
 async def _sent(
     handle: WorkflowHandle[Any, Any], update: str, request: Request, answer: type[Answer]
 ) -> WorkflowUpdateHandle[Answer]:
-    """The handle of an accepted update.
-
-    The server hands back an update that arrives just as the image continues as new. Sent again under the same
-    id it is still one update.
-    """
+    """The handle of an accepted update; sent again, under the same id, if the image just continues as new."""
     update_id = uuid4().hex
     pauses = iter(RESEND_AFTER_SECONDS)
     while True:

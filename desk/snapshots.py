@@ -43,10 +43,7 @@ class SnapshotView(BaseModel):
 
 
 class Restoration(BaseModel):
-    """What a snapshot comes to on this server. `changes`: what settings.toml has to become.
-
-    `replaces_newborn`: an image of that name lives, but nothing has happened in it yet.
-    """
+    """What a snapshot comes to here. `changes`: of settings.toml. `replaces_newborn`: an untouched image."""
 
     image_id: str
     path: str
@@ -200,10 +197,7 @@ class Restoring:
             self.state.answered = {}
 
     async def _newborn(self) -> WorkflowHandle[LivingImage, ImageState] | None:
-        """The image of that name if it lives and nothing has happened in it; None where there is none.
-
-        Raises Refused for any other that lives.
-        """
+        """The image of that name, if one lives. Raises Refused where anything has happened in it."""
         image = self._client.get_workflow_handle_for(LivingImage.run, self.state.image_id)
         try:
             if (await image.describe()).close_time is not None:

@@ -34,8 +34,7 @@ def show_image(
 ) -> None:
     """The banner of `--dev`. Links and commands stay on one line each, to be clicked and copied whole.
 
-    `web_ui` may be unknown. `answers`: the models that answer, in words; `model`: how they are reached, if
-    this worker asks any. `older`: a snapshot of another image of its name, if this one is newborn.
+    `answers`: the models that answer, in words. `older`: a snapshot of another image of its name, or nothing.
     """
     address, namespace = target(client), client.namespace
     facts = {"Server": f"{address}, namespace {namespace}"}

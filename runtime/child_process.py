@@ -30,10 +30,9 @@ class ChildFailed(Problem):
 
 
 class ChildProcess(ABC):
-    """One supervised process, as an async context manager: ready on entry, stopped on exit.
+    """One supervised process, ready on entry and stopped on exit; what it prints goes to `log_file`.
 
-    It runs in a session of its own, because a terminal sends Ctrl-C to every process of the session: only the
-    worker shall get it, and stop its children in order. What the child prints goes to `log_file`.
+    A session of its own keeps the terminal's Ctrl-C from it: the worker stops its children in order.
     """
 
     name: str

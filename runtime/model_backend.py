@@ -24,10 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend to run: none of ours, because Ollama answers, or the embedded model of this name.
-
-    `gguf`: the model file that a person has named; otherwise it is the weights of weights.py.
-    """
+    """Which model to embed, if Ollama does not answer, and its file, if that is not the one of weights.py."""
 
     embedded: str = ""
     gguf: Path | None = None
@@ -42,10 +39,9 @@ class RunningModel:
 
 
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
-    """Find the backend: blocks while it asks for Ollama.
+    """Find the backend: blocks while it asks for Ollama, unless a person has named a `gguf`.
 
-    A `gguf` named by a person is taken without asking. What answers and is no Ollama is not passed over:
-    somebody meant it to be one. Raises NoModel.
+    What answers and is no Ollama is not passed over: somebody meant it to be one. Raises NoModel.
     """
     if gguf is not None:
         if not gguf.is_file():

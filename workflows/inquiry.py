@@ -64,8 +64,7 @@ class Inquiry:
     async def _score(self) -> None:
         """Each goal's score is the mean of what the personas that did not imagine it think of it.
 
-        Each is asked twice, the second time with the goals turned round: small models go by the place of an
-        answer as much as by what it says, and so no place is the better one.
+        Each is asked twice, the second time with the goals turned round: small models go by places, too.
         """
         given: dict[int, list[float]] = {}
         for persona in self._start.personas:

@@ -11,10 +11,9 @@ import apsw
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.memory.background import Background, done_by
+from activities.memory.background import Background, Looks, done_by
 from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.memory.histories import Heard, Histories
-from activities.memory.looking import Looks
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.model_server.backend import ModelBackend
 from messages.common import excerpt

@@ -250,10 +250,7 @@ class MemoryStore:
     def without_vector(
         self, image_id: str, model: str, dimension: int, most: int | None = None
     ) -> dict[int, str]:
-        """The texts to embed that have no vector of this model and dimension yet, newest first, by number.
-
-        Not those that the model refused.
-        """
+        """The texts, by number and newest first, that this model has neither embedded yet nor refused."""
         query = f"""
             SELECT id, task || char(10) || synthesis {_WITHOUT_VECTOR} ORDER BY finished_at DESC LIMIT ?
         """

@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import Attempt
 from activities.heartbeats import heartbeats
+from activities.model_server import context_window
 from activities.model_server.answers import without_thinking
 from activities.model_server.client import (
     NOT_OLLAMA,
@@ -27,14 +28,6 @@ from activities.model_server.client import (
     named_by,
     proxy_for,
     refuses_think,
-)
-from activities.model_server.context_window import (
-    LEAST_WINDOW,
-    at_least_tokens,
-    seems_shortened,
-    was_filled,
-    was_shortened,
-    window_for,
 )
 from messages.common import excerpt
 
@@ -91,7 +84,7 @@ class _Habits:
     thinks: bool = False
     knows_think: bool = True
     # It never shrinks: asked for another one, Ollama loads the model anew.
-    window: int = LEAST_WINDOW
+    window: int = context_window.LEAST_WINDOW
 
 
 @dataclass(frozen=True)
@@ -208,7 +201,7 @@ class Asking:
 
         Only the window may grow more than once, up to [models] context_tokens.
         """
-        if (least := at_least_tokens(question.bytes)) > question.context_tokens:
+        if (least := context_window.at_least_tokens(question.bytes)) > question.context_tokens:
             raise _too_long(attempt, question, least, question.context_tokens)
         habits = self._habits[question.host, question.model]
         answer = Answer()
@@ -223,7 +216,10 @@ class Asking:
                 continue
             answer.tokens_in += reply.tokens_in
             answer.tokens_out += reply.tokens_out
-            if was_filled(reply.tokens_in, this.window) and this.window < question.context_tokens:
+            if (
+                context_window.was_filled(reply.tokens_in, this.window)
+                and this.window < question.context_tokens
+            ):
                 habits.window = max(habits.window, 2 * this.window)
             elif reply.thought(question) and reply.ran_out and not this.room:
                 habits.thinks = True
@@ -235,11 +231,11 @@ class Asking:
 
     async def _check_window(self, attempt: Attempt, question: Question, this: _Try, reply: _Reply) -> None:
         """Raise the typed failure of a prompt that was not read whole."""
-        if was_filled(reply.tokens_in, this.window):
+        if context_window.was_filled(reply.tokens_in, this.window):
             raise _too_long(attempt, question, reply.tokens_in, this.window)
-        if not seems_shortened(reply.tokens_in, question.bytes):
+        if not context_window.seems_shortened(reply.tokens_in, question.bytes):
             return
-        if was_shortened(reply.tokens_in, question.bytes, await self._window_there(question)):
+        if context_window.was_shortened(reply.tokens_in, question.bytes, await self._window_there(question)):
             raise attempt.failure(
                 "PromptTooLong",
                 f"{question} read only {reply.tokens_in} tokens of a longer prompt, although a window of "
@@ -298,7 +294,7 @@ class Asking:
 
 def _next_try(habits: _Habits, question: Question) -> _Try:
     room = THINKING_TOKENS if habits.thinks else 0
-    window = window_for(question.bytes, question.answer_tokens + room)
+    window = context_window.window_for(question.bytes, question.answer_tokens + room)
     habits.window = max(habits.window, min(window, question.context_tokens))
     # A thinking model would spend all of max_answer_tokens before its first word of answer.
     think = False if habits.knows_think else None

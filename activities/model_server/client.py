@@ -15,19 +15,7 @@ from messages.common import excerpt
 with environment.set_aside():
     from ollama import AsyncClient, ChatResponse, ResponseError
 
-__all__ = [
-    "NOT_OLLAMA",
-    "AddressBroken",
-    "AsyncClient",
-    "ChatResponse",
-    "ResponseError",
-    "full_name",
-    "model_client",
-    "named_by",
-    "proxy_for",
-    "reach",
-    "refuses_think",
-]
+__all__ = ["AsyncClient", "ChatResponse", "ResponseError"]
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 """Where the ollama client looks too when nobody says otherwise; named here for error messages."""

@@ -74,10 +74,7 @@ class Place:
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """One writer at a time, across processes; the lock of a process that dies goes with it.
-
-        Raises Locked where another does not give it up.
-        """
+        """One writer at a time, across processes; as `disk.locked`, but without blocking. Raises Locked."""
         if self.folder is None:
             yield
             return
@@ -193,11 +190,7 @@ def open_url(where: str, base: Path) -> tuple[Any, str]:
 
 
 def newest_snapshot(settings: Settings, base: Path) -> str:
-    """Where the newest snapshot of an image of this name is, or nothing; it is not looked into. Blocks.
-
-    `base` is the folder of its settings file. It is only for an offer, so a place that cannot be reached has
-    none.
-    """
+    """Where the newest snapshot of an image is, to offer it unread; `base`: its settings file's folder."""
     system = settings.system
     try:
         place = Place(system.image_path, base, system.image_id)

@@ -55,24 +55,19 @@ def dump(value: object) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     data = file.getvalue()
-    scan(data)
+    _Scanner(data).run()
     return data
 
 
 def load(data: bytes) -> Any:
-    """The value of a pickle, once `scan` has found it plain. Raises NotPlain."""
-    scan(data)
+    """The value of a pickle, once a scan has found it plain. Raises NotPlain."""
+    _Scanner(data).run()
     try:
         return _Closed(io.BytesIO(data)).load()
     except NotPlain:
         raise
     except Exception as error:
         raise NotPlain(f"it cannot be read ({type(error).__name__}: {error})") from None
-
-
-def scan(data: bytes) -> None:
-    """Follow a pickle without carrying it out. Raises NotPlain."""
-    _Scanner(data).run()
 
 
 class _Closed(pickle.Unpickler):
@@ -86,7 +81,10 @@ class _Closed(pickle.Unpickler):
 
 
 class _Scanner:
-    """The stack of a pickle as numbers: `_KEY`, 0 or a depth; `marks` are the places of its marks."""
+    """Follows a pickle without carrying it out. Raises NotPlain.
+
+    The stack is one of numbers: `_KEY`, 0 or a depth; `marks` are the places of its marks.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data

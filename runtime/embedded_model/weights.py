@@ -61,10 +61,9 @@ def _unavailable(where: Path, reason: object) -> WeightsUnavailable:
 
 
 def ensure_weights(cache: Path | None = None, weights: Weights = EMBEDDED_MODEL) -> Path:
-    """Return the path of the verified model file, fetching it first if the cache lacks it.
+    """The path of the verified model file, which is fetched first if the cache (the user's) lacks it.
 
-    cache: a folder, by default the user's cache folder. Says on stderr what it does. Blocks while it
-    downloads; an interrupted download goes on with the parts it has. Raises WeightsUnavailable.
+    Blocks, and says on stderr what it does; goes on with the parts it has. Raises WeightsUnavailable.
     """
     cache = cache or platformdirs.user_cache_path("living-image")
     target = cache / f"{weights.name}.gguf"
@@ -82,10 +81,7 @@ def ensure_weights(cache: Path | None = None, weights: Weights = EMBEDDED_MODEL)
 
 
 def assemble(parts: Iterable[Path], target: Path, *, sha256: str, size_bytes: int) -> None:
-    """Write the parts, in their order, to target: the verified whole, or nothing.
-
-    Raises WeightsUnavailable if the whole is not what it must be, and OSError.
-    """
+    """Write the parts, in their order, to target, or nothing. Raises WeightsUnavailable and OSError."""
     partial = target.with_name(f"{target.name}.partial")
     digest = hashlib.sha256()
     try:
