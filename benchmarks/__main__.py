@@ -49,7 +49,7 @@ async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench
             await image.start()
             with module_process("benchmarks.bare", server.address, host):
                 worker = partial(worker_process, image.file, server.address)
-                yield Bench(client, server.address, image, worker, rounds, delay_ms)
+                yield Bench(image, worker, rounds, delay_ms)
 
 
 async def run(rounds: int) -> list[Row]:
@@ -67,7 +67,7 @@ async def run(rounds: int) -> list[Row]:
 def show(rows: list[Row]) -> None:
     table = Table("measured", "this", "bare workflow", "ratio", title="Medians; ratios pair by pair")
     for row in rows:
-        table.add_row(row.what, row.ours, row.bare, row.ratio)
+        table.add_row(*row)
     # A file has no width, and a table takes no more than it needs.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
 

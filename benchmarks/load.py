@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.2
 
 async def load(bench: Bench) -> list[Row]:
     """Sixty tasks that ask for research, two and six abreast, with recall and without; and the stalls."""
-    with module_process("benchmarks.watched", str(bench.image.file), bench.address) as worker:
+    with module_process("benchmarks.watched", str(bench.image.file), bench.image.address) as worker:
         await warm_up(bench)
         rows = [await _recall_ratio(bench, abreast) for abreast in (2, 6)]
         return [*rows, *await _stalls(bench, worker)]

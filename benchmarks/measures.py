@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from benchmarks.bare import CALLS, TASK_QUEUE, BareTask
@@ -22,16 +22,13 @@ from workflows.dialogue import Dialogue
 class Bench:
     """`worker` starts the image's worker process; the delay is that of one model call."""
 
-    client: Client
-    address: str
     image: Image
     worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
     rounds: int
     delay_ms: int
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     what: str
     ours: str
     bare: str = ""
@@ -77,8 +74,12 @@ def median_ratio(ours: list[float], bare: list[float]) -> str:
     return f"{statistics.median(mine / other for mine, other in zip(ours, bare, strict=True)):.2f}"
 
 
+def compared(what: str, ours: list[float], bare: list[float]) -> Row:
+    return Row(what, milliseconds(ours), milliseconds(bare), median_ratio(ours, bare))
+
+
 async def bare_task(bench: Bench, name: str) -> WorkflowHandle[BareTask, str]:
-    return await bench.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
+    return await bench.image.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
 
 
 async def ask_bare(bench: Bench, name: str) -> None:
@@ -107,7 +108,7 @@ async def task_latency(bench: Bench, recall: str) -> list[Row]:
         receipt = await bench.image.submit(f"Question {number} {recall} recall?")
         await bench.image.result(receipt)
         ours.append(time.perf_counter() - start)
-        described = await bench.client.get_workflow_handle(receipt.workflow_id).describe()
+        described = await bench.image.client.get_workflow_handle(receipt.workflow_id).describe()
         assert described.close_time is not None
         dialogues.append((described.close_time - described.start_time).total_seconds())
         bare.append(await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}")))
@@ -117,15 +118,8 @@ async def task_latency(bench: Bench, recall: str) -> list[Row]:
 
     asked = f"of {bench.delay_ms} ms {recall} recall"
     return [
-        *(
-            Row(
-                f"a task of six calls {asked}: {what}",
-                milliseconds(took),
-                milliseconds(bare),
-                median_ratio(took, bare),
-            )
-            for what, took in (("handed in to result", ours), ("its dialogue alone", dialogues))
-        ),
+        compared(f"a task of six calls {asked}: handed in to result", ours, bare),
+        compared(f"a task of six calls {asked}: its dialogue alone", dialogues, bare),
         Row(f"overhead for each call {asked} (dialogue alone)", overhead(dialogues), overhead(bare)),
     ]
 
@@ -164,7 +158,7 @@ async def histories(bench: Bench) -> list[Row]:
 
 
 async def _size(bench: Bench, workflow_id: str) -> tuple[int, int]:
-    description = await bench.client.get_workflow_handle(workflow_id).describe()
+    description = await bench.image.client.get_workflow_handle(workflow_id).describe()
     info = description.raw_description.workflow_execution_info
     return info.history_length, info.history_size_bytes
 
@@ -177,7 +171,7 @@ async def submit_latency(bench: Bench) -> list[Row]:
         await bench.image.tasks_finished()
         name = f"submit-{number}"
         bare.append(await seconds(bare_task(bench, name)))
-        await bench.client.get_workflow_handle(name).result()
+        await bench.image.client.get_workflow_handle(name).result()
     return [
         Row("submit_task to its receipt (bare: start a workflow)", milliseconds(ours), milliseconds(bare))
     ]
@@ -211,7 +205,7 @@ async def recovery(bench: Bench) -> list[Row]:
     for number in range(5):
         with bench.worker() as process:
             receipt = await bench.image.submit(f"Killed {number}?")
-            dialogue = bench.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
+            dialogue = bench.image.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
             await until(partial(_calls_done, dialogue, 2))
             # Well into the third call.
             await asyncio.sleep(bench.delay_ms / 2000)

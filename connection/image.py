@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from configuration import Settings
 from connection.problems import Problem
+from connection.server import if_there
 from workflows.image_state import ImageStart, ImageState
 from workflows.ledger import why_not_there
 from workflows.living_image import LivingImage
@@ -32,13 +33,8 @@ async def start_image(
 
 async def own_queue(client: Client, image_id: str) -> str | None:
     """The task queue that a living image is on, whatever settings.toml says by now; None: none lives."""
-    try:
-        image = await client.get_workflow_handle(image_id).describe(rpc_timeout=ANSWER_WITHIN)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
-    return image.task_queue if image.status is WorkflowExecutionStatus.RUNNING else None
+    image = await if_there(client.get_workflow_handle(image_id).describe(rpc_timeout=ANSWER_WITHIN))
+    return image.task_queue if image and image.status is WorkflowExecutionStatus.RUNNING else None
 
 
 async def check_queue(client: Client, settings: Settings) -> None:

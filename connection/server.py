@@ -7,7 +7,9 @@ over a profile (`TEMPORAL_PROFILE`) of the file that `temporal config` writes.
 import asyncio
 import os
 import re
+from collections.abc import Awaitable
 from dataclasses import replace
+from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -26,6 +28,8 @@ HANDSHAKES = {
     r"InvalidCertificate\((\w+)": "its certificate is not trusted, {}: see TEMPORAL_TLS_SERVER_CA_CERT_PATH",
     r"InvalidMessage\((InvalidContentType)": "it does not speak TLS, {}: see TEMPORAL_TLS",
 }
+
+Answer = TypeVar("Answer")
 
 
 class ServerUnreachable(Problem):
@@ -78,6 +82,16 @@ async def connect(address: str | None = None) -> Client:
             "`python worker.py --dev`, or set TEMPORAL_ADDRESS to one that runs"
         ) from None
     return client
+
+
+async def if_there(answer: Awaitable[Answer]) -> Answer | None:
+    """What the server answers about a workflow; None where it knows no such one. Raises RPCError."""
+    try:
+        return await answer
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
 
 
 def target(client: Client) -> str:

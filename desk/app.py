@@ -1,8 +1,5 @@
 """How a command is made and how it ends, and what all commands share.
 
-Exit codes: 0 done; 1 the answer is no; 2 it cannot be done; 130 interrupted with Ctrl-C. `EXIT_CODES`, which
-every `--help` shows, says which is which.
-
 What a command needs is imported when it runs: nobody who asks for help waits for it.
 """
 
@@ -14,7 +11,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import RenderableType
@@ -64,7 +61,8 @@ def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer =
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
             asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
         except Problem as problem:
-            stop(str(problem), exit_code(problem))
+            rendering.err.print(rendering.words(problem), soft_wrap=True)
+            raise typer.Exit(exit_code(problem)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -94,11 +92,6 @@ def as_text(typed: object) -> object:
         case list():
             return [as_text(each) for each in typed]
     return typed
-
-
-def stop(sentence: str, code: int) -> NoReturn:
-    rendering.err.print(rendering.words(sentence), soft_wrap=True)
-    raise typer.Exit(code) from None
 
 
 def request(model: type[Model], **values: object) -> Model:

@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from connection.places import SETTINGS, STATE_DIR
 from connection.problems import Problem
-from connection.server import connect
+from connection.server import connect, if_there
 from connection.web_ui import inbox_url, known_web_ui
 from desk.plain_words import Addressee, failure, in_plain_words
 from desk.problems import Refused, Unknown, no_task, waits_because
@@ -168,12 +168,7 @@ class Desk:
         """
         try:
             with in_plain_words(self.server, self._the_task(task_id)):
-                try:
-                    return await self._dialogue(task_id).result()
-                except RPCError as error:
-                    if error.status is RPCStatusCode.NOT_FOUND:
-                        return None
-                    raise
+                return await if_there(self._dialogue(task_id).result())
         except WorkflowFailureError as error:
             raise Refused(f"Task {task_id} failed. {failure(error)}") from None
 

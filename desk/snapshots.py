@@ -19,6 +19,7 @@ from configuration.reading import SettingsUnreadable
 from connection.image import restore_image
 from connection.places import as_typed
 from connection.problems import Problem
+from connection.server import if_there
 from desk.client import ANSWER_WITHIN
 from desk.problems import Refused
 from desk.which import read_settings
@@ -235,13 +236,11 @@ class Restoring:
         return name
 
     async def _is_known(self, task_id: str) -> bool:
+        dialogue = self._client.get_workflow_handle(self.state.task_workflow_id(task_id))
         try:
-            await self._client.get_workflow_handle(self.state.task_workflow_id(task_id)).describe()
+            return await if_there(dialogue.describe()) is not None
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
             raise Problem(f"The Temporal server does not answer: {error.message}") from None
-        return True
 
 
 def _state(file: str, snapshot: Snapshot) -> ImageState:

@@ -10,7 +10,6 @@ import socket
 import sys
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.service import RPCError
 
 from connection.pollers import pollers_of
@@ -33,12 +32,9 @@ async def check(task_queue: str, host: str) -> None:
     except RPCError as error:
         raise Problem(f"The server at {target(client)} cannot be asked ({error.message})") from None
     # By default a worker's identity is its process id and its host: 7@4f1c9a.
-    if not any(poller.identity.endswith(f"@{host}") and _is_recent(poller) for poller in pollers):
+    heard = (poller.last_access_time for poller in pollers if poller.identity.endswith(f"@{host}"))
+    if all(datetime.now(UTC) - moment.ToDatetime(UTC) >= LATELY for moment in heard):
         raise NotPolling(f"No worker of {host} has asked for work on {task_queue!r} within {LATELY}")
-
-
-def _is_recent(poller: PollerInfo) -> bool:
-    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < LATELY
 
 
 def main() -> None:

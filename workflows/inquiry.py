@@ -37,9 +37,10 @@ class Inquiry:
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            await self._tell_image(self._no_goal("somebody cancelled this inquiry"))
+            conclusion = self._no_goal("somebody cancelled this inquiry")
+            await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
             raise
-        await self._tell_image(conclusion)
+        await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
         return conclusion
 
     async def _imagine(self, persona: Persona) -> None:
@@ -111,9 +112,6 @@ class Inquiry:
 
     def _no_goal(self, reason: str) -> InquiryConcluded:
         return InquiryConcluded(inquiry_id=self._start.inquiry_id, goals=self._goals, reason=reason)
-
-    async def _tell_image(self, conclusion: InquiryConcluded) -> None:
-        await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
 
     def _show(self, conclusion: InquiryConcluded | None = None) -> None:
         came_to = ""
