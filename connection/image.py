@@ -22,10 +22,7 @@ ANSWER_WITHIN = timedelta(seconds=10)
 async def start_image(
     client: Client, settings: Settings, model_backend: str = ""
 ) -> WorkflowHandle[LivingImage, ImageState]:
-    """Start the image that the settings name, or find it where it lives already.
-
-    Raises Problem where it lives on another task queue than the settings say; all else may differ.
-    """
+    """Start the image that the settings name, or find it. Raises Problem if it is on another task queue."""
     await check_queue(client, settings)
     start = ImageStart(settings=settings, model_backend=model_backend)
     return await _start(client, start, WorkflowIDConflictPolicy.USE_EXISTING)

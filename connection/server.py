@@ -61,10 +61,7 @@ def namespace() -> str:
 
 
 async def connect(address: str | None = None) -> Client:
-    """A client for the configured server, or for a server of our own at `address` (no TLS, no key).
-
-    Raises ServerUnreachable.
-    """
+    """A client for the configured server, or ours at `address` (no TLS, no key). Raises ServerUnreachable."""
     chosen = profile()
     if address is not None:
         chosen = ClientConfigProfile(namespace=chosen.namespace)

@@ -162,10 +162,7 @@ class Desk:
         return view, queued.index(task_id) + 1 if task_id in queued else 0
 
     async def result(self, task_id: str) -> DialogueResult | None:
-        """Wait for the end of a task's dialogue; None when there is no dialogue (yet).
-
-        Raises Refused, with type and reason, when the task failed.
-        """
+        """Wait for a dialogue's end; None when there is none (yet). Raises Refused when the task failed."""
         try:
             with in_plain_words(self.server, self._the_task(task_id)):
                 return await if_there(self._dialogue(task_id).result())

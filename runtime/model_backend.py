@@ -68,10 +68,7 @@ def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) 
 
 @asynccontextmanager
 async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningModel]:
-    """The chosen backend while the context lasts; the embedded model is fetched and loaded meanwhile.
-
-    `loading` raises WeightsUnavailable or ChildFailed.
-    """
+    """The chosen backend, while it may be `loading` still. That raises WeightsUnavailable or ChildFailed."""
     if not choice.embedded:
         yield RunningModel(ModelBackend(kind="ollama"))
         return

@@ -76,10 +76,7 @@ class Looks:
         self._last: dict[str, _Look] = {}
 
     def since(self, image_id: str, moment: float) -> asyncio.Task[str]:
-        """A look that began at this moment or later: one that has been, that runs, or a new one.
-
-        `moment`: seconds since the epoch. The look comes to nothing, or to the reason why it failed.
-        """
+        """A look that began at `moment` (of the epoch) or later; it comes to nothing, or to why it failed."""
         last = self._last.get(image_id)
         if last is not None and last.began >= moment and not last.failed:
             return last.task

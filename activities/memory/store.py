@@ -138,10 +138,7 @@ class MemoryStore:
         return self._file.write(work, self._patience_seconds)
 
     def add(self, entries: Iterable[dict[str, Any]]) -> int:
-        """Keep entries, and return how many were new. Of two for the same task the later one stays.
-
-        Raises pydantic.ValidationError for a dict that is no Entry, and keeps none then.
-        """
+        """Keep entries, the later of two for a task; how many were new. Raises pydantic.ValidationError."""
         kept = [Entry.model_validate(entry) for entry in entries]
         new = 0
         for start in range(0, len(kept), PAGE):
@@ -223,7 +220,7 @@ class MemoryStore:
     ) -> list[Found]:
         """The memories whose vectors of `model` are like this one, best first.
 
-        score: cosine similarity, stretched so that 0 is the likeness of unrelated texts and 1 the same text.
+        score: cosine similarity, stretched so that 0 is the likeness of unrelated texts.
         """
         zero = self.unrelated(model, len(vector)) or 0.0
         query = """

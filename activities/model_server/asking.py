@@ -43,11 +43,7 @@ MOST_TOKENS = 10_000_000
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask, where.
-
-    `answer_tokens`: the longest answer, which settings.toml may raise or not; `context_tokens`: the largest
-    window.
-    """
+    """What to ask, where. `may_be_raised`: `answer_tokens`, in settings.toml."""
 
     host: str
     model: str
@@ -133,10 +129,7 @@ class _Reply:
 
 
 class Asking:
-    """The connections, the model slots, and what is known of the models, of one worker process.
-
-    `loading`: the embedded model on its way, which questions wait for.
-    """
+    """The connections, slots and models of a worker. `loading`: the embedded model, which is waited for."""
 
     def __init__(self, loading: asyncio.Future[None] | None = None) -> None:
         self._loading = loading

@@ -64,10 +64,7 @@ class Content(NamedTuple):
 
 
 class Snapshots:
-    """The activity of one machine, whose `memory` goes into snapshots, brought up to date.
-
-    `base` is the folder that a relative `image_path` is relative to.
-    """
+    """The activity of one machine; its `memory` goes along. A relative `image_path` is relative to `base`."""
 
     def __init__(self, client: Client, base: Path, memory: MemoryStore) -> None:
         self._client = client

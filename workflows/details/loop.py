@@ -3,7 +3,7 @@
 import json
 
 from messages.loops import ProposalView
-from workflows.details.parts import from_to, listed, moment, more, page, section, table, told, value_text
+from workflows.details.parts import from_to, listed, moment, more, page, section, table, value_text
 from workflows.details.text import block, diff_block, line, prose
 
 MOST_CHANGES = 8
@@ -39,8 +39,8 @@ def loop_details(view: ProposalView) -> str:
         *ended,
         section("The change" if done else "The proposed change", changes),
         section("In settings.toml, as proposed", diff_block(view.diff)) if view.diff else "",
-        told("Why", view.justification),
-        told("What to expect", view.expected_effect),
+        section("Why", prose(view.justification)) if view.justification else "",
+        section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
         section("Evidence", _evidence(view)) if view.evidence else "",
         section("How to decide", _how_to_decide(view)) if pending else "",
     )
