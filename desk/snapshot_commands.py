@@ -23,7 +23,8 @@ async def snapshots(as_json: Json = False, image: Image = None, settings: Settin
     from desk.which import image_named_in
 
     found = find_snapshots(settings, image or image_named_in(settings))
-    present(found, as_json, lambda: _list(found))
+    none = "No snapshots yet. Save one: python starter.py snapshot"
+    present(found, as_json, lambda: Group(*map(_kept, found)) if found else rendering.words(none))
 
 
 @command
@@ -79,12 +80,6 @@ async def restore(
     restoring.rewrite_settings()
     done = await restoring.start()
     present(done, as_json, lambda: _restoration(done))
-
-
-def _list(found: list["SnapshotView"]) -> RenderableType:
-    if not found:
-        return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
-    return Group(*map(_kept, found))
 
 
 def _kept(view: "SnapshotView") -> RenderableType:

@@ -54,16 +54,10 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
         if not may_embed:
             raise
         return Choice(EMBEDDED_MODEL_NAME)
-    _warn_of_missing(models, pulled, host)
-    return Choice()
-
-
-def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:
-    if models is None:
-        return
-    for model in dict.fromkeys(models.by_persona().values()):
+    for model in dict.fromkeys(models.by_persona().values() if models else ()):
         if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
+    return Choice()
 
 
 @asynccontextmanager

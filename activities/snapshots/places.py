@@ -59,6 +59,7 @@ class Place:
 
     def __init__(self, where: str, base: Path, image_id: str) -> None:
         self._image_id = image_id
+        self._prefix = f"{quote(image_id, safe='')}."
         self.fs, root = open_url(where, base)
         self.root = str(root).rstrip("/") or "/"
         self.folder = Path(self.root) if isinstance(self.fs, LocalFileSystem) else None
@@ -69,7 +70,7 @@ class Place:
     def clear(self) -> None:
         """Clear away what a killed worker has left; call it under the lock."""
         if self.folder is not None:
-            for left in self.folder.glob(f".{self._prefix()}*.tmp"):
+            for left in self.folder.glob(f".{self._prefix}*.tmp"):
                 left.unlink(missing_ok=True)
 
     @asynccontextmanager
@@ -97,7 +98,7 @@ class Place:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "snapshot"
             return
-        path = self.folder / f".{self._prefix()}{uuid4().hex}.tmp"
+        path = self.folder / f".{self._prefix}{uuid4().hex}.tmp"
         try:
             yield path
         finally:
@@ -105,7 +106,7 @@ class Place:
 
     def put(self, file: Path, generation: int) -> str:
         """Give a finished file its place and its name."""
-        path = f"{self.root}/{self._prefix()}{generation:08d}.image"
+        path = f"{self.root}/{self._prefix}{generation:08d}.image"
         if self.folder is None:
             self.fs.put_file(str(file), path)
         else:
@@ -124,7 +125,7 @@ class Place:
         found = []
         for path in self.fs.ls(self.root, detail=False):
             name = _NAME.fullmatch(str(path).rpartition("/")[2])
-            if name and name["image"] == quote(self._image_id, safe=""):
+            if name and f"{name['image']}." == self._prefix:
                 found.append(Stored(int(name["generation"]), str(path)))
         return sorted(found, reverse=True)
 
@@ -173,9 +174,6 @@ class Place:
                 lives[life] += 1
             if not wanted:
                 self.fs.rm_file(snapshot.path)
-
-    def _prefix(self) -> str:
-        return f"{quote(self._image_id, safe='')}."
 
 
 def open_url(where: str, base: Path) -> tuple[Any, str]:
