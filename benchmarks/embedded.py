@@ -31,14 +31,12 @@ FIGURES = ("evaluated", "reused", "written", "reading_s", "writing_s")
 
 async def calls(image: Image, history: WorkflowHistory) -> list[str]:
     """What each model call of a dialogue was for, in order."""
-    converter = image.client.data_converter
-    scheduled = [
-        event
+    summaries = [
+        event.user_metadata.summary
         for event in history.events
         if event.HasField("activity_task_scheduled_event_attributes")
-        and event.activity_task_scheduled_event_attributes.activity_type.name != "recall"
     ]
-    return [(await converter.decode([event.user_metadata.summary], [str]))[0] for event in scheduled]
+    return await image.client.data_converter.decode(summaries, [str] * len(summaries))
 
 
 def figures(log: Path) -> list[dict[str, Any]]:

@@ -20,7 +20,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from connection.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
-DEFAULT_NAMESPACE = "default"
 # Far more than a handshake across the world takes; an address that swallows packets would hang for minutes.
 CONNECT_SECONDS = 10
 # What the SDK's TLS library says of a failed handshake, and what that means to a person.
@@ -54,10 +53,6 @@ def profile() -> ClientConfigProfile:
 def is_configured() -> bool:
     """Whether TEMPORAL_ADDRESS or the profile names a server."""
     return profile().address is not None
-
-
-def namespace() -> str:
-    return profile().namespace or DEFAULT_NAMESPACE
 
 
 async def connect(address: str | None = None) -> Client:

@@ -88,13 +88,12 @@ class Embedder:
 
         What the model refuses is refused for good, in the store, if it embeds other texts at that moment.
         """
-        left, _ = await store.in_thread(store.count_without_vector, image_id, self._model, dimension)
+        which = image_id, self._model, dimension
+        left, _ = await store.in_thread(store.count_without_vector, *which)
         if left:
             await self.measure(store, dimension)
         while left > 0:
-            missing = await store.in_thread(
-                store.without_vector, image_id, self._model, dimension, most=AT_ONCE
-            )
+            missing = await store.in_thread(store.without_vector, *which, most=AT_ONCE)
             if not missing:  # forgotten meanwhile
                 return
             try:
@@ -105,7 +104,7 @@ class Embedder:
             else:
                 embedded = dict(zip(missing, vectors, strict=True))
                 await store.in_thread(store.set_vectors, self._model, embedded)
-            left, _ = await store.in_thread(store.count_without_vector, image_id, self._model, dimension)
+            left, _ = await store.in_thread(store.count_without_vector, *which)
 
     async def _embed_one(self, store: MemoryStore, number: int, text: str, dimension: int) -> None:
         for length in (len(text), *(length for length in SHORTENED if length < len(text))):
