@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -20,7 +19,7 @@ from benchmarks.measures import Bench, Row, measure_all
 from benchmarks.snapshots import large_snapshot
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
-from testbed.processes import module_process, worker_process
+from testbed.processes import module_process
 from testbed.world import Image
 
 DELAYS_MS = (0, 200)
@@ -48,8 +47,7 @@ async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench
             image = Image(client, host, folder, {"cadence.min_logs": 100})
             await image.start()
             with module_process("benchmarks.bare", server.address, host):
-                worker = partial(worker_process, image.file, server.address)
-                yield Bench(image, worker, rounds, delay_ms)
+                yield Bench(image, rounds, delay_ms)
 
 
 async def run(rounds: int) -> list[Row]:

@@ -4,7 +4,7 @@ import asyncio
 import statistics
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -14,18 +14,22 @@ from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from benchmarks.bare import CALLS, TASK_QUEUE, BareTask
+from testbed.processes import worker_process
 from testbed.world import Image, until
 from workflows.dialogue import Dialogue
 
 
 @dataclass(frozen=True)
 class Bench:
-    """`worker` starts the image's worker process; the delay is that of one model call."""
+    """An image beside the baseline's worker; the delay is that of one model call."""
 
     image: Image
-    worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
     rounds: int
     delay_ms: int
+
+    def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """The image's worker process."""
+        return worker_process(self.image.file, self.image.address)
 
 
 class Row(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -166,9 +166,8 @@ def mend_json(text: bytes) -> bytes:
 class _MendedLines(httpx.AsyncByteStream):
     """An answer line by line, each mended. Raises ValueError for one that is too long to be read."""
 
-    def __init__(self, stream: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self._stream = stream
-        self._close = close
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         rest = b""
@@ -181,10 +180,9 @@ class _MendedLines(httpx.AsyncByteStream):
         yield mend_json(rest)
 
     async def aclose(self) -> None:
-        await self._close()
+        await self._stream.aclose()
 
 
 async def _mend(response: httpx.Response) -> None:
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
-    response.stream = _MendedLines(aiter(stream), stream.aclose)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = _MendedLines(response.stream)
