@@ -66,7 +66,8 @@ async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningMod
     if not choice.embedded:
         yield RunningModel(ModelBackend(kind="ollama"))
         return
-    port = _free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])  # known before the model is loaded
     async with AsyncExitStack() as stack:
 
         async def load() -> None:
@@ -78,12 +79,6 @@ async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningMod
         stack.push_async_callback(_end, loading)
         backend = ModelBackend(kind="embedded", host=f"http://127.0.0.1:{port}", model=choice.embedded)
         yield RunningModel(backend, loading)
-
-
-def _free_port() -> int:
-    """A port for the embedded model, known before it is loaded."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 async def _fetched_weights() -> Path:

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -81,12 +82,11 @@ class Place:
             return
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            try:
-                async with asyncio.timeout(LOCKED_SECONDS):
-                    while not try_lock(handle):  # noqa: ASYNC110 (other processes have no event to wait for)
-                        await asyncio.sleep(LOOK_EVERY_SECONDS)
-            except TimeoutError:
-                raise Locked(self.folder) from None
+            give_up_at = time.monotonic() + LOCKED_SECONDS
+            while not try_lock(handle):
+                if time.monotonic() > give_up_at:
+                    raise Locked(self.folder)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
             yield
         finally:
             os.close(handle)
