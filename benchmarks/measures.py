@@ -5,7 +5,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Awaitable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -228,16 +228,13 @@ async def _count_done(handle: WorkflowHandle[Any, Any]) -> int:
 
 
 async def _calls_done(handle: WorkflowHandle[Any, Any], least: int) -> bool:
-    try:
+    with suppress(RPCError):  # it has not begun
         return await _count_done(handle) >= least
-    except RPCError:  # it has not begun
-        return False
+    return False
 
 
 async def _polls(bench: Bench) -> bool:
     """Whether the image answers a query, which only a worker can."""
-    try:
-        await bench.image.status()
-    except RPCError:  # the server has seen no worker for too long
-        return False
-    return True
+    with suppress(RPCError):  # the server has seen no worker for too long
+        return bool(await bench.image.status())
+    return False

@@ -67,11 +67,7 @@ async def search_attributes(patient: Patient) -> list[Finding]:
     client = patient.client
     present = await namespace.present_search_attributes(client)
     missing = [key for key in SEARCH_ATTRIBUTES if key.name not in present]
-    others = [
-        key
-        for key in SEARCH_ATTRIBUTES
-        if key.name in present and present[key.name] != key.indexed_value_type
-    ]
+    others = [key for key in SEARCH_ATTRIBUTES if present.get(key.name) not in (None, key.indexed_value_type)]
     if others:
         return [_wrong_type(client, others)]
     if not missing:

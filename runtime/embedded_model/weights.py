@@ -124,7 +124,9 @@ def _fetch(weights: Weights, target: Path) -> None:
     parts = target.with_name(f"{target.name}.parts")
     parts.mkdir(exist_ok=True)
     # The parts and the whole lie side by side for a moment.
-    _require_free_space(parts, 2 * weights.size_bytes)
+    missing_bytes = 2 * weights.size_bytes - _size_of(parts) - shutil.disk_usage(parts).free
+    if missing_bytes > 0:
+        raise _unavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
     _say(f"Fetching {weights.name} ({weights.size_bytes / 1e9:.1f} GB, once) to {target.parent}")
     _install(weights, parts)
     _stamp_of(target).unlink(missing_ok=True)
@@ -147,12 +149,6 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
             _say("Another process is fetching the embedded model; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _require_free_space(parts: Path, needed_bytes: int) -> None:
-    missing_bytes = needed_bytes - _size_of(parts) - shutil.disk_usage(parts).free
-    if missing_bytes > 0:
-        raise _unavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
 
 
 def _size_of(folder: Path) -> int:
