@@ -1,7 +1,6 @@
 """Where the seconds of an answer of the embedded model go: `python -m benchmarks.embedded [QUESTION ...]`.
 
-A line for each call: the tokens of its prompt that were evaluated, those reused from the cache, those
-written, and the seconds that reading and writing took.
+A line for each call: tokens of its prompt evaluated and reused, tokens written, the seconds that it took.
 """
 
 import asyncio

@@ -51,10 +51,7 @@ Answer = TypeVar("Answer")
 
 
 class Desk:
-    """The image `image_id` on a server; everything here raises Problem.
-
-    `settings`: the settings file that the person named; None: that of this folder, if there is one.
-    """
+    """The image `image_id` on a server; all of it raises Problem. `settings`: the file that was named."""
 
     def __init__(self, client: Client, image_id: str, settings: Path | None = None) -> None:
         self.client = client

@@ -1,7 +1,6 @@
-"""`python -m runtime.health TASK_QUEUE`: whether the worker of this machine takes work, for a healthcheck.
+"""`python -m runtime.health TASK_QUEUE`, a healthcheck: whether the server hears a worker of this host.
 
-Exit code 0: the server has lately heard a worker of this host ask for work. 1: it has not, and one sentence
-says so.
+Exit code 0: one has lately asked for work. 1: none has, and one sentence says so.
 """
 
 import argparse

@@ -23,10 +23,7 @@ Result = TypeVar("Result")
 
 
 class Background:
-    """Running work. Whoever waits for it and gives up does not stop it.
-
-    Its failures are logged, but for NoEmbeddings: whoever waits for it tells of that.
-    """
+    """Running work, which goes on when whoever waits for it gives up. That one tells of NoEmbeddings."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()

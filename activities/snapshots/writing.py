@@ -41,7 +41,6 @@ LOWEST_PRIORITY = 19
 
 log = logging.getLogger(__name__)
 
-
 Memories = Callable[[str], Iterable[dict[str, Any]]]
 """What an image remembers beside its state, as plain dicts, by its name.
 
@@ -156,7 +155,7 @@ def _settle(place: Place, file: Path, generation: int, keep: int, key: bytes) ->
 def write_file(file: Path, content: Content, key: bytes) -> bool:
     """Write a snapshot through to the disk; false where there is nothing new in it.
 
-    Runs in a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
+    In a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
     """
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     envelope = {"format": 1, "state": content.state, "memory": list(content.memories(content.image_id))}

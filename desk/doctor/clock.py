@@ -1,9 +1,8 @@
 """The server's clock against this machine's.
 
-No call of Temporal's simply tells the time, and the SDK hands out no header of an answer. But the server
-notes, by its own clock, when a poller last asked for work. So one poll is begun on a task queue of its own,
-and the queue is described until that poll shows up in it: the noted time lies between the moments at which
-the poll was sent and first seen. No workflow is started for it.
+No call of Temporal's simply tells the time. But the server notes, by its own clock, when a poller last asked
+for work. So one poll is begun on a task queue of its own, and the queue is described until it shows up there:
+the noted time lies between the moments at which the poll was sent and first seen.
 """
 
 import asyncio
