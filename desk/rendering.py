@@ -1,7 +1,6 @@
 """How the desk shows things: rich renderables of messages, and plain JSON.
 
-Text from models, people and files goes through `words`: it never reaches the terminal as markup or as a
-control code.
+Text from models, people and files goes through `words`: never does it act on the terminal.
 """
 
 from __future__ import annotations

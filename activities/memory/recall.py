@@ -52,8 +52,7 @@ class _Model(NamedTuple):
 class Memory:
     """The memory of this machine, kept in `store`. It belongs to one event loop.
 
-    What takes long goes on in the background: reading histories, and embedding, for each image and model once
-    at a time. A recall takes what is there when its time is over.
+    Histories are read, and texts embedded, in the background. A recall takes what is there in time.
     """
 
     def __init__(self, client: Client, backend: ModelBackend, store: MemoryStore) -> None:

@@ -20,8 +20,7 @@ from starlette.routing import Route
 
 from runtime.embedded_model.engine import SLOT_CONTEXT_TOKENS, Engine, EngineRefused
 
-# Ollama's options that llama.cpp knows by the same name. What concerns loading (num_ctx, num_gpu, ...) was
-# decided when this process started and is passed over.
+# Ollama's options that llama.cpp knows by the same name; those for loading (num_ctx, ...) are passed over.
 SAMPLING_OPTIONS = {
     "temperature",
     "top_k",

