@@ -89,8 +89,7 @@ class Answers:
             case "compare":
                 said = {"reason": "So the script says.", "better": _better(call, script)}
             case "text":
-                warm = script.labels_at or script.prefers
-                at = f", said at {call.options.get('temperature')}" if warm else ""
+                at = _warmth(call) if script.labels_at or script.prefers else ""
                 return f"This is answer {count}{at}, and it is a short one."
         return json.dumps(said)
 
@@ -112,6 +111,12 @@ class Answers:
         given = self._labels_given.get(task, 0)
         self._labels_given[task] = given + 1
         return labels[given % len(labels)]
+
+
+def _warmth(call: Call) -> str:
+    """At which temperature an answer is said, and after which last one, if any is told."""
+    told = re.findall(r"said at ([\d.]+)", call.user)
+    return f", said at {call.options.get('temperature')}" + (f", after {told[-1]}" if told else "")
 
 
 def _scores(call: Call, script: Script) -> list[str]:

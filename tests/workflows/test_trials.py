@@ -1,0 +1,155 @@
+"""Candidates are tried on recorded tasks before a person is asked, behind every task of a person."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client, WorkflowExecutionStatus
+
+from configuration import Value
+from messages.image import ImageStatus
+from messages.loops import ProposalView
+from testbed.fake_ollama import FakeOllama, Script
+from testbed.world import World, until
+from workflows.philosophical_loop import PhilosophicalLoop
+
+# Of ROBIN's temperature. All others are words apart.
+WARMER_IS_BETTER = {
+    "0.4": "opposite",
+    "0.5": "opposite",
+    "0.6": "unrelated",
+    "0.7": "partly_different",
+    "0.8": "same",
+}
+WARMER = {"changes": [{"key": "temperatures.robin", "value": 0.8}], "reason": "It may say more."}
+TRYING: dict[str, Value] = {"optimizer.trial_tasks": 7, "optimizer.creator": "", "optimizer.judge": ""}
+THOUGHT = ("analysing", "trying", "rewriting")
+
+
+@pytest.fixture
+async def trying(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+    """An image that tries, with eight arguments behind it that ended far apart."""
+    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
+    async with World(client, ollama, tmp_path, TRYING) as world:
+        await asyncio.gather(*(world.ask(f"Question {number}?", task_id=f"q{number}") for number in range(8)))
+        yield world
+
+
+async def thought(world: World, loop_id: str, timeout_seconds: float = 120) -> ProposalView:
+    """What a loop has come to before a person decides."""
+
+    async def settled() -> ProposalView | None:
+        view = await world.loop(loop_id).query(PhilosophicalLoop.proposal)
+        return None if view.state in THOUGHT else view
+
+    view: ProposalView = await until(settled, timeout_seconds)
+    return view
+
+
+async def replays(world: World, loop_id: str) -> dict[str, WorkflowExecutionStatus | None]:
+    found = world.client.list_workflows(f"WorkflowId STARTS_WITH '{loop_id}/trial/'")
+    return {each.id: each.status async for each in found}
+
+
+async def test_a_setting_that_is_truly_better_is_found_tried_judged_and_proposed(trying: World) -> None:
+    trying.ollama.script.prefers = "said at 0.8"
+    loop_id = await trying.reflect()
+    view = await thought(trying, loop_id)
+    assert view.state == "pending", view.reason
+    assert {change.key: change.new for change in view.changes}["temperatures.robin"] == 0.8
+    assert [len(tried.rows()) for tried in view.rounds] == [3, 4]
+    assert view.mode == "full"
+    assert view.judged is not None
+    assert view.judged.pairs == 7
+    state = await trying.state()
+    assert [log.origin for log in state.window] == ["person"] * 8
+    assert state.finished_count == 8
+
+
+async def test_a_setting_that_lowers_dissonance_while_its_answers_are_worse_is_not_proposed(
+    trying: World,
+) -> None:
+    trying.ollama.script.prefers = "after 0.6"  # what ALFRED makes of ROBIN's words as they are now
+    view = await thought(trying, await trying.reflect())
+    print(view.changes, view.judged, [[str(c) for c in r.candidates] for r in view.rounds])
+    assert view.state == "no_proposal", view
+    assert "the judge found its answers worse 7 times and better 0 times" in view.reason
+
+
+async def test_where_nothing_makes_a_difference_nothing_is_proposed(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script = Script(labels=["partly_different"])
+    async with World(client, ollama, tmp_path, TRYING) as world:
+        await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(8)))
+        loop_id = await world.reflect()
+        view = await thought(world, loop_id)
+        assert view.state == "no_proposal"
+        assert len(await replays(world, loop_id)) >= 15
+        # What was tried is learnt from: rows of the table that no window ever held.
+        assert any(row.paired for row in (await world.state()).observing.table())
+
+
+async def test_without_a_model_the_numbers_alone_propose_and_say_what_was_not_looked_at(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script.models = []
+    async with World(client, ollama, tmp_path, TRYING) as world:
+        view = await world.pending_proposal()
+        assert view.mode == "degraded"
+        creator, trials = view.not_evaluated
+        assert creator.startswith("no candidates of a model's: ModelNotPulled: ")
+        assert trials == "no trials: no task of the window is on record"
+
+
+async def test_trials_wait_while_the_image_is_paused_and_none_runs_twice(trying: World) -> None:
+    loop_id = await trying.reflect()
+
+    async def begun() -> bool:
+        return len(await replays(trying, loop_id)) >= 2
+
+    await until(begun)
+    await trying.update("pause", None, ImageStatus)
+
+    async def quiet() -> bool:
+        return WorkflowExecutionStatus.RUNNING not in (await replays(trying, loop_id)).values()
+
+    await until(quiet)
+    before = await replays(trying, loop_id)
+    await asyncio.sleep(1)
+    assert await replays(trying, loop_id) == before
+    await trying.update("resume", None, ImageStatus)
+    view = await thought(trying, loop_id)
+    told = [
+        (number, one.arm, one.task_id) for number, tried in enumerate(view.rounds) for one in tried.replays
+    ]
+    assert len(told) == len(set(told)) == len(await replays(trying, loop_id))
+
+
+async def test_an_image_that_retires_does_not_wait_for_its_trials(trying: World) -> None:
+    loop_id = await trying.reflect()
+
+    async def begun() -> bool:
+        return bool(await replays(trying, loop_id))
+
+    await until(begun)
+    await trying.update("retire", None, ImageStatus)
+    assert (await trying.image.result()).phase == "retired"
+    view = await trying.loop(loop_id).query(PhilosophicalLoop.proposal)
+    assert (view.state, view.decided_by) == ("rejected", trying.name)
+    assert WorkflowExecutionStatus.RUNNING not in (await replays(trying, loop_id)).values()
+
+
+async def test_trials_end_at_their_budget_and_the_approver_is_told(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
+    async with World(client, ollama, tmp_path, {**TRYING, "optimizer.trial_budget_tokens": 9_000}) as world:
+        await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(8)))
+        loop_id = await world.reflect()
+        view = await thought(world, loop_id)
+        replayed = sum(one.tokens for tried in view.rounds for one in tried.replays)
+        assert 9_000 <= replayed < 9_000 + 3_000
+        assert any(told.startswith("the trials ended early, at") for told in view.not_evaluated)
+        assert len(await replays(world, loop_id)) == sum(len(tried.replays) for tried in view.rounds) < 15
