@@ -25,7 +25,7 @@ from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
 from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
-from runtime.banner import Awake, older_self, show_image, show_worker
+from runtime.banner import older_self, show_image, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.model_backend import Choice, RunningModel, choose, run_model
 from runtime.settings_watcher import SettingsWatcher
@@ -144,8 +144,15 @@ async def _wake_and_watch(
     if prepared.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
         file = prepared.options.settings
-        older = await older_self(image, settings, file.absolute().parent)
-        show_image(Awake(client, settings.system.image_id, file, web_ui, answers, model, older))
+        show_image(
+            client,
+            settings.system.image_id,
+            file,
+            web_ui=web_ui,
+            answers=answers,
+            model=model,
+            older=await older_self(image, settings, file.absolute().parent),
+        )
     else:
         show_worker(client, prepared.task_queue, prepared.options.role)
     if prepared.files is not None and settings is not None:

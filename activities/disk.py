@@ -33,10 +33,7 @@ class Locked(OSError):
 
 
 def sync_folder(folder: Path) -> bool:
-    """Write a folder's entries through to the disk: a file that was moved into it is then there for good.
-
-    False where its file system cannot: that is its limit, and no failure. Raises OSError for a broken disk.
-    """
+    """Write a folder's entries through to the disk; false where its file system cannot. Raises OSError."""
     try:
         handle = os.open(folder, os.O_RDONLY)
         try:

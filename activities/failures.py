@@ -65,10 +65,9 @@ class _Heartbeat(BaseModel):
 
 
 class Attempt:
-    """This attempt of the running activity: what its heartbeats say, and what its failure says.
+    """This attempt of the running activity: what its heartbeats and its failure say.
 
-    Failures are counted by type across attempts, in the heartbeat details: an attempt that ended with
-    its worker, or in another failure, uses up none of this failure's attempts.
+    An attempt that ended with its worker, or in another failure, uses up none of a failure's attempts.
     """
 
     def __init__(self) -> None:

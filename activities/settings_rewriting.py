@@ -32,13 +32,14 @@ from uuid import uuid4
 import tomlkit
 
 from activities.disk import Locked, is_mounted, is_read_only, locked, sync_folder, write_like
-from configuration import TUNABLES, InvalidSettings, Settings, Value
+from configuration import InvalidSettings, Settings, Value, put
 from configuration.reading import (
     BYTE_ORDER_MARK,
     SettingsUnreadable,
     load_settings,
     login,
     parse_settings,
+    parse_values,
     read_text,
     resolve,
     unreadable,
@@ -131,16 +132,20 @@ class Planned(NamedTuple):
 def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Planned:
     """What changes come to in the text of a file. Raises InvalidSettings."""
     present = parse_settings(path, before)
-    values = present.flat()
-    closed = [change.key for change in changes if change.key not in TUNABLES]
+    values, tunables = present.flat(), present.tunables()
+    closed = [change.key for change in changes if change.key not in tunables]
     if closed and not by_person:
         raise InvalidSettings(f"{', '.join(closed)}: not for the image to change; edit {path} by hand")
-    stale = [change.key for change in changes if values[change.key] not in (change.old, change.new)]
-    wanted = {change.key: change.new for change in changes if values[change.key] != change.new}
+    # A name that a person has taken out of [custom] since is as stale as a value that they have changed.
+    stale = [change.key for change in changes if values.get(change.key) not in (change.old, change.new)]
+    wanted = {change.key: change.new for change in changes if values.get(change.key) != change.new}
     if stale or not wanted:
         return Planned(present, before, stale)
+    said = parse_values(path, before)
+    for key, value in wanted.items():
+        put(said, key, value)
     try:
-        settings = present.with_changes(wanted)
+        settings = Settings.parse(said)
     except InvalidSettings as error:
         raise InvalidSettings(f"the change asked of {path} is refused: {error}") from None
     after = _edit(before, {key: settings.flat()[key] for key in wanted})
@@ -153,9 +158,8 @@ def _edit(text: str, changes: dict[str, Value]) -> str:
     body = text.removeprefix(BYTE_ORDER_MARK)
     document: Any = tomlkit.parse(body)
     for dotted, value in changes.items():
-        section, _, key = dotted.partition(".")
         # A key that a later version added may stand in no file yet; its default holds until then.
-        document.setdefault(section, tomlkit.table())[key] = value
+        put(document, dotted, value)
     edited = tomlkit.dumps(document)
     if "\r\n" in body and "\n" not in body.replace("\r\n", ""):
         # A key that tomlkit adds has the other kind of line ending.

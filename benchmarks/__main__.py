@@ -17,11 +17,9 @@ from rich.table import Table
 from benchmarks.load import load
 from benchmarks.measures import Bench, Row, measure_all
 from benchmarks.snapshots import large_snapshot
-from connection.namespace import ensure_search_attributes
-from connection.server import connect
-from runtime.dev_server import DevServer
+from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
-from testbed.processes import module_process, worker_process
+from testbed.processes import module_process
 from testbed.world import Image
 
 DELAYS_MS = (0, 200)
@@ -42,21 +40,14 @@ async def bench(folder: Path, delay_ms: int, rounds: int) -> AsyncIterator[Bench
     script = folder / "script.json"
     # As many calls as the bare workflow makes: plan, research, thesis, antithesis, dissonance, synthesis.
     script.write_text(json.dumps({"needs_research": True}))
-    async with DevServer(folder / "state", *free_ports()) as server:
-        client = await connect(server.address)
-        await ensure_search_attributes(client)
+    state = folder / "state"
+    state.mkdir()
+    async with run_dev_server(state, *free_ports()) as (server, client):
         with fake_ollama(delay_ms, script) as host:
             image = Image(client, host, folder, {"cadence.min_logs": 100})
             await image.start()
             with module_process("benchmarks.bare", server.address, host):
-                yield Bench(
-                    client,
-                    server.address,
-                    image,
-                    lambda: worker_process(image.file, server.address),
-                    rounds,
-                    delay_ms,
-                )
+                yield Bench(image, rounds, delay_ms)
 
 
 async def run(rounds: int) -> list[Row]:
@@ -74,7 +65,7 @@ async def run(rounds: int) -> list[Row]:
 def show(rows: list[Row]) -> None:
     table = Table("measured", "this", "bare workflow", "ratio", title="Medians; ratios pair by pair")
     for row in rows:
-        table.add_row(row.what, row.ours, row.bare, row.ratio)
+        table.add_row(*row)
     # A file has no width, and a table takes no more than it needs.
     Console(width=None if sys.stdout.isatty() else 1000).print(table)
 

@@ -1,7 +1,6 @@
 """Where the seconds of an answer of the embedded model go: `python -m benchmarks.embedded [QUESTION ...]`.
 
-A line for each call: the tokens of its prompt that were evaluated, those reused from the cache, those
-written, and the seconds that reading and writing took.
+A line for each call: tokens of its prompt evaluated and reused, tokens written, the seconds that it took.
 """
 
 import asyncio
@@ -15,9 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from temporalio.client import WorkflowHistory
 
-from connection.namespace import ensure_search_attributes
-from connection.server import connect
-from runtime.dev_server import DevServer
+from runtime.dev_server import run_dev_server
 from runtime.embedded_model.weights import EMBEDDED_MODEL_NAME
 from runtime.model_backend import Choice, run_model
 from runtime.workers import running_workers
@@ -33,14 +30,12 @@ FIGURES = ("evaluated", "reused", "written", "reading_s", "writing_s")
 
 async def calls(image: Image, history: WorkflowHistory) -> list[str]:
     """What each model call of a dialogue was for, in order."""
-    converter = image.client.data_converter
-    scheduled = [
-        event
+    summaries = [
+        event.user_metadata.summary
         for event in history.events
         if event.HasField("activity_task_scheduled_event_attributes")
-        and event.activity_task_scheduled_event_attributes.activity_type.name != "recall"
     ]
-    return [(await converter.decode([event.user_metadata.summary], [str]))[0] for event in scheduled]
+    return await image.client.data_converter.decode(summaries, [str] * len(summaries))
 
 
 def figures(log: Path) -> list[dict[str, Any]]:
@@ -62,12 +57,11 @@ async def main(questions: list[str]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         state = folder / "state"
+        state.mkdir()
         async with (
-            DevServer(state, *free_ports()) as server,
+            run_dev_server(state, *free_ports()) as (_, client),
             run_model(Choice(EMBEDDED_MODEL_NAME), state) as model,
         ):
-            client = await connect(server.address)
-            await ensure_search_attributes(client)
             image = Image(client, "", folder, {"autopoiesis.max_turns": 2})
             async with running_workers(client, image.name, model=model, settings=image.file, state_dir=state):
                 await image.start()

@@ -1,12 +1,9 @@
 """Many tasks at once: what remembering costs them, and how long the worker's event loop ever stands still."""
 
 import asyncio
-import json
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio.to_process
@@ -25,34 +22,9 @@ HELD_SECONDS = 3.0
 LOOK_SECONDS = 0.2
 
 
-class WatchedWorker:
-    """A worker process that tells how long its event loop stood still."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._process = process
-
-    async def longest_stall(self) -> float:
-        """Seconds, since this was asked before."""
-        return await asyncio.to_thread(self._ask)
-
-    def _ask(self) -> float:
-        asked, answer = self._process.stdin, self._process.stdout
-        assert asked is not None
-        assert answer is not None
-        asked.write(b"\n")
-        asked.flush()
-        return float(json.loads(answer.readline())["longest_stall_seconds"])
-
-
-@contextmanager
-def watched_worker(bench: Bench) -> Iterator[WatchedWorker]:
-    with module_process("benchmarks.watched", str(bench.image.file), bench.address) as process:
-        yield WatchedWorker(process)
-
-
 async def load(bench: Bench) -> list[Row]:
     """Sixty tasks that ask for research, two and six abreast, with recall and without; and the stalls."""
-    with watched_worker(bench) as worker:
+    with module_process("benchmarks.watched", str(bench.image.file), bench.image.address) as worker:
         await warm_up(bench)
         rows = [await _recall_ratio(bench, abreast) for abreast in (2, 6)]
         return [*rows, *await _stalls(bench, worker)]
@@ -73,19 +45,28 @@ async def _recall_ratio(bench: Bench, abreast: int) -> Row:
     )
 
 
-async def _stalls(bench: Bench, worker: WatchedWorker) -> list[Row]:
+async def _longest_stall(worker: subprocess.Popen[bytes]) -> float:
+    """For how many seconds the event loop of a watched worker stood still, since this was asked before."""
+    assert worker.stdin is not None
+    assert worker.stdout is not None
+    worker.stdin.write(b"\n")
+    worker.stdin.flush()
+    return float(await asyncio.to_thread(worker.stdout.readline))
+
+
+async def _stalls(bench: Bench, worker: subprocess.Popen[bytes]) -> list[Row]:
     """The longest stall of the event loop: idle, under load, and while another process holds the memory."""
     await remembering(bench, True, 6)
     stalls, took = [], []
     for held in (False, True):
-        await worker.longest_stall()
+        await _longest_stall(worker)
         holding = asyncio.create_task(_hold(bench) if held else asyncio.sleep(0))
         took.append(await seconds(_sixty(bench, f"held {held}")))
         await holding
-        stalls.append(await worker.longest_stall())
-    await worker.longest_stall()
+        stalls.append(await _longest_stall(worker))
+    await _longest_stall(worker)
     await asyncio.sleep(max(took))
-    idle = await worker.longest_stall()
+    idle = await _longest_stall(worker)
     return [
         Row(
             f"longest stall of the worker's event loop, 6 abreast with recall{more} (bare: idle)",

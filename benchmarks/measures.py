@@ -4,47 +4,39 @@ import asyncio
 import statistics
 import subprocess
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.service import RPCError
 
 from benchmarks.bare import CALLS, TASK_QUEUE, BareTask
+from testbed.processes import worker_process
 from testbed.world import Image, until
 from workflows.dialogue import Dialogue
 
 
 @dataclass(frozen=True)
 class Bench:
-    """`worker` starts the image's worker process; the delay is that of one model call."""
+    """An image beside the baseline's worker; the delay is that of one model call."""
 
-    client: Client
-    address: str
     image: Image
-    worker: Callable[[], AbstractContextManager[subprocess.Popen[bytes]]]
     rounds: int
     delay_ms: int
 
+    def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """The image's worker process."""
+        return worker_process(self.image.file, self.image.address)
 
-@dataclass(frozen=True)
-class Row:
+
+class Row(NamedTuple):
     what: str
     ours: str
     bare: str = ""
     ratio: str = ""
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One task of ours and one bare task, run one right after the other. Seconds."""
-
-    ours: float
-    dialogue: float
-    bare: float
 
 
 async def measure_all(bench: Bench) -> list[Row]:
@@ -86,8 +78,12 @@ def median_ratio(ours: list[float], bare: list[float]) -> str:
     return f"{statistics.median(mine / other for mine, other in zip(ours, bare, strict=True)):.2f}"
 
 
+def compared(what: str, ours: list[float], bare: list[float]) -> Row:
+    return Row(what, milliseconds(ours), milliseconds(bare), median_ratio(ours, bare))
+
+
 async def bare_task(bench: Bench, name: str) -> WorkflowHandle[BareTask, str]:
-    return await bench.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
+    return await bench.image.client.start_workflow(BareTask.run, "question", id=name, task_queue=TASK_QUEUE)
 
 
 async def ask_bare(bench: Bench, name: str) -> None:
@@ -110,34 +106,25 @@ async def remembering(bench: Bench, recall: bool, abreast: int = 2) -> None:
 
 async def task_latency(bench: Bench, recall: str) -> list[Row]:
     """From handing a task in to its result, ours (with or without recall) and bare in turn."""
-    pairs = []
+    ours, dialogues, bare = [], [], []
     for number in range(bench.rounds):
         start = time.perf_counter()
         receipt = await bench.image.submit(f"Question {number} {recall} recall?")
         await bench.image.result(receipt)
-        took = time.perf_counter() - start
-        described = await bench.client.get_workflow_handle(receipt.workflow_id).describe()
+        ours.append(time.perf_counter() - start)
+        described = await bench.image.client.get_workflow_handle(receipt.workflow_id).describe()
         assert described.close_time is not None
-        inside = (described.close_time - described.start_time).total_seconds()
-        bare = await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}"))
-        pairs.append(Pair(took, inside, bare))
+        dialogues.append((described.close_time - described.start_time).total_seconds())
+        bare.append(await seconds(ask_bare(bench, f"task-{bench.delay_ms}-{recall}-{number}")))
+
+    def overhead(tasks: list[float]) -> str:
+        return milliseconds([task / CALLS - bench.delay_ms / 1000 for task in tasks])
+
+    asked = f"of {bench.delay_ms} ms {recall} recall"
     return [
-        Row(
-            f"a task of six calls of {bench.delay_ms} ms {recall} recall: {what}",
-            milliseconds(ours_s),
-            milliseconds([pair.bare for pair in pairs]),
-            median_ratio(ours_s, [pair.bare for pair in pairs]),
-        )
-        for what, ours_s in (
-            ("handed in to result", [pair.ours for pair in pairs]),
-            ("its dialogue alone", [pair.dialogue for pair in pairs]),
-        )
-    ] + [
-        Row(
-            f"overhead for each call of {bench.delay_ms} ms {recall} recall (dialogue alone)",
-            milliseconds([pair.dialogue / CALLS - bench.delay_ms / 1000 for pair in pairs]),
-            milliseconds([pair.bare / CALLS - bench.delay_ms / 1000 for pair in pairs]),
-        )
+        compared(f"a task of six calls {asked}: handed in to result", ours, bare),
+        compared(f"a task of six calls {asked}: its dialogue alone", dialogues, bare),
+        Row(f"overhead for each call {asked} (dialogue alone)", overhead(dialogues), overhead(bare)),
     ]
 
 
@@ -175,7 +162,7 @@ async def histories(bench: Bench) -> list[Row]:
 
 
 async def _size(bench: Bench, workflow_id: str) -> tuple[int, int]:
-    description = await bench.client.get_workflow_handle(workflow_id).describe()
+    description = await bench.image.client.get_workflow_handle(workflow_id).describe()
     info = description.raw_description.workflow_execution_info
     return info.history_length, info.history_size_bytes
 
@@ -188,7 +175,7 @@ async def submit_latency(bench: Bench) -> list[Row]:
         await bench.image.tasks_finished()
         name = f"submit-{number}"
         bare.append(await seconds(bare_task(bench, name)))
-        await bench.client.get_workflow_handle(name).result()
+        await bench.image.client.get_workflow_handle(name).result()
     return [
         Row("submit_task to its receipt (bare: start a workflow)", milliseconds(ours), milliseconds(bare))
     ]
@@ -222,7 +209,7 @@ async def recovery(bench: Bench) -> list[Row]:
     for number in range(5):
         with bench.worker() as process:
             receipt = await bench.image.submit(f"Killed {number}?")
-            dialogue = bench.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
+            dialogue = bench.image.client.get_workflow_handle_for(Dialogue.run, receipt.workflow_id)
             await until(partial(_calls_done, dialogue, 2))
             # Well into the third call.
             await asyncio.sleep(bench.delay_ms / 2000)
@@ -236,25 +223,18 @@ async def recovery(bench: Bench) -> list[Row]:
 
 
 async def _count_done(handle: WorkflowHandle[Any, Any]) -> int:
-    return sum(
-        [
-            event.HasField("activity_task_completed_event_attributes")
-            async for event in handle.fetch_history_events()
-        ]
-    )
+    events = (await handle.fetch_history()).events
+    return sum(event.HasField("activity_task_completed_event_attributes") for event in events)
 
 
 async def _calls_done(handle: WorkflowHandle[Any, Any], least: int) -> bool:
-    try:
+    with suppress(RPCError):  # it has not begun
         return await _count_done(handle) >= least
-    except RPCError:  # it has not begun
-        return False
+    return False
 
 
 async def _polls(bench: Bench) -> bool:
     """Whether the image answers a query, which only a worker can."""
-    try:
-        await bench.image.status()
-    except RPCError:  # the server has seen no worker for too long
-        return False
-    return True
+    with suppress(RPCError):  # the server has seen no worker for too long
+        return bool(await bench.image.status())
+    return False

@@ -1,10 +1,9 @@
 """A worker that watches its own event loop: `python -m benchmarks.watched SETTINGS ADDRESS`.
 
-For each line on its standard input it prints, as one JSON line, the longest stall since the line before.
+For each line on its standard input it prints the longest stall, in seconds, since the line before.
 """
 
 import asyncio
-import json
 import sys
 import time
 from pathlib import Path
@@ -38,7 +37,7 @@ class Watch:
         if not sys.stdin.readline():
             asyncio.get_running_loop().remove_reader(sys.stdin)
             return
-        print(json.dumps({"longest_stall_seconds": self.longest}), flush=True)
+        print(self.longest, flush=True)
         self.longest = 0.0
 
 

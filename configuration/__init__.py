@@ -1,4 +1,4 @@
-"""What settings.toml may say: every key, its bounds, and which keys the image may ask to change.
+"""What settings.toml may say, all of it together.
 
 Pure: `configuration/reading.py` reads the file, `activities/settings.py` rewrites it, workflows hold what it
 says.
@@ -7,209 +7,53 @@ says.
 import hashlib
 import json
 import re
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
+from collections.abc import Mapping, MutableMapping
+from typing import Any, Self, cast
 
-import durationpy
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    FiniteFloat,
-    PlainSerializer,
-    StringConstraints,
-    ValidationError,
-    create_model,
-    model_validator,
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+
+from configuration.custom import CustomSection
+from configuration.sections import (
+    CONTEXT_TOKENS,
+    AutopoiesisSettings,
+    CadenceSettings,
+    Duration,
+    GovernanceSettings,
+    MemorySettings,
+    ModelSettings,
+    MotivatorSettings,
+    Name,
+    OptimizerSettings,
+    Section,
+    SystemSettings,
+    TemperatureSettings,
+    Value,
+    models_of,
+    temperatures_of,
 )
+from configuration.tunables import Tunable, allowed_models, customs, declared
 
-from configuration.team import TEAM, Team
-
-# Infinity and NaN have no JSON: a state that holds one could not be carried into the next run.
-Value = bool | int | FiniteFloat | str
-"""What one key of settings.toml may hold."""
-
-
-CONTEXT_TOKENS = 16_384
-"""The largest window of a model where nobody says otherwise."""
+__all__ = [
+    "CONTEXT_TOKENS",
+    "Duration",
+    "InvalidSettings",
+    "ModelSettings",
+    "MotivatorSettings",
+    "Name",
+    "Settings",
+    "Tunable",
+    "Value",
+    "models_of",
+    "put",
+    "temperatures_of",
+]
 
 
 class InvalidSettings(ValueError):
     """Settings that break a rule; the message names the key, its value and what is allowed."""
 
 
-# durationpy alone passes over what stands between two parts of a duration, and reads "mm" as months.
-_DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h|d|w))+", re.ASCII)
-_MILLISECOND = timedelta(milliseconds=1)
-_LONGEST = timedelta(days=3650)
-"""As long as Temporal is told to keep histories."""
-
-
-def _read_duration(value: object) -> timedelta:
-    if not isinstance(value, timedelta):
-        if not _DURATION.fullmatch(str(value)):
-            raise ValueError('must be a duration such as "90s", "15m", "2h" or "7d"')
-        value = durationpy.from_str(str(value))
-    if not _MILLISECOND <= value <= _LONGEST:
-        raise ValueError(f"must be 1ms to {_LONGEST.days}d long")
-    # Whole milliseconds come back unchanged from the text they are written as; finer ones do not.
-    return round(value / _MILLISECOND) * _MILLISECOND
-
-
-Duration = Annotated[timedelta, BeforeValidator(_read_duration), PlainSerializer(durationpy.to_str)]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-ModelName = Annotated[str, StringConstraints(min_length=1, max_length=120)]
-# A control character takes six bytes in JSON, and the image carries its settings for life.
-MaybeModelName = Annotated[str, StringConstraints(max_length=120, pattern=r"^\P{Cc}*$")]
-
-
-def _tunable(low: float, high: float, step: float, meaning: str) -> Any:
-    """A key the image may ask to change: within [low, high], by at most `step` at a time."""
-    return Field(ge=low, le=high, description=meaning, json_schema_extra={"step": step})
-
-
-class _Section(BaseModel):
-    # Strict, so that `max_turns = true` is refused and not read as 1.
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class SystemSettings(_Section):
-    """Who the image is and how much it does at once."""
-
-    image_id: Name
-    task_queue: Name
-    max_concurrent_tasks: int = Field(ge=1, le=16)
-    max_queued_tasks: int = Field(ge=1, le=500)
-    image_path: Annotated[str, StringConstraints(min_length=1, max_length=300)] = "snapshots"
-    snapshot_keep: int = Field(default=10, ge=1, le=1000)
-
-
-class _ModelServer(_Section):
-    host: Annotated[str, StringConstraints(max_length=200, pattern=r"^(https?://\S+)?$")]
-
-
-class _ModelSettings(_ModelServer):
-    """Which model speaks for which persona, and how calls are made. After `host`: a key for each persona."""
-
-    team: ClassVar[Team]
-
-    embedding: ModelName = "nomic-embed-text"
-    temperature: float = _tunable(0.0, 1.5, 0.2, "freedom in the wording")
-    max_answer_tokens: int = Field(ge=32, le=4096)
-    context_tokens: int = Field(default=CONTEXT_TOKENS, ge=4096, le=1_048_576)
-    call_timeout: Duration
-    max_concurrent_calls: int = Field(ge=1, le=64)
-
-    @model_validator(mode="after")
-    def _prompts_find_room(self) -> Self:
-        if self.context_tokens < 2 * self.max_answer_tokens:
-            raise ValueError(
-                f"context_tokens = {self.context_tokens} must be at least twice "
-                f"max_answer_tokens = {self.max_answer_tokens}"
-            )
-        return self
-
-    def by_persona(self) -> dict[str, str]:
-        """The model of each persona, in the order of the team."""
-        return {member.name: getattr(self, member.key) for member in self.team}
-
-
-def models_of(team: Team) -> type[_ModelSettings]:
-    """The section [models] of a team."""
-    keys: Any = {member.key: (ModelName, member.model or ...) for member in team}
-    # pydantic takes fields from the last base first: the personas' come after `host` and before the rest.
-    bases: Any = (_ModelSettings, create_model("PersonaModels", __base__=_ModelServer, **keys))
-    made = cast(type[_ModelSettings], create_model("ModelSettings", __base__=bases, __module__=__name__))
-    made.team = team
-    return made
-
-
-if TYPE_CHECKING:
-    ModelSettings = _ModelSettings
-else:
-    ModelSettings = models_of(TEAM)
-
-
-class AutopoiesisSettings(_Section):
-    """When an argument ends."""
-
-    max_turns: int = _tunable(
-        1, 10, 1, "turns of thesis and antithesis before an argument ends without agreement"
-    )
-    convergence_threshold: float = _tunable(
-        0.05, 0.9, 0.1, "the dissonance at which an argument has converged"
-    )
-
-
-class CadenceSettings(_Section):
-    """When the image looks at its own logs."""
-
-    min_logs: int = Field(ge=1, le=100)
-    check_every: Duration
-    window: int = Field(ge=1, le=120)
-
-    @model_validator(mode="after")
-    def _window_holds_enough(self) -> Self:
-        if self.window < self.min_logs:
-            raise ValueError(f"window = {self.window} must be at least min_logs = {self.min_logs}")
-        return self
-
-
-class GovernanceSettings(_Section):
-    """How long a proposal waits for a person. Never tunable."""
-
-    approval_timeout: Duration
-
-
-class MotivatorSettings(_Section):
-    """What the image does by itself when nobody asks anything of it. Never tunable."""
-
-    idle_after: Duration = timedelta(seconds=60)
-    goals: bool = False
-    inquiry_threshold: float = Field(default=0.8, ge=0.0, le=1.0)
-    goals_per_day: int = Field(default=4, ge=1, le=100)
-
-
-class MemorySettings(_Section):
-    """What BABS is handed of earlier syntheses."""
-
-    recall: int = Field(default=3, ge=0, le=10)
-
-
-class OptimizerSettings(_Section):
-    """What a change is judged by, and what finding one may cost. Never tunable.
-
-    `creator`, `judge`: a model, "" for a persona's, or "off".
-    """
-
-    cost_weight: float = Field(default=0.1, ge=0.0, le=1.0)
-    token_budget: int = Field(default=20_000, ge=100, le=10_000_000)
-    trial_tasks: int = Field(default=7, ge=0, le=40)
-    trial_budget_tokens: int = Field(default=400_000, ge=0, le=100_000_000)
-    creator: MaybeModelName = ""
-    judge: MaybeModelName = ""
-    verify_blocks: int = Field(default=40, ge=10, le=200)
-    minimum_gain: float = Field(default=0.01, ge=0.0, le=0.5)
-    risk: float = Field(default=0.35, ge=0.0, le=1.0)
-
-
-class Tunable(BaseModel):
-    """One key the image may ask to change.
-
-    Numbers: bounds inclusive, `step` the largest single change. Words: `choices`, each a step from another.
-    """
-
-    key: str
-    kind: Literal["integer", "number", "choice"]
-    meaning: str
-    low: float = 0
-    high: float = 0
-    step: float = 0
-    choices: tuple[str, ...] = ()
-
-
-class Settings(_Section):
+class Settings(Section):
     """All of settings.toml, validated.
 
     Histories hold settings by value: a key added later needs a default, or old histories stop replaying.
@@ -223,6 +67,19 @@ class Settings(_Section):
     motivator: MotivatorSettings = MotivatorSettings()
     memory: MemorySettings = MemorySettings()
     optimizer: OptimizerSettings = OptimizerSettings()
+    temperatures: TemperatureSettings = Field(default=cast(Any, {}), validate_default=True)
+    custom: CustomSection = Field(default={})
+
+    @field_validator("temperatures", mode="before")
+    @classmethod
+    def _take_the_common_one(cls, given: object, others: ValidationInfo) -> object:
+        """A persona without a temperature of its own has that of [models]."""
+        if not isinstance(given, Mapping):
+            return given
+        section: Any = cls.model_fields["temperatures"].annotation
+        # Without valid [models] there are no settings; that fault is told, and not one of each persona's.
+        common = others.data["models"].temperature if "models" in others.data else 0.0
+        return dict.fromkeys(section.model_fields, common) | dict(given)
 
     @classmethod
     def parse(cls, values: object) -> Self:
@@ -233,12 +90,18 @@ class Settings(_Section):
             raise InvalidSettings("; ".join(_explain(error))) from None
 
     def flat(self) -> dict[str, Value]:
-        """Every value by its dotted key, such as `autopoiesis.max_turns`, in the order of the model."""
+        """Every value by its dotted key, such as `autopoiesis.max_turns`, in the order of the model.
+
+        Not what only says how values may be tuned: the allowed models, all of [custom.NAME] but its value.
+        """
+        values = self.model_dump(mode="json")
+        custom = values.pop("custom")
         return {
             f"{section}.{key}": value
-            for section, keys in self.model_dump(mode="json").items()
+            for section, keys in values.items()
             for key, value in keys.items()
-        }
+            if not isinstance(value, list)
+        } | {f"custom.{name}.value": declaration["value"] for name, declaration in custom.items()}
 
     def digest(self) -> str:
         """Twelve hex digits that name these values: equal values, equal digest.
@@ -247,54 +110,88 @@ class Settings(_Section):
         """
         told = {
             f"{section}.{key}": value
-            for section, keys in self.model_dump(mode="json", exclude_defaults=True).items()
+            for section, keys in self._values(exclude_defaults=True).items()
             for key, value in keys.items()
         }
         canonical = json.dumps(told, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
     def with_changes(self, changes: dict[str, Value]) -> Self:
-        """These settings with some dotted keys set anew. Raises InvalidSettings."""
-        values = self.model_dump(mode="json")
+        """These settings with some dotted keys set anew. Raises InvalidSettings.
+
+        A persona whose temperature is that of [models] goes with it.
+        """
+        values, known = self._values(), self.flat()
         for dotted, value in changes.items():
-            section, _, key = dotted.partition(".")
-            if section not in values or key not in values[section]:
+            if dotted not in known:
                 raise InvalidSettings(f"{dotted} is not a key of settings.toml")
-            values[section][key] = value
+            put(values, dotted, value)
         return self.parse(values)
+
+    def changes_to(self, other: Self) -> dict[str, tuple[Value, Value]]:
+        """Each key that both have and whose value differs there, with both values.
+
+        Not the temperatures that only go with that of [models].
+        """
+        after, along = other.flat(), self._common_temperatures() & other._common_temperatures()
+        return {
+            key: (old, after[key])
+            for key, old in self.flat().items()
+            if key in after and after[key] != old and key not in along
+        }
+
+    def declared_anew(self, other: Self) -> list[str]:
+        """What may be tuned otherwise there, or not any more: `models.allowed`, and names in [custom]."""
+
+        def declarations(settings: Settings) -> dict[str, Any]:
+            custom = {f"custom.{name}": each.model_dump() for name, each in settings.custom.items()}
+            for each in custom.values():
+                del each["value"]
+            return {"models.allowed": settings.models.allowed, **custom}
+
+        here, there = declarations(self), declarations(other)
+        return [name for name in here | there if here.get(name) != there.get(name)]
 
     def tunables(self) -> dict[str, Tunable]:
         """The only keys that a philosophical loop may change, by dotted key."""
-        return TUNABLES
+        return declared(type(self).model_fields) | allowed_models(self.models) | customs(self.custom)
+
+    def tuned(self) -> dict[str, Value]:
+        """The present values of all that may be tuned."""
+        flat = self.flat()
+        return {key: flat[key] for key in self.tunables()}
 
     def heuristics(self) -> dict[str, Value]:
-        """The values of the tunable keys, as a performance log records them."""
+        """What a performance log records of them, for logs are small: what all share, to four places.
+
+        The common temperature is there, and each persona's is not; `tuned` has them all.
+        """
         flat = self.flat()
-        return {key: flat[key] for key in TUNABLES}
+        shared = [key for key in declared(type(self).model_fields) if not key.startswith("temperatures.")]
+        values = {key: flat[key] for key in ("models.temperature", *shared)}
+        return {key: round(value, 4) if isinstance(value, float) else value for key, value in values.items()}
+
+    def _common_temperatures(self) -> set[str]:
+        """The keys of the personas' temperatures that are that of [models]."""
+        personas = type(self.temperatures).model_fields
+        common = self.models.temperature
+        return {f"temperatures.{name}" for name in personas if getattr(self.temperatures, name) == common}
+
+    def _values(self, **how: Any) -> dict[str, Any]:
+        """Plain values; left out are the temperatures that are that of [models]."""
+        values = self.model_dump(mode="json", **how)
+        for dotted in self._common_temperatures():
+            section, key = dotted.split(".")
+            del values[section][key]
+        return values
 
 
-def _find_tunables() -> dict[str, Tunable]:
-    found = {}
-    for section, field in Settings.model_fields.items():
-        section_model: Any = field.annotation
-        for name, key in section_model.model_fields.items():
-            extra = key.json_schema_extra
-            if not isinstance(extra, dict) or "step" not in extra:
-                continue
-            bounds = {type(rule).__name__: rule for rule in key.metadata}
-            found[f"{section}.{name}"] = Tunable(
-                key=f"{section}.{name}",
-                kind="integer" if key.annotation is int else "number",
-                meaning=key.description or "",
-                low=bounds["Ge"].ge,
-                high=bounds["Le"].le,
-                step=extra["step"],
-            )
-    return found
-
-
-TUNABLES = _find_tunables()
-"""The only keys a philosophical loop may change, by dotted key."""
+def put(values: MutableMapping[str, Any], dotted: str, value: Value) -> None:
+    """Set a dotted key, in plain values or in a TOML document; sections that are missing are added."""
+    *sections, key = dotted.split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+    values[key] = value
 
 
 _MOST_FAULTS = 3
@@ -306,16 +203,18 @@ def _explain(error: ValidationError) -> list[str]:
     sentences = []
     for problem in error.errors(include_url=False)[:_MOST_FAULTS]:
         section, *rest = [part[:80] for part in map(str, problem["loc"])] or ["settings"]
+        if section == "custom" and rest:
+            section, rest = f"custom.{rest[0]}", rest[1:]
         where = f"[{section}] {'.'.join(rest)}".rstrip()
         if problem["type"] == "missing":
             sentences.append(f"{where} is missing")
         elif problem["type"] == "extra_forbidden":
             kind = "key" if rest else "section"
             sentences.append(f"{where} is not a known {kind}; remove it or correct its spelling")
-        elif problem["type"] in ("model_type", "model_attributes_type"):
+        elif problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
             sentences.append(f"{where} must be a section with keys of its own")
         else:
-            allowed = re.sub(r"^Value error, |^(Input|String) (?=should )", "", problem["msg"])
+            allowed = re.sub(r"^Value error, |^(Input|String|List) (?=should )", "", problem["msg"])
             allowed = re.sub(r"^should ", "must ", allowed)
             value = problem["input"]
             shown = ""

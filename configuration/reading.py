@@ -33,7 +33,7 @@ def load_settings(path: Path) -> Settings:
 
 def read_values(path: Path) -> dict[str, Any]:
     """What a file says, whether that makes settings or not. Raises InvalidSettings or SettingsUnreadable."""
-    return _parse(path, read_text(path))
+    return parse_values(path, read_text(path))
 
 
 def read_text(path: Path) -> str:
@@ -66,7 +66,7 @@ def read_text(path: Path) -> str:
 
 def parse_settings(path: Path, text: str) -> Settings:
     """The settings that the text of a file makes. Raises InvalidSettings, which names the file."""
-    values = _parse(path, text)
+    values = parse_values(path, text)
     try:
         return Settings.parse(values)
     except InvalidSettings as error:
@@ -98,7 +98,8 @@ def login(uid: int) -> str:
         return str(uid)
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
+def parse_values(path: Path, text: str) -> dict[str, Any]:
+    """What the text of a file says, whether that makes settings or not. Raises InvalidSettings."""
     for number, line in enumerate(text.split("\n"), 1):
         if _TEXT_OR_COMMENT.sub("", line).count(".") > _MOST_DOTS:
             raise _too_deep(f"{path}, line {number}")
@@ -118,5 +119,5 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
 
 def _too_deep(where: Path | str) -> InvalidSettings:
     return InvalidSettings(
-        f"{where}: lists or tables are nested too deeply; no setting has more than one level"
+        f"{where}: lists or tables are nested too deeply; no setting is deeper than [custom.NAME]"
     )

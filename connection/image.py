@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
 from configuration import Settings
 from connection.problems import Problem
+from connection.server import if_there
 from workflows.image_state import ImageStart, ImageState
 from workflows.ledger import why_not_there
 from workflows.living_image import LivingImage
@@ -21,37 +22,20 @@ ANSWER_WITHIN = timedelta(seconds=10)
 async def start_image(
     client: Client, settings: Settings, model_backend: str = ""
 ) -> WorkflowHandle[LivingImage, ImageState]:
-    """Start the image that the settings name, or find it where it lives already.
-
-    Raises Problem where it lives on another task queue than the settings say; all else may differ.
-    """
+    """Start the image that the settings name, or find it. Raises Problem if it is on another task queue."""
     await check_queue(client, settings)
-    return await client.start_workflow(
-        LivingImage.run,
-        ImageStart(settings=settings, model_backend=model_backend),
-        id=settings.system.image_id,
-        task_queue=settings.system.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"The living image {settings.system.image_id}",
-    )
+    start = ImageStart(settings=settings, model_backend=model_backend)
+    return await _start(client, start, WorkflowIDConflictPolicy.USE_EXISTING)
 
 
 async def own_queue(client: Client, image_id: str) -> str | None:
     """The task queue that a living image is on, whatever settings.toml says by now; None: none lives."""
-    try:
-        image = await client.get_workflow_handle(image_id).describe(rpc_timeout=ANSWER_WITHIN)
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return None
-        raise
-    return image.task_queue if image.status is WorkflowExecutionStatus.RUNNING else None
+    image = await if_there(client.get_workflow_handle(image_id).describe(rpc_timeout=ANSWER_WITHIN))
+    return image.task_queue if image and image.status is WorkflowExecutionStatus.RUNNING else None
 
 
 async def check_queue(client: Client, settings: Settings) -> None:
-    """Make sure that a worker with these settings is where its living image is. Raises Problem.
-
-    Elsewhere it would wait for work that never comes, and the image for a worker.
-    """
+    """Raises Problem where a worker with these settings would wait on another queue than its image."""
     system = settings.system
     try:
         queue = await own_queue(client, system.image_id)
@@ -64,11 +48,19 @@ async def check_queue(client: Client, settings: Settings) -> None:
 
 async def restore_image(client: Client, state: ImageState) -> WorkflowHandle[LivingImage, ImageState]:
     """Start an image from a state. Raises WorkflowAlreadyStartedError where one of its name lives."""
+    start = ImageStart(settings=state.settings, state=state)
+    return await _start(client, start, WorkflowIDConflictPolicy.FAIL)
+
+
+async def _start(
+    client: Client, start: ImageStart, where_one_lives: WorkflowIDConflictPolicy
+) -> WorkflowHandle[LivingImage, ImageState]:
+    system = start.settings.system
     return await client.start_workflow(
         LivingImage.run,
-        ImageStart(settings=state.settings, state=state),
-        id=state.image_id,
-        task_queue=state.settings.system.task_queue,
-        id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-        static_summary=f"The living image {state.image_id}",
+        start,
+        id=system.image_id,
+        task_queue=system.task_queue,
+        id_conflict_policy=where_one_lives,
+        static_summary=f"The living image {system.image_id}",
     )

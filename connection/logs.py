@@ -5,13 +5,7 @@ import time
 from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
-from temporalio.runtime import (
-    LogForwardingConfig,
-    LoggingConfig,
-    Runtime,
-    TelemetryConfig,
-    TelemetryFilter,
-)
+from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 
 from configuration import InvalidSettings
 

@@ -33,10 +33,7 @@ class NoServer(NoModel):
 
 
 async def pulled_models(host: str) -> set[str]:
-    """The models that the Ollama server at `host` has.
-
-    Raises NoServer if the connection is refused, NoModel for what does not answer, is no Ollama or is faulty.
-    """
+    """The models that the Ollama server at `host` has. Raises NoServer, or NoModel for all other reasons."""
     try:
         async with (
             asyncio.timeout(CONNECT_SECONDS + PROBE_SECONDS),

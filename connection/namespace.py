@@ -1,9 +1,9 @@
 """What the workflows need of a Temporal namespace."""
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.namespace.v1 import NamespaceConfig
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -24,28 +24,24 @@ def type_name(key: SearchAttributeKey[Any]) -> str:
     return key.indexed_value_type.name.title()
 
 
-async def present_search_attributes(client: Client) -> dict[str, int]:
+def wishes(keys: Iterable[SearchAttributeKey[Any]]) -> str:
+    """The options by which Temporal's command line creates search attributes."""
+    return " ".join(f"--name {key.name} --type {type_name(key)}" for key in keys)
+
+
+async def present_search_attributes(client: Client) -> Mapping[str, int]:
     """The custom search attributes of the namespace, by name: the number of each one's type."""
-    present = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=client.namespace)
-    )
-    return {name: int(kind) for name, kind in present.custom_attributes.items()}
-
-
-def type_number(key: SearchAttributeKey[Any]) -> int:
-    return int(key.indexed_value_type.value)
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    return (await client.operator_service.list_search_attributes(request)).custom_attributes
 
 
 async def ensure_search_attributes(client: Client) -> None:
-    """Create the search attributes that are missing; without them every workflow task fails.
-
-    Raises Problem where this client may not create them.
-    """
+    """Create what is missing; without it every workflow task fails. Raises Problem where it may not be."""
     namespace = client.namespace
     try:
         present = await present_search_attributes(client)
         missing = {
-            key.name: IndexedValueType.ValueType(type_number(key))
+            key.name: IndexedValueType.ValueType(key.indexed_value_type)
             for key in SEARCH_ATTRIBUTES
             if key.name not in present
         }
@@ -54,10 +50,10 @@ async def ensure_search_attributes(client: Client) -> None:
                 AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)
             )
     except RPCError as error:
-        wishes = " ".join(f"--name {key.name} --type {type_name(key)}" for key in SEARCH_ATTRIBUTES)
         raise Problem(
             f"The search attributes of namespace {namespace!r} cannot be prepared ({error.message}); "
-            f"ask whoever runs the server for `temporal operator search-attribute create {wishes}`"
+            f"ask whoever runs the server for `temporal operator search-attribute create "
+            f"{wishes(SEARCH_ATTRIBUTES)}`"
         ) from None
 
 
@@ -69,12 +65,10 @@ async def retention(client: Client) -> timedelta:
     return described.config.workflow_execution_retention_ttl.ToTimedelta()
 
 
-async def keep_closed_runs(client: Client, retention: timedelta) -> None:
-    """Set how long the server keeps the histories of workflows that have ended."""
-    duration = Duration()
-    duration.FromTimedelta(retention)
+async def keep_closed_runs(client: Client) -> None:
+    """Have the server keep the histories of workflows that have ended for RETENTION."""
+    config = NamespaceConfig()
+    config.workflow_execution_retention_ttl.FromTimedelta(RETENTION)
     await client.workflow_service.update_namespace(
-        UpdateNamespaceRequest(
-            namespace=client.namespace, config=NamespaceConfig(workflow_execution_retention_ttl=duration)
-        )
+        UpdateNamespaceRequest(namespace=client.namespace, config=config)
     )

@@ -7,7 +7,9 @@ over a profile (`TEMPORAL_PROFILE`) of the file that `temporal config` writes.
 import asyncio
 import os
 import re
+from collections.abc import Awaitable
 from dataclasses import replace
+from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
@@ -18,7 +20,6 @@ from temporalio.service import RPCError, RPCStatusCode
 from connection.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
-DEFAULT_NAMESPACE = "default"
 # Far more than a handshake across the world takes; an address that swallows packets would hang for minutes.
 CONNECT_SECONDS = 10
 # What the SDK's TLS library says of a failed handshake, and what that means to a person.
@@ -26,6 +27,8 @@ HANDSHAKES = {
     r"InvalidCertificate\((\w+)": "its certificate is not trusted, {}: see TEMPORAL_TLS_SERVER_CA_CERT_PATH",
     r"InvalidMessage\((InvalidContentType)": "it does not speak TLS, {}: see TEMPORAL_TLS",
 }
+
+Answer = TypeVar("Answer")
 
 
 class ServerUnreachable(Problem):
@@ -52,15 +55,8 @@ def is_configured() -> bool:
     return profile().address is not None
 
 
-def namespace() -> str:
-    return profile().namespace or DEFAULT_NAMESPACE
-
-
 async def connect(address: str | None = None) -> Client:
-    """A client for the configured server, or for a server of our own at `address` (no TLS, no key).
-
-    Raises ServerUnreachable.
-    """
+    """A client for the configured server, or ours at `address` (no TLS, no key). Raises ServerUnreachable."""
     chosen = profile()
     if address is not None:
         chosen = ClientConfigProfile(namespace=chosen.namespace)
@@ -78,6 +74,16 @@ async def connect(address: str | None = None) -> Client:
             "`python worker.py --dev`, or set TEMPORAL_ADDRESS to one that runs"
         ) from None
     return client
+
+
+async def if_there(answer: Awaitable[Answer]) -> Answer | None:
+    """What the server answers about a workflow; None where it knows no such one. Raises RPCError."""
+    try:
+        return await answer
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise
 
 
 def target(client: Client) -> str:

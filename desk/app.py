@@ -1,8 +1,5 @@
 """How a command is made and how it ends, and what all commands share.
 
-Exit codes: 0 done; 1 the answer is no; 2 it cannot be done; 130 interrupted with Ctrl-C. `EXIT_CODES`, which
-every `--help` shows, says which is which.
-
 What a command needs is imported when it runs: nobody who asks for help waits for it.
 """
 
@@ -12,9 +9,9 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.console import RenderableType
@@ -26,7 +23,10 @@ from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, exit_code
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from desk.client import Desk
+
 Model = TypeVar("Model", bound="BaseModel")
+Answer = TypeVar("Answer")
 
 app = typer.Typer(
     help="Talk to a living image: give it tasks, see how it is, decide on what it proposes.",
@@ -61,7 +61,8 @@ def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer =
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
             asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
         except Problem as problem:
-            stop(str(problem), exit_code(problem))
+            rendering.err.print(rendering.words(problem), soft_wrap=True)
+            raise typer.Exit(exit_code(problem)) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
 
@@ -91,11 +92,6 @@ def as_text(typed: object) -> object:
         case list():
             return [as_text(each) for each in typed]
     return typed
-
-
-def stop(sentence: str, code: int) -> NoReturn:
-    rendering.err.print(rendering.words(sentence), soft_wrap=True)
-    raise typer.Exit(code) from None
 
 
 def request(model: type[Model], **values: object) -> Model:
@@ -137,6 +133,22 @@ def present(value: Any, as_json: bool, look: Callable[[], RenderableType]) -> No
         rendering.print_json(value)
     else:
         rendering.out.print(look(), crop=False)
+
+
+def reading(
+    name: str,
+    meaning: str,
+    ask: Callable[["Desk"], Awaitable[Answer]],
+    look: Callable[[Answer], RenderableType],
+) -> None:
+    """Make a question to the image, which takes no more words, a command."""
+
+    async def read(*, as_json: Json = False, desk: "Desk") -> None:
+        answer = await ask(desk)
+        present(answer, as_json, lambda: look(answer))
+
+    read.__name__, read.__doc__ = name, meaning
+    command(read)
 
 
 def say(sentence: str) -> Callable[[], RenderableType]:

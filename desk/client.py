@@ -21,7 +21,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from connection.places import SETTINGS, STATE_DIR
 from connection.problems import Problem
-from connection.server import connect
+from connection.server import connect, if_there
 from connection.web_ui import inbox_url, known_web_ui
 from desk.plain_words import Addressee, failure, in_plain_words
 from desk.problems import Refused, Unknown, no_task, waits_because
@@ -61,10 +61,7 @@ Answer = TypeVar("Answer")
 
 
 class Desk:
-    """The image `image_id` on a server; everything here raises Problem.
-
-    `settings`: the settings file that the person named; None: that of this folder, if there is one.
-    """
+    """The image `image_id` on a server; all of it raises Problem. `settings`: the file that was named."""
 
     def __init__(self, client: Client, image_id: str, settings: Path | None = None) -> None:
         self.client = client
@@ -178,18 +175,10 @@ class Desk:
         return view, queued.index(task_id) + 1 if task_id in queued else 0
 
     async def result(self, task_id: str) -> DialogueResult | None:
-        """Wait for the end of a task's dialogue; None when there is no dialogue (yet).
-
-        Raises Refused, with type and reason, when the task failed.
-        """
+        """Wait for a dialogue's end; None when there is none (yet). Raises Refused when the task failed."""
         try:
             with in_plain_words(self.server, self._the_task(task_id)):
-                try:
-                    return await self._dialogue(task_id).result()
-                except RPCError as error:
-                    if error.status is RPCStatusCode.NOT_FOUND:
-                        return None
-                    raise
+                return await if_there(self._dialogue(task_id).result())
         except WorkflowFailureError as error:
             raise Refused(f"Task {task_id} failed. {failure(error)}") from None
 
@@ -306,11 +295,7 @@ class Desk:
 async def _sent(
     handle: WorkflowHandle[Any, Any], update: str, request: Request, answer: type[Answer]
 ) -> WorkflowUpdateHandle[Answer]:
-    """The handle of an accepted update.
-
-    The server hands back an update that arrives just as the image continues as new. Sent again under the same
-    id it is still one update.
-    """
+    """The handle of an accepted update; sent again, under the same id, if the image just continues as new."""
     update_id = uuid4().hex
     pauses = iter(RESEND_AFTER_SECONDS)
     while True:

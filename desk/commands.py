@@ -10,7 +10,7 @@ import typer
 from connection.places import as_typed
 from connection.problems import Problem
 from desk import rendering
-from desk.app import By, Comment, Json, Yes, command, present, request, say
+from desk.app import By, Comment, Json, Yes, command, present, reading, request, say
 from desk.deciding import confirm, decide, find_proposal, login_name, read_changes
 from desk.problems import NO
 
@@ -112,25 +112,14 @@ async def status(*, as_json: Json = False, desk: "Desk") -> None:
     present(value, as_json, lambda: rendering.status(now, ended, inbox))
 
 
-@command
-async def tasks(*, as_json: Json = False, desk: "Desk") -> None:
-    """The recent tasks: finished, running, queued."""
-    views = await desk.tasks()
-    present(views, as_json, lambda: rendering.tasks(views))
-
-
-@command
-async def logs(*, as_json: Json = False, desk: "Desk") -> None:
-    """The performance logs of the present window."""
-    window = await desk.logs()
-    present(window, as_json, lambda: rendering.logs(window))
-
-
-@command
-async def amendments(*, as_json: Json = False, desk: "Desk") -> None:
-    """Every change of the settings and every proposal that came to nothing, oldest first."""
-    ledger = await desk.amendments()
-    present(ledger, as_json, lambda: rendering.amendments(ledger))
+reading("tasks", "The recent tasks: finished, running, queued.", lambda desk: desk.tasks(), rendering.tasks)
+reading("logs", "The performance logs of the present window.", lambda desk: desk.logs(), rendering.logs)
+reading(
+    "amendments",
+    "Every change of the settings and every proposal that came to nothing, oldest first.",
+    lambda desk: desk.amendments(),
+    rendering.amendments,
+)
 
 
 @command

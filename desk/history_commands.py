@@ -5,16 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desk import rendering
-from desk.app import (
-    By,
-    Comment,
-    Json,
-    Yes,
-    command,
-    present,
-    request,
-    say,
-)
+from desk.app import By, Comment, Json, Yes, command, present, reading, request, say
 from desk.deciding import confirm, login_name
 from desk.problems import Refused
 
@@ -22,11 +13,12 @@ if TYPE_CHECKING:
     from desk.client import Desk
 
 
-@command
-async def history(*, as_json: Json = False, desk: "Desk") -> None:
-    """Every amendment with who, when and why, and how arguments went before and after it."""
-    entries = await desk.history()
-    present(entries, as_json, lambda: rendering.history(entries))
+reading(
+    "history",
+    "Every amendment with who, when and why, and how arguments went before and after it.",
+    lambda desk: desk.history(),
+    rendering.history,
+)
 
 
 @command

@@ -50,13 +50,8 @@ async def search(desk: Desk, state_dir: Path, text: str) -> Recalled:
             await memory.close()
 
 
-async def rebuild(
-    desk: Desk, state_dir: Path, kept: Callable[[], Iterable[dict[str, Any]]] = tuple
-) -> Rebuilt:
-    """Begin the memory of one image anew, from entries kept elsewhere and the server's histories.
-
-    Raises Problem.
-    """
+async def rebuild(desk: Desk, state_dir: Path, kept: Callable[[], Iterable[dict[str, Any]]]) -> Rebuilt:
+    """Begin the memory of an image anew, from what is kept elsewhere and on the server. Raises Problem."""
     name = f"living image {desk.image_id!r}"
     the_image = Addressee(f"the {name}", Unknown(f"No {name} is known at {desk.server}"))
     with _opened(memory_file(state_dir)) as store, in_plain_words(desk.server, the_image):

@@ -1,7 +1,6 @@
 """How the desk shows things: rich renderables of messages, and plain JSON.
 
-Text from models, people and files goes through `words`: it never reaches the terminal as markup or as a
-control code.
+Text from models, people and files goes through `words`: never does it act on the terminal.
 """
 
 from __future__ import annotations
@@ -29,8 +28,11 @@ if TYPE_CHECKING:
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
-PHASE_STYLES = {"active": "green", "paused": "yellow", "running": "cyan", "queued": "dim"}
-STATE_STYLES = {
+STYLES = {
+    "active": "green",
+    "paused": "yellow",
+    "running": "cyan",
+    "queued": "dim",
     "approved": "green",
     "adopted": "green",
     "converged": "green",
@@ -380,7 +382,7 @@ def _evidence(figures: Mapping[str, Value | None]) -> RenderableType:
 
 def styled(word: str) -> Text:
     """A state or phase in its colour."""
-    return words(word, {**PHASE_STYLES, **STATE_STYLES}.get(word.split(" ", maxsplit=1)[0], ""))
+    return words(word, STYLES.get(word.split(" ", maxsplit=1)[0], ""))
 
 
 def new_table(*columns: str, title: str | None = None) -> Table:

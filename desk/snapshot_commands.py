@@ -1,6 +1,5 @@
 """The commands for snapshots: list them, save one now, bring an image back from one."""
 
-import functools
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,7 +23,8 @@ async def snapshots(as_json: Json = False, image: Image = None, settings: Settin
     from desk.which import image_named_in
 
     found = find_snapshots(settings, image or image_named_in(settings))
-    present(found, as_json, lambda: _list(found))
+    none = "No snapshots yet. Save one: python starter.py snapshot"
+    present(found, as_json, lambda: Group(*map(_kept, found)) if found else rendering.words(none))
 
 
 @command
@@ -74,17 +74,12 @@ async def restore(
     if (plan.changes or plan.replaces_newborn) and not yes:
         rendering.err.print(_consequences(plan))
         confirm(f"Restore {plan.image_id}?", "restore")
-    restoring.hand_over_memories(functools.partial(remember, state_dir))
+    # Before anything else is changed: what starts then has them, and a store may refuse them.
+    remember(state_dir, restoring.memories())
     await restoring.make_room()
     restoring.rewrite_settings()
     done = await restoring.start()
     present(done, as_json, lambda: _restoration(done))
-
-
-def _list(found: list["SnapshotView"]) -> RenderableType:
-    if not found:
-        return rendering.words("No snapshots yet. Save one: python starter.py snapshot")
-    return Group(*map(_kept, found))
 
 
 def _kept(view: "SnapshotView") -> RenderableType:

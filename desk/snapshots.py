@@ -1,7 +1,6 @@
 """Snapshots as a person handles them: which there are, and an image brought back from one."""
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from configuration.reading import SettingsUnreadable
 from connection.image import restore_image
 from connection.places import as_typed
 from connection.problems import Problem
+from connection.server import if_there
 from desk.client import ANSWER_WITHIN
 from desk.problems import Refused
 from desk.which import read_settings
@@ -30,9 +30,6 @@ from messages.tasks import Task
 from workflows.image_state import ImageState
 from workflows.ledger import changes_between
 from workflows.living_image import LivingImage
-
-Remember = Callable[[list[dict[str, Any]]], None]
-"""Takes the memories of a snapshot back into the memory store."""
 
 
 class SnapshotView(BaseModel):
@@ -47,10 +44,7 @@ class SnapshotView(BaseModel):
 
 
 class Restoration(BaseModel):
-    """What a snapshot comes to on this server. `changes`: what settings.toml has to become.
-
-    `replaces_newborn`: an image of that name lives, but nothing has happened in it yet.
-    """
+    """What a snapshot comes to here. `changes`: of settings.toml. `replaces_newborn`: an untouched image."""
 
     image_id: str
     path: str
@@ -73,28 +67,25 @@ class Restoration(BaseModel):
 def find_snapshots(settings: Path | None, image_id: str) -> list[SnapshotView]:
     """The snapshots of an image where settings.toml keeps them, newest first, each read and checked."""
     path, values = read_settings(settings)
-    where, key = values.system.image_path, signing_key()
+    where = values.system.image_path
     try:
-        place = Place(where, path.parent, image_id)
-        return [_view(place, found.path, found.generation, key) for found in place.all()]
+        return snapshots_in(where, path.parent, image_id)
     except Exception as error:  # every file system has errors of its own
         raise Problem(
             f"The snapshots in {where} cannot be listed: {error}. See [system] image_path"
         ) from None
 
 
-def verify_snapshots(settings: Settings, path: Path) -> list[tuple[str, str]]:
-    """The snapshots that a settings file at `path` leads to, by name, each with what is wrong with it."""
-    place = Place(settings.system.image_path, path.absolute().parent, settings.system.image_id)
-    key = signing_key()
-    views = [_view(place, found.path, found.generation, key) for found in place.all()]
-    return [(Path(view.path).name, view.problem) for view in views]
-
-
 def kept_memories(settings: Path | None, image_id: str) -> list[dict[str, Any]]:
     """What the newest good snapshot of an image remembers; nothing where there is none. Raises Problem."""
     good = next((view for view in find_snapshots(settings, image_id) if not view.problem), None)
     return [] if good is None else open_snapshot(good.path).envelope.memory
+
+
+def snapshots_in(where: str, base: Path, image_id: str) -> list[SnapshotView]:
+    """The snapshots of an image in a folder, relative to `base`, or under a URL. Raises NoPlace, or worse."""
+    place, key = Place(where, base, image_id), signing_key()
+    return [_view(place, found.path, found.generation, key) for found in place.all()]
 
 
 def _view(place: Place, path: str, generation: int, key: bytes) -> SnapshotView:
@@ -176,9 +167,9 @@ class Restoring:
         if receipt.settings != self.state.settings:
             raise Problem(f"{self._settings} was edited meanwhile. Restore again")
 
-    def hand_over_memories(self, remember: Remember) -> None:
-        """Before anything else is changed: what starts then has them, and a store may refuse them."""
-        remember([entry | {"image_id": self.state.image_id} for entry in self._snapshot.envelope.memory])
+    def memories(self) -> list[dict[str, Any]]:
+        """What the image remembers, under the name that it will have."""
+        return [entry | {"image_id": self.state.image_id} for entry in self._snapshot.envelope.memory]
 
     async def start(self) -> Restoration:
         """Bring the image to life."""
@@ -207,10 +198,7 @@ class Restoring:
             self.state.answered = {}
 
     async def _newborn(self) -> WorkflowHandle[LivingImage, ImageState] | None:
-        """The image of that name if it lives and nothing has happened in it; None where there is none.
-
-        Raises Refused for any other that lives.
-        """
+        """The image of that name, if one lives. Raises Refused where anything has happened in it."""
         image = self._client.get_workflow_handle_for(LivingImage.run, self.state.image_id)
         try:
             if (await image.describe()).close_time is not None:
@@ -248,13 +236,11 @@ class Restoring:
         return name
 
     async def _is_known(self, task_id: str) -> bool:
+        dialogue = self._client.get_workflow_handle(self.state.task_workflow_id(task_id))
         try:
-            await self._client.get_workflow_handle(self.state.task_workflow_id(task_id)).describe()
+            return await if_there(dialogue.describe()) is not None
         except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return False
             raise Problem(f"The Temporal server does not answer: {error.message}") from None
-        return True
 
 
 def _state(file: str, snapshot: Snapshot) -> ImageState:

@@ -21,10 +21,7 @@ def read_settings(settings: Path | None) -> tuple[Path, Settings]:
 
 
 def image_named_in(settings: Path | None) -> str:
-    """The [system] image_id of a settings file, whatever else the file says.
-
-    A file that the image refuses must not keep a person from asking the image why.
-    """
+    """The [system] image_id of a settings file, even of one that the image refuses: it can be asked why."""
     path = settings or SETTINGS
     try:
         values = read_values(path)

@@ -38,7 +38,7 @@ class PersonaCall(BaseModel):
             fields=fields,
             model=models.by_persona()[persona],
             host=models.host,
-            temperature=models.temperature,
+            temperature=settings.temperatures.by_persona()[persona],
             max_answer_tokens=models.max_answer_tokens,
             context_tokens=models.context_tokens,
             timeout_seconds=models.call_timeout.total_seconds(),

@@ -1,7 +1,7 @@
 """What the optimizer learns from, and what was tried before a person is asked."""
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel
 
@@ -52,14 +52,15 @@ class Moments(BaseModel):
 class Observation(BaseModel):
     """A row of the optimizer's table: how arguments under one set of values and conditions went in one batch.
 
-    `batch`: what ran at about the same time, a window of 40 tasks or one round of trials. `dissonance`,
-    `tokens`: by type of task, of arguments whose dissonance was measured. `values`: what may be tuned.
-    `failed` and `unmeasured` ones are counted and no data.
+    `batch`: what ran at about the same time, a window of 40 tasks or one round of trials; `paired`: its rows
+    argued the same tasks. `values`: what may be tuned. `dissonance`, `tokens`: by type of task, of arguments
+    whose dissonance was measured. `failed` and `unmeasured` ones are counted and no data.
     """
 
     digest: str
     conditions: str = ""
     batch: int = 0
+    paired: bool = False
     values: dict[str, Value] = {}
     dissonance: dict[str, Moments] = {}
     tokens: dict[str, Moments] = {}
@@ -125,6 +126,21 @@ class Round(BaseModel):
 
     candidates: list[Candidate] = []
     replays: list[Replay] = []
+
+    def observed(self, arm: int, **row: Any) -> Observation:
+        """What one arm came to, as a row of the optimizer's table; `row` says the rest of it."""
+        found = Observation(paired=True, **row)
+        for replay in self.replays:
+            if replay.arm != arm:
+                continue
+            if replay.dissonance is None:
+                found.failed += replay.outcome == "failed"
+                found.unmeasured += replay.outcome != "failed"
+                continue
+            found.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)
+            found.tokens.setdefault(replay.task_type, Moments()).add(replay.tokens)
+            found.seconds.add(replay.seconds)
+        return found
 
     def heads(self) -> list[str]:
         """Those of a table of this round: the task, the present settings, each candidate."""

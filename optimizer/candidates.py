@@ -54,7 +54,10 @@ def measured(surrogate: Surrogate, candidates: Sequence[Candidate]) -> list[Cand
     """The same candidates with what the posterior expects of them."""
     if not candidates:
         return []
-    mean, covariance = surrogate.gains([one.values for one in candidates])
+    return _with_effects(candidates, *surrogate.gains([one.values for one in candidates]))
+
+
+def _with_effects(candidates: Sequence[Candidate], mean: Array, covariance: Array) -> list[Candidate]:
     sd = np.sqrt(covariance.diagonal())
     return [
         one.model_copy(update={"effect": effect(m, s)})
@@ -68,10 +71,12 @@ def best(surrogate: Surrogate, candidates: Sequence[Candidate], goals: Goals, mo
     The score is the knowledge gradient (Frazier, Powell, Dayanik 2008): what the decision between candidate
     and present is expected to gain from one trial. What is too likely to do harm is left out.
     """
-    told = [one for one in measured(surrogate, candidates) if one.effect and one.effect.worse <= goals.risk]
-    if not told:
+    if not candidates:
         return []
-    mean, covariance = surrogate.gains([one.values for one in told])
+    mean, covariance = surrogate.gains([one.values for one in candidates])
+    told = _with_effects(candidates, mean, covariance)
+    safe = [number for number, one in enumerate(told) if one.effect and one.effect.worse <= goals.risk]
+    told, mean, covariance = [told[number] for number in safe], mean[safe], covariance[np.ix_(safe, safe)]
     noise = 2 * (1 - SHARED_BY_ARMS) * surrogate.within / _TRIAL_TASKS
     chosen: list[int] = []
     for _ in range(min(most, len(told))):

@@ -16,7 +16,7 @@ import sklearn
 
 from configuration import InvalidSettings
 from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
-from messages.trials import Candidate, Effect, Judged, Moments, Observation, Provenance, Round
+from messages.trials import Candidate, Effect, Judged, Observation, Provenance, Round
 from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objections, pool
 from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
@@ -109,7 +109,7 @@ def situation_of(request: OptimizerRequest) -> Situation:
     return Situation(
         space=Space(settings.tunables().values()),
         goals=Goals.of(settings),
-        present=settings.heuristics(),
+        present=settings.tuned(),
         observations=request.observations,
         conditions=request.conditions,
         created=request.created,
@@ -157,21 +157,15 @@ def surrogate_of(situation: Situation) -> Surrogate:
         situation.present,
         [*situation.observations, *rows],
         conditions=situation.conditions,
-        paired=frozenset(row.batch for row in rows),
     )
 
 
 def rows_of(tried: Round, present: Values, conditions: str, batch: int) -> list[Observation]:
     """A round of trials as rows of the table, one for each arm."""
-    rows = []
-    for arm, values in enumerate([{}, *(one.values for one in tried.candidates)]):
-        row = Observation(digest="", conditions=conditions, batch=batch, values=present | values)
-        for replay in tried.replays:
-            if replay.arm == arm and replay.dissonance is not None:
-                row.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)
-                row.tokens.setdefault(replay.task_type, Moments()).add(replay.tokens)
-        rows.append(row)
-    return rows
+    return [
+        tried.observed(arm, digest="", conditions=conditions, batch=batch, values=present | values)
+        for arm, values in enumerate([{}, *(one.values for one in tried.candidates)])
+    ]
 
 
 def _begin(situation: Situation, surrogate: Surrogate) -> Decision:

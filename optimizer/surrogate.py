@@ -8,9 +8,10 @@ batch share, what other prompts or models do to all.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
@@ -25,24 +26,44 @@ MOST_ROWS = 200
 FIT_FROM_ROWS = 25
 """Below, fixed lengths predict as well as fitted ones."""
 
-# In units of the cube and of dissonance squared; log-normal priors with these medians where they are fitted.
+# Half of the scatter of tasks is the task's own, and arms of a trial argue the same tasks.
+SHARED_BY_ARMS = 0.5
+
+# In units of the cube; the median of a log-normal prior where it is fitted.
 _LENGTH, _LENGTH_SD = 0.5, 0.8
-_SIGNAL, _SIGNAL_SD = 0.012, 1.0
+_SIGNAL_SD = 1.0
 _LENGTH_BOUNDS, _SIGNAL_BOUNDS = (0.05, 20.0), (1e-3, 1e3)
 _FIT_ITERATIONS = 15
-
-# What all tasks of one batch share, without any change of the settings.
-_BATCH = 0.03**2
-# What other prompts, models or another version of the program do to all values alike, and to each of them.
-_CONDITIONS, _CONDITIONS_EACH = 0.1**2, 0.05**2
-# The scatter of tasks within a row: the variance of three tasks is noise, so all rows have one together.
-_WITHIN, _WITHIN_WEIGHT = 0.02, 10
-# Half of that scatter is the task's own, and arms of a trial argue the same tasks.
-SHARED_BY_ARMS = 0.5
-# Of a cost, the spread of tasks and of settings as shares of its mean.
-_COST_WITHIN, _COST_SIGNAL = 0.3, 0.5
-
+# The variance of three tasks is noise, so all rows have one together; its prior counts as so many tasks.
+_WITHIN_WEIGHT = 10
 _JITTER = 1e-9
+
+
+@dataclass(frozen=True)
+class Variances:
+    """What is expected of a figure before anything is known, as variances.
+
+    signal              of what the settings do to it
+    within              of tasks of one type under the same settings
+    batch               of what all tasks of one batch share, without any change of the settings
+    conditions          of what other prompts, models or programs do under all settings alike
+    conditions_each     and of what they do under each
+    """
+
+    signal: float
+    within: float
+    batch: float
+    conditions: float
+    conditions_each: float
+
+    @classmethod
+    def of_cost(cls, level: float) -> "Variances":
+        """A cost is nearly a function of the settings: all in shares of its mean."""
+        shares = (0.5, 0.3, 0.05, 0.3, 0.15)
+        return cls(*(max(share * level, _JITTER) ** 2 for share in shares))
+
+
+DISSONANCE = Variances(signal=0.012, within=0.02, batch=0.03**2, conditions=0.1**2, conditions_each=0.05**2)
 
 
 class SettingsKernel(Kernel):  # type: ignore[misc]
@@ -64,22 +85,25 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
     def hyperparameter_variance(self) -> Hyperparameter:
         return Hyperparameter("variance", "numeric", _SIGNAL_BOUNDS)
 
-    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> object:
+    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
         y = x if y is None else y
-        scaled = self._squared(x, y) / np.square(self.lengths)[:, None, None]
+        # Most rows are of the present settings: each pair of values is looked at once.
+        ours, row = np.unique(x[:, :-1], axis=0, return_inverse=True)
+        theirs, column = np.unique(y[:, :-1], axis=0, return_inverse=True)
+        pairs = np.ix_(row, column)
+        scaled = self._squared(ours, theirs) / np.square(self.lengths)[:, None, None]
         every = np.concatenate([scaled, scaled.sum(0)[None]])
         root = np.sqrt(5.0 * every)
         decay = np.exp(-root)
-        matern = (1.0 + root + root * root / 3.0) * decay
         weights = np.full(len(every), 0.5 / len(scaled))
         weights[-1] = 0.5
-        signal = self.variance * np.tensordot(weights, matern, 1)
-        whole = signal + self._nuisance(x, y)
+        signal = self.variance * np.tensordot(weights, (1.0 + root + root * root / 3.0) * decay, 1)
+        whole = signal[pairs] + self._nuisance(x, y)
         if not eval_gradient:
             return whole
         slope = 5.0 / 3.0 * (1.0 + root) * decay * self.variance
         by_length = scaled * (weights[:-1, None, None] * slope[:-1] + weights[-1] * slope[-1])
-        return whole, np.moveaxis(np.concatenate([by_length, signal[None]]), 0, -1)
+        return whole, np.moveaxis(np.concatenate([by_length, signal[None]]), 0, -1)[pairs]
 
     def diag(self, x: Array) -> Array:
         rows = x[:, -1].astype(int)
@@ -90,7 +114,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
 
     def _squared(self, x: Array, y: Array) -> Array:
         """Squared distances by key, shape (keys, x, y)."""
-        apart = np.square(x[:, None, :-1] - y[None, :, :-1])
+        apart = np.square(x[:, None] - y[None])
         return np.stack([apart[:, :, self.keys == key].sum(-1) for key in range(len(self.lengths))])
 
     def _nuisance(self, x: Array, y: Array) -> Array:
@@ -103,7 +127,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
 class Rows:
     """What both processes see of the table: points of the cube, and which rows have something in common.
 
-    `paired`: the number of tasks where all rows of the batch argued the same ones, 0 elsewhere.
+    `stale`: of other conditions than the present ones. `paired`: all of the batch argued the same tasks.
     """
 
     points: Array
@@ -117,14 +141,18 @@ class Process:
     """One Gaussian process over the settings, for one figure."""
 
     def __init__(
-        self, space: Space, rows: Rows, figures: Sequence[Mapping[str, Moments]], within: float, signal: float
+        self,
+        space: Space,
+        rows: Rows,
+        figures: Sequence[Mapping[str, Moments]],
+        before: Variances,
     ) -> None:
-        """`within`, `signal`: prior variances of tasks within a row, and of settings."""
         effects = type_effects(figures)
         y = np.array([corrected_mean(figure, effects) for figure in figures])
         n = np.array([sum(one.n for one in figure.values()) for figure in figures])
-        self.within = _pooled(figures, within)
-        own, shared = _noise(rows, self.within, n)
+        self.within = _pooled(figures, before.within)
+        own, shared = _noise(rows, self.within, n, before)
+        signal = before.signal
         # normalize_y would leave `alpha` and the nuisances in other units than y.
         self._scale = float(y.std()) or math.sqrt(signal)
         squared = self._scale**2
@@ -134,7 +162,9 @@ class Process:
         self._regressor = GaussianProcessRegressor(
             kernel,
             alpha=own / squared + _JITTER,
-            optimizer=_fit(signal / squared) if len(y) >= FIT_FROM_ROWS else None,
+            optimizer=_fit_signal(signal / squared)
+            if MODE == "signal" and before is DISSONANCE and len(y) >= 10
+            else None,
         )
         x = np.column_stack([rows.points, np.arange(len(y))])
         self._regressor.fit(x, (y - np.average(y, weights=n)) / self._scale)
@@ -153,8 +183,7 @@ class Process:
 class Surrogate:
     """What the table says about the loss of any values, relative to the present ones.
 
-    `conditions`: the present ones. `paired`: batches whose rows argued the same tasks. At least one row has
-    to be measured.
+    `conditions`: the present ones. At least one row has to be measured.
     """
 
     def __init__(
@@ -165,24 +194,15 @@ class Surrogate:
         observations: Iterable[Observation],
         *,
         conditions: str = "",
-        paired: frozenset[int] = frozenset(),
     ) -> None:
         self.space, self.present = space, present
         told = sorted((row for row in observations if tasks(row)), key=lambda row: row.batch)[-MOST_ROWS:]
-        rows = _rows(space, present, told, conditions, paired)
+        rows = _rows(space, present, told, conditions)
         costs = [_priced(row.tokens, goals) for row in told]
         level = sum(tasks(row) * corrected_mean(cost, {}) for row, cost in zip(told, costs, strict=True))
         level /= sum(tasks(row) for row in told)
-        self._dissonance = Process(
-            space, rows, [row.dissonance for row in told], within=_WITHIN, signal=_SIGNAL
-        )
-        self._cost = Process(
-            space,
-            rows,
-            costs,
-            within=(_COST_WITHIN * level) ** 2 + _JITTER,
-            signal=(_COST_SIGNAL * level) ** 2 + _JITTER,
-        )
+        self._dissonance = Process(space, rows, [row.dissonance for row in told], DISSONANCE)
+        self._cost = Process(space, rows, costs, Variances.of_cost(level))
         self.within = self._dissonance.within + self._cost.within
 
     def gains(self, candidates: Sequence[Values]) -> tuple[Array, Array]:
@@ -203,8 +223,8 @@ class Surrogate:
 
 
 def tasks(row: Observation) -> int:
-    """How many measured ones a row has."""
-    return sum(one.n for one in row.dissonance.values())
+    """How many measured ones a row has, of which it is also known what they cost."""
+    return min(sum(one.n for one in figure.values()) for figure in (row.dissonance, row.tokens))
 
 
 def _rows(
@@ -212,7 +232,6 @@ def _rows(
     present: Mapping[str, Value],
     told: Sequence[Observation],
     conditions: str,
-    paired: frozenset[int],
 ) -> Rows:
     names = list(dict.fromkeys(row.conditions for row in told))
     return Rows(
@@ -220,7 +239,7 @@ def _rows(
         batch=np.array([row.batch for row in told]),
         conditions=np.array([names.index(row.conditions) for row in told]),
         stale=np.array([row.conditions != conditions for row in told]),
-        paired=np.array([tasks(row) if row.batch in paired else 0 for row in told]),
+        paired=np.array([row.paired for row in told]),
     )
 
 
@@ -239,14 +258,14 @@ def _pooled(figures: Iterable[Mapping[str, Moments]], prior: float) -> float:
     return (sum(one.m2 for one in told) + _WITHIN_WEIGHT * prior) / (freedom + _WITHIN_WEIGHT)
 
 
-def _noise(rows: Rows, within: float, n: Array) -> tuple[Array, Array]:
+def _noise(rows: Rows, within: float, n: Array, before: Variances) -> tuple[Array, Array]:
     """Of each row its own variance, shape (rows,), and what rows have in common, shape (rows, rows)."""
     of_tasks = within / n
-    of_arms = np.where(rows.paired > 0, SHARED_BY_ARMS * of_tasks, 0.0)
-    together = np.sqrt(_BATCH + of_arms)
+    of_arms = np.where(rows.paired, SHARED_BY_ARMS * of_tasks, 0.0)
+    together = np.sqrt(before.batch + of_arms)
     shared = np.outer(together, together) * (rows.batch[:, None] == rows.batch[None, :])
-    shared += _CONDITIONS * (rows.conditions[:, None] == rows.conditions[None, :])
-    return of_tasks - of_arms + _CONDITIONS_EACH * rows.stale, shared
+    shared += before.conditions * (rows.conditions[:, None] == rows.conditions[None, :])
+    return of_tasks - of_arms + before.conditions_each * rows.stale, shared
 
 
 def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
@@ -269,5 +288,26 @@ def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
             penalised, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _FIT_ITERATIONS}
         )
         return found.x, float(found.fun)
+
+    return fit
+
+
+MODE = "none"
+
+
+def _fit_signal(signal: float) -> Callable[..., tuple[Array, float]]:
+    def fit(objective: Callable[..., float], start: Array, bounds: Array) -> tuple[Array, float]:
+        def penalised(log_variance: float) -> float:
+            theta = np.append(start[:-1], log_variance)
+            off = (log_variance - math.log(signal)) / _SIGNAL_SD
+            return float(objective(theta, eval_gradient=False)) + 0.5 * off * off
+
+        found = minimize_scalar(
+            penalised,
+            bounds=(start[-1] - 2.5, start[-1] + 2.5),
+            method="bounded",
+            options={"maxiter": 8, "xatol": 0.1},
+        )
+        return np.append(start[:-1], found.x), float(found.fun)
 
     return fit

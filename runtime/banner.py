@@ -4,7 +4,6 @@ import asyncio
 import shlex
 import shutil
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -23,47 +22,42 @@ from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
 
 
-@dataclass(frozen=True)
-class Awake:
-    """What there is to say of an image that has just been woken. `web_ui` may be unknown.
+def show_image(
+    client: Client,
+    image_id: str,
+    settings: Path,
+    *,
+    web_ui: str | None,
+    answers: str,
+    model: RunningModel | None,
+    older: str,
+) -> None:
+    """The banner of `--dev`. Links and commands stay on one line each, to be clicked and copied whole.
 
-    `answers`: the models that answer, in words; `model`: how they are reached, if this worker asks any.
-    `older_self`: a snapshot of another image of its name, if this one is newborn.
+    `answers`: the models that answer, in words. `older`: a snapshot of another image of its name, or nothing.
     """
-
-    client: Client
-    image_id: str
-    settings: Path
-    web_ui: str | None
-    answers: str
-    model: RunningModel | None
-    older_self: str = ""
-
-
-def show_image(awake: Awake) -> None:
-    """The banner of `--dev`. Links and commands stay on one line each, to be clicked and copied whole."""
-    address, namespace = target(awake.client), awake.client.namespace
+    address, namespace = target(client), client.namespace
     facts = {"Server": f"{address}, namespace {namespace}"}
-    if awake.web_ui is not None:
-        facts["Web UI"] = workflow_url(awake.web_ui, namespace, awake.image_id)
-        facts["Inbox"] = inbox_url(awake.web_ui, namespace)
-    facts["Model"] = awake.answers or "not in this worker"
-    if awake.model and awake.model.loading:
+    if web_ui is not None:
+        facts["Web UI"] = workflow_url(web_ui, namespace, image_id)
+        facts["Inbox"] = inbox_url(web_ui, namespace)
+    facts["Model"] = answers or "not in this worker"
+    if model and model.loading:
         facts[""] = "It runs inside this command, in place of Ollama; expect coarse answers."
-        if not awake.model.loading.done():
+        if not model.loading.done():
             facts[" "] = "It is still being fetched or loaded: what you ask now waits for it."
     console = _console()
-    console.print(f"\n[bold]The living image {awake.image_id} is awake.[/bold]\n")
+    console.print(f"\n[bold]The living image {image_id} is awake.[/bold]\n")
     for name, fact in facts.items():
         console.print(f"  [dim]{name:<8}[/dim]{escape(fact)}")
     console.print("\nNext, in another terminal:\n")
-    for command in _next_commands(address, awake.settings):
+    for command in _next_commands(address, settings):
         console.print(f"  [cyan]{escape(command)}[/cyan]")
-    if awake.older_self:
+    if older:
         console.print(
             "\nIt is new here, but an image of its name was saved. To bring that one back instead:\n"
         )
-        restore = _starter_command(f"restore {as_typed(awake.older_self)}", awake.settings)
+        restore = _starter_command(f"restore {as_typed(older)}", settings)
         console.print(f"  [cyan]{escape(restore)}[/cyan]")
     console.print("\nCtrl-C stops everything that was started here; the image goes on next time.\n")
 

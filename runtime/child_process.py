@@ -7,7 +7,7 @@ import os
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -30,10 +30,9 @@ class ChildFailed(Problem):
 
 
 class ChildProcess(ABC):
-    """One supervised process, as an async context manager: ready on entry, stopped on exit.
+    """One supervised process, ready on entry and stopped on exit; what it prints goes to `log_file`.
 
-    It runs in a session of its own, because a terminal sends Ctrl-C to every process of the session: only the
-    worker shall get it, and stop its children in order. What the child prints goes to `log_file`.
+    A session of its own keeps the terminal's Ctrl-C from it: the worker stops its children in order.
     """
 
     name: str
@@ -128,13 +127,12 @@ class ChildProcess(ABC):
         try:
             launched()
             async with asyncio.timeout(self.ready_within_seconds):
-                await _until(self._works)
+                while not await self._works():  # noqa: ASYNC110 (a child has no event)
+                    await asyncio.sleep(LOOK_EVERY_SECONDS)
         except TimeoutError:
             await self._stop()
-            seconds = f"{self.ready_within_seconds:g} s"
-            raise ChildFailed(
-                f"The {self.name} was not ready within {seconds}: {self._last_words()}"
-            ) from None
+            within = f"within {self.ready_within_seconds:g} s"
+            raise ChildFailed(f"The {self.name} was not ready {within}: {self._last_words()}") from None
         except BaseException:
             await self._stop()
             raise
@@ -189,16 +187,7 @@ async def stop(process: psutil.Process, patience_seconds: float) -> bool:
 
 
 async def _end_of(process: psutil.Process) -> None:
-    async def ended() -> bool:
-        return has_ended(process)
-
-    await _until(ended)
-
-
-async def _until(condition: Callable[[], Awaitable[bool]]) -> None:
-    while True:
-        if await condition():
-            return
+    while not has_ended(process):  # noqa: ASYNC110 (nor its end)
         await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import psutil
 from temporalio.client import Client
 
-from connection.namespace import RETENTION, ensure_search_attributes, keep_closed_runs, type_name
+from connection.namespace import ensure_search_attributes, keep_closed_runs, type_name
 from connection.problems import Problem
-from connection.server import DEFAULT_NAMESPACE, ServerUnreachable, connect, namespace
+from connection.server import ServerUnreachable, connect, profile
 from connection.web_ui import RECORD, Record, read_record
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.child_process import ChildProcess, stop
@@ -51,7 +51,7 @@ class DevServer(ChildProcess):
         self._state_dir = state_dir
         self.folder = state_dir.resolve()
         self._ports = {"--port": port, "--ui-port": ui_port}
-        self._namespace = namespace()
+        self._namespace = profile().namespace or "default"
         self.address = f"{HOST}:{port}"
         self.web_ui = f"http://{HOST}:{ui_port}"
 
@@ -64,7 +64,7 @@ class DevServer(ChildProcess):
             **{flag: [str(port)] for flag, port in self._ports.items()},
             "--db-filename": [DATABASE],
             "--log-level": ["warn"],
-            "--namespace": [] if self._namespace == DEFAULT_NAMESPACE else [self._namespace],
+            "--namespace": [] if self._namespace == "default" else [self._namespace],
             "--search-attribute": [f"{key.name}={type_name(key)}" for key in SEARCH_ATTRIBUTES],
             "--dynamic-config-value": DYNAMIC_CONFIG,
             "--sqlite-pragma": SQLITE_PRAGMAS,
@@ -119,7 +119,7 @@ async def run_dev_server(state_dir: Path, port: int, ui_port: int) -> AsyncItera
         async with DevServer(state_dir, port, ui_port) as server:
             client = await connect(server.address)
             await ensure_search_attributes(client)
-            await keep_closed_runs(client, RETENTION)
+            await keep_closed_runs(client)
             yield server, client
         (state_dir / RECORD).unlink(missing_ok=True)
 

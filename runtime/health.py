@@ -1,22 +1,17 @@
-"""`python -m runtime.health TASK_QUEUE`: whether the worker of this machine takes work, for a healthcheck.
+"""`python -m runtime.health TASK_QUEUE`, a healthcheck: whether the server hears a worker of this host.
 
-Exit code 0: the server has lately heard a worker of this host ask for work. 1: it has not, and one sentence
-says so.
+Exit code 0: one has lately asked for work. 1: none has, and one sentence says so.
 """
 
 import argparse
 import asyncio
 import socket
 import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
-from temporalio.client import Client
 from temporalio.service import RPCError
 
+from connection.pollers import pollers_of
 from connection.problems import Problem, leave
 from connection.server import connect, target
 
@@ -32,25 +27,13 @@ async def check(task_queue: str, host: str) -> None:
     """Raises Problem: NotPolling, or that the server cannot be asked."""
     client = await connect()
     try:
-        pollers = await _pollers(client, task_queue)
+        pollers = await pollers_of(client, task_queue)
     except RPCError as error:
         raise Problem(f"The server at {target(client)} cannot be asked ({error.message})") from None
     # By default a worker's identity is its process id and its host: 7@4f1c9a.
-    if not any(poller.identity.endswith(f"@{host}") and _is_recent(poller) for poller in pollers):
+    heard = (poller.last_access_time for poller in pollers if poller.identity.endswith(f"@{host}"))
+    if all(datetime.now(UTC) - moment.ToDatetime(UTC) >= LATELY for moment in heard):
         raise NotPolling(f"No worker of {host} has asked for work on {task_queue!r} within {LATELY}")
-
-
-async def _pollers(client: Client, task_queue: str) -> Iterable[PollerInfo]:
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=task_queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-    )
-    return (await client.workflow_service.describe_task_queue(request)).pollers
-
-
-def _is_recent(poller: PollerInfo) -> bool:
-    return datetime.now(UTC) - poller.last_access_time.ToDatetime(UTC) < LATELY
 
 
 def main() -> None:

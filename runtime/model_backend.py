@@ -24,10 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Choice:
-    """Which backend to run: none of ours, because Ollama answers, or the embedded model of this name.
-
-    `gguf`: the model file that a person has named; otherwise it is the weights of weights.py.
-    """
+    """Which model to embed, if Ollama does not answer, and its file, if that is not the one of weights.py."""
 
     embedded: str = ""
     gguf: Path | None = None
@@ -42,10 +39,9 @@ class RunningModel:
 
 
 def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
-    """Find the backend: blocks while it asks for Ollama.
+    """Find the backend: blocks while it asks for Ollama, unless a person has named a `gguf`.
 
-    A `gguf` named by a person is taken without asking. What answers and is no Ollama is not passed over:
-    somebody meant it to be one. Raises NoModel.
+    What answers and is no Ollama is not passed over: somebody meant it to be one. Raises NoModel.
     """
     if gguf is not None:
         if not gguf.is_file():
@@ -58,28 +54,20 @@ def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None =
         if not may_embed:
             raise
         return Choice(EMBEDDED_MODEL_NAME)
-    _warn_of_missing(models, pulled, host)
-    return Choice()
-
-
-def _warn_of_missing(models: ModelSettings | None, pulled: set[str], host: str) -> None:
-    if models is None:
-        return
-    for model in dict.fromkeys(models.by_persona().values()):
+    for model in dict.fromkeys(models.by_persona().values() if models else ()):
         if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
+    return Choice()
 
 
 @asynccontextmanager
 async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningModel]:
-    """The chosen backend while the context lasts; the embedded model is fetched and loaded meanwhile.
-
-    `loading` raises WeightsUnavailable or ChildFailed.
-    """
+    """The chosen backend, while it may be `loading` still. That raises WeightsUnavailable or ChildFailed."""
     if not choice.embedded:
         yield RunningModel(ModelBackend(kind="ollama"))
         return
-    port = _free_port()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = int(probe.getsockname()[1])  # known before the model is loaded
     async with AsyncExitStack() as stack:
 
         async def load() -> None:
@@ -91,12 +79,6 @@ async def run_model(choice: Choice, state_dir: Path) -> AsyncIterator[RunningMod
         stack.push_async_callback(_end, loading)
         backend = ModelBackend(kind="embedded", host=f"http://127.0.0.1:{port}", model=choice.embedded)
         yield RunningModel(backend, loading)
-
-
-def _free_port() -> int:
-    """A port for the embedded model, known before it is loaded."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 async def _fetched_weights() -> Path:

@@ -20,10 +20,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
 
 
 class SettingsWatcher:
-    """Sends `reload_settings` once at its start, with the model this worker asks, and after every save.
-
-    It outlives outages: what it could not say it says later, the latest state of the file only.
-    """
+    """Sends `reload_settings` at its start and after every save; what an outage kept from it, once, later."""
 
     def __init__(self, client: Client, image_id: str, path: Path, model_backend: str = "") -> None:
         self._image = client.get_workflow_handle(image_id)

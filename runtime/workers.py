@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from temporalio.client import Client
@@ -13,9 +12,8 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.children import Children
 from activities.memory.foresight import Foresight
-from activities.memory.histories import Histories
 from activities.memory.recall import Memory
-from activities.memory.store import MemoryStore, entries_of
+from activities.memory.store import MemoryStore
 from activities.personas import Personas
 from activities.prompts import PROMPTS
 from activities.proposer import propose_amendment
@@ -80,13 +78,7 @@ def compute_worker(
 def files_worker(client: Client, task_queue: str, settings: Path, memory: MemoryStore) -> Worker:
     """What touches the files of this machine, on `<task_queue>-files`; its memory goes into snapshots."""
     files = SettingsFiles(settings)
-    snapshots = Snapshots(
-        client,
-        settings.absolute().parent,
-        partial(entries_of, memory.path),
-        # All of it, not what a recall looks through: on another server the histories will be gone.
-        partial(Histories(client).catch_up, memory, listed=None),
-    )
+    snapshots = Snapshots(client, settings.absolute().parent, memory)
     return Worker(
         client,
         task_queue=files_queue(task_queue),

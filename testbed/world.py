@@ -13,7 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
 from activities.prompts import PROMPTS
-from configuration import Settings, Value
+from configuration import Settings, Value, put
 from connection.image import start_image
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
@@ -54,8 +54,7 @@ def edit(file: Path, values: Mapping[str, Value]) -> None:
     """Edit a settings.toml as a person would; the values by their dotted keys."""
     document = tomlkit.parse(file.read_text())
     for dotted, value in values.items():
-        section, _, key = dotted.partition(".")
-        document[section][key] = value
+        put(document, dotted, value)
     file.write_text(tomlkit.dumps(document))
 
 

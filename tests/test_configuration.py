@@ -12,8 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configuration import TUNABLES, InvalidSettings, Settings, Value
+from configuration import InvalidSettings, Settings, Value
+from configuration.team import TEAM
 
+DEPTH = {"value": 3, "low": 1, "high": 9, "step": 2, "meaning": "pages looked at"}
+TONE = {"value": "plain", "choices": ["plain", "formal"], "meaning": "how an essay is worded"}
 SHIPPED = Path(__file__).parent.parent / "settings.toml"
 
 
@@ -76,6 +79,7 @@ def test_bounds_are_inclusive(key: str, low: Value, high: Value) -> None:
         ("system__max_queued_tasks", 501, "max_queued_tasks = 501: must be less than or equal to 500"),
         ("models__host", "localhost:11434", '[models] host = "localhost:11434": must match pattern'),
         ("models__brick", "", '[models] brick = "": must have at least 1 character'),
+        ("models__robin", "a\nb", '[models] robin = "a\\nb": must match pattern'),
         ("models__robin", "é" * 121, "must have at most 120 characters"),
         ("models__temperature", 1.6, "[models] temperature = 1.6: must be less than or equal to 1.5"),
         ("models__temperature", float("nan"), "[models] temperature = NaN: must be a finite number"),
@@ -190,19 +194,38 @@ def test_the_digest_is_the_same_in_every_process() -> None:
     assert told == {Settings.parse(shipped()).digest()}
 
 
-def test_only_three_keys_are_tunable_each_within_its_bounds() -> None:
-    assert {key: (t.low, t.high, t.step) for key, t in TUNABLES.items()} == {
-        "models.temperature": (0.0, 1.5, 0.2),
-        "autopoiesis.max_turns": (1, 10, 1),
-        "autopoiesis.convergence_threshold": (0.05, 0.9, 0.1),
+NUMBERS = {
+    "models.max_answer_tokens": (32, 4096, 128),
+    "autopoiesis.max_turns": (1, 10, 1),
+    "autopoiesis.convergence_threshold": (0.05, 0.9, 0.1),
+    "memory.recall": (0, 10, 1),
+    **{f"temperatures.{member.key}": (0.0, 1.5, 0.2) for member in TEAM},
+}
+
+
+def test_what_may_be_tuned_as_shipped_are_numbers_each_within_its_bounds() -> None:
+    found = Settings.parse(shipped()).tunables()
+    assert {key: (tunable.low, tunable.high, tunable.step) for key, tunable in found.items()} == NUMBERS
+    assert all(tunable.key == key and tunable.meaning for key, tunable in found.items())
+    assert {key for key, tunable in found.items() if tunable.kind == "integer"} == {
+        *("models.max_answer_tokens", "autopoiesis.max_turns", "memory.recall")
     }
 
 
-def test_the_heuristics_of_a_log_are_the_tunable_keys() -> None:
-    assert Settings.parse(shipped()).heuristics() == {
-        "models.temperature": 0.6,
-        "autopoiesis.max_turns": 4,
-        "autopoiesis.convergence_threshold": 0.4,
+def test_the_heuristics_of_a_log_are_the_numbers_that_may_be_tuned() -> None:
+    present = Settings.parse(shipped())
+    common = {"models.temperature": 0.6}
+    told = {key: value for key, value in present.flat().items() if key in NUMBERS}
+    assert present.tuned() == told
+    assert present.heuristics() == common | {key: told[key] for key in NUMBERS if "temperatures" not in key}
+    noisy = present.with_changes({"models.temperature": 0.1 * 7, "temperatures.robin": 0.8})
+    assert noisy.heuristics() == present.heuristics() | {"models.temperature": 0.7}
+    more = Settings.parse(shipped(models__allowed=["gemma3:4b"]) | {"custom": {"depth": DEPTH, "tone": TONE}})
+    assert more.heuristics() == present.heuristics()
+    assert more.tuned() == told | {
+        **{f"models.{member.key}": more.models.by_persona()[member.name] for member in TEAM},
+        "custom.depth.value": 3,
+        "custom.tone.value": "plain",
     }
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import create_model
+from pydantic import Field, create_model
 
 from activities.prompts import PROMPTS, Prompts, required_entries
-from configuration import InvalidSettings, Settings, models_of
+from configuration import InvalidSettings, Settings, models_of, temperatures_of
 from configuration.team import TEAM, Member
 from connection.problems import Problem
 from desk.doctor.finding import Patient
@@ -18,7 +18,12 @@ from tests.test_configuration import shipped
 
 CLARA = Member("CLARA", "the archivist", ("footnote",))
 LARGER = (*TEAM, CLARA)
-LargerSettings = create_model("LargerSettings", __base__=Settings, models=models_of(LARGER))
+LargerSettings = create_model(
+    "LargerSettings",
+    __base__=Settings,
+    models=models_of(LARGER),
+    temperatures=(temperatures_of(LARGER), Field({}, validate_default=True)),
+)
 
 
 def settings(**changed: Any) -> Settings:
@@ -28,9 +33,20 @@ def settings(**changed: Any) -> Settings:
 def test_its_model_is_a_key_of_the_settings_after_those_of_the_others() -> None:
     added = list(settings().flat())
     assert added.index("models.clara") == added.index("models.robin") + 1
-    added.remove("models.clara")
+    assert added.index("temperatures.clara") == added.index("temperatures.robin") + 1
+    added = [key for key in added if not key.endswith(".clara")]
     assert added == list(Settings.parse(shipped()).flat())
     assert settings().models.by_persona()["CLARA"] == "archive:1b"
+
+
+def test_its_temperature_and_where_there_is_a_choice_its_model_may_be_tuned() -> None:
+    found = settings(models__allowed=["archive:7b"]).tunables()
+    added = {key: tunable for key, tunable in found.items() if key.endswith(".clara")}
+    assert {key: tunable.choices for key, tunable in added.items()} == {
+        "temperatures.clara": (),
+        "models.clara": ("archive:7b", "archive:1b"),
+    }
+    assert settings(models__temperature=0.9).temperatures.by_persona()["CLARA"] == 0.9
 
 
 def test_a_file_without_its_key_and_a_team_without_it_are_told() -> None:

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, is_cancelled_exception
 with workflow.unsafe.imports_passed_through():
     from messages.calls import Creating, PersonaCall
     from messages.loops import LoopStart, OptimizerAnswer, OptimizerRequest
-    from messages.trials import Candidate, Moments, Observation, Round
+    from messages.trials import Candidate, Observation, Round
     from workflows.messaging import failure_text
     from workflows.orders import thinking
     from workflows.trials import Trials
@@ -80,12 +80,10 @@ class Deliberation:
             return []
         call = PersonaCall.under(settings, "ALFRED", "candidates", {})
         call.model = settings.optimizer.creator or call.model
-        tunables = settings.tunables()
-        values = settings.flat()
         order = Creating(
             call=call,
-            tunables=list(tunables.values()),
-            values={key: values[key] for key in tunables},
+            tunables=list(settings.tunables().values()),
+            values=settings.tuned(),
             top=top,
             past=[str(past) for past in self._start.past],
         )
@@ -116,22 +114,11 @@ class Deliberation:
         settings = self._start.settings
         if arm:
             settings = settings.with_changes(round_.candidates[arm - 1].values)
-        values = settings.flat()
-        row = Observation(
+        return round_.observed(
+            arm,
             digest=settings.digest(),
             conditions=self._start.conditions,
             batch=number,
-            values={key: values[key] for key in settings.tunables()},
+            values=settings.tuned(),
             since=workflow.now(),
         )
-        for replay in round_.replays:
-            if replay.arm != arm:
-                continue
-            if replay.dissonance is None:
-                row.failed += replay.outcome == "failed"
-                row.unmeasured += replay.outcome != "failed"
-                continue
-            row.dissonance.setdefault(replay.task_type, Moments()).add(replay.dissonance)
-            row.tokens.setdefault(replay.task_type, Moments()).add(replay.tokens)
-            row.seconds.add(replay.seconds)
-        return row

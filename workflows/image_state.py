@@ -24,7 +24,7 @@ from workflows.motivation import Motivation
 from workflows.observing import Observing, values_at
 
 # Bytes of JSON that each list may take. With the ledger's (40 KiB), the observations (20), the running tasks
-# (22), the goals (16), the settings (6) and the answered updates (2) they stay under 256 KiB, half of what
+# (22), the goals (16), the settings (9) and the answered updates (2) they stay under 256 KiB, half of what
 # the server warns of. The window holds 100 of the longest logs, as many as `[cadence] min_logs` may ask for.
 QUEUE_BYTES = 36 * 1024
 WINDOW_BYTES = 72 * 1024

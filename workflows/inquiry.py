@@ -37,9 +37,10 @@ class Inquiry:
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            await self._tell_image(self._no_goal("somebody cancelled this inquiry"))
+            conclusion = self._no_goal("somebody cancelled this inquiry")
+            await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
             raise
-        await self._tell_image(conclusion)
+        await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
         return conclusion
 
     async def _imagine(self, persona: Persona) -> None:
@@ -64,8 +65,7 @@ class Inquiry:
     async def _score(self) -> None:
         """Each goal's score is the mean of what the personas that did not imagine it think of it.
 
-        Each is asked twice, the second time with the goals turned round: small models go by the place of an
-        answer as much as by what it says, and so no place is the better one.
+        Each is asked twice, the second time with the goals turned round: small models go by places, too.
         """
         given: dict[int, list[float]] = {}
         for persona in self._start.personas:
@@ -112,9 +112,6 @@ class Inquiry:
 
     def _no_goal(self, reason: str) -> InquiryConcluded:
         return InquiryConcluded(inquiry_id=self._start.inquiry_id, goals=self._goals, reason=reason)
-
-    async def _tell_image(self, conclusion: InquiryConcluded) -> None:
-        await tell_image(self._start.image_id, INQUIRY_CONCLUDED, conclusion)
 
     def _show(self, conclusion: InquiryConcluded | None = None) -> None:
         came_to = ""

@@ -77,9 +77,6 @@ class Keeper:
         keeping.tried_at, keeping.problem = began, ""
         # One that was already there, because nothing has changed, was not written now.
         if (receipt.generation, receipt.path) != (keeping.generation, keeping.path):
-            keeping.saved_at, keeping.generation, keeping.path = (
-                workflow.now(),
-                receipt.generation,
-                receipt.path,
-            )
+            keeping.saved_at = workflow.now()
+            keeping.generation, keeping.path = receipt.generation, receipt.path
         return receipt

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from pydantic import BaseModel
 
-from configuration import TUNABLES, InvalidSettings, Settings, Value
+from configuration import InvalidSettings, Settings, Value
 from messages.common import excerpt, part
 from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
@@ -171,13 +171,19 @@ class Ledger(BaseModel):
 
     def _is_confirmed(self, entry: Amendment, file: SettingsFile) -> bool:
         """Whether the file has an entry's changes, and we not yet. Anybody may send a conclusion's signal."""
-        changes = _tunable(entry).items()
-        return changes <= file.settings.flat().items() and not changes <= self.settings.flat().items()
+        changes = self._tunable(entry)
+        if not changes.items() <= file.settings.flat().items():
+            return False
+        try:
+            return self.settings.with_changes(changes) != self.settings
+        except InvalidSettings:
+            # They hold only with what a person has edited beside them: it is all that person's edit then.
+            return False
 
     def _approved(self, entry: Amendment) -> Amendment:
         """Adopt what an entry changes, and the entry as that of the new revision."""
         before = self.digest
-        self._adopt(self.settings.with_changes(_tunable(entry)))
+        self._adopt(self.settings.with_changes(self._tunable(entry)))
         news = {"revision": self.revision, "digest_before": before, "digest": self.digest}
         return entry.model_copy(update={**news, "state": "approved", "reason": ""})
 
@@ -190,6 +196,7 @@ class Ledger(BaseModel):
         if settings.digest() == before:
             return False
         changes = changes_between(self.settings, settings)
+        anew = ", ".join(self.settings.declared_anew(settings))
         self._adopt(settings)
         self._enter(
             Amendment(
@@ -198,6 +205,7 @@ class Ledger(BaseModel):
                 digest=self.digest,
                 source=source,
                 changes=changes,
+                justification=excerpt(f"declares anew what may be tuned: {anew}", 300) if anew else "",
                 state="adopted",
                 decided_by=owner,
                 comment=comment,
@@ -230,6 +238,9 @@ class Ledger(BaseModel):
             if entry.revision > earlier.revision if earlier else entry.digest != entry.digest_before:
                 undone |= {change.key: change.old for change in entry.changes}
                 reached -= 1
+        # What a person declares in [custom] is not undone: it says what may be tuned from now on.
+        still = self.settings.flat().keys()
+        undone = {key: value for key, value in undone.items() if key in still}
         return self.settings.with_changes(undone) if reached == revision else None
 
     def changes_back_to(self, revision: int) -> list[Change]:
@@ -273,6 +284,10 @@ class Ledger(BaseModel):
             for entry in self.amendments
         ]
 
+    def _tunable(self, entry: Amendment) -> dict[str, Value]:
+        tunables = self.settings.tunables()
+        return {change.key: change.new for change in entry.changes if change.key in tunables}
+
     def _adopt(self, settings: Settings) -> None:
         self.settings = settings
         self.revision += 1
@@ -289,14 +304,9 @@ def _comparable(entry: Amendment, conditions: str) -> list[str]:
     return [conditions, *([""] * (not entry.changes_conditions))] if conditions else []
 
 
-def _tunable(entry: Amendment) -> dict[str, Value]:
-    return {change.key: change.new for change in entry.changes if change.key in TUNABLES}
-
-
 def changes_between(before: Settings, after: Settings) -> list[Change]:
-    """Every key whose value differs, with both values."""
-    pairs = zip(before.flat().items(), after.flat().values(), strict=True)
-    return [Change(key=key, old=old, new=new) for (key, old), new in pairs if old != new]
+    """Every key that both have and whose value differs, with both values."""
+    return [Change(key=key, old=old, new=new) for key, (old, new) in before.changes_to(after).items()]
 
 
 def why_not_there(own_queue: str, task_queue: str) -> str:

@@ -19,8 +19,7 @@ Result = TypeVar("Result")
 def take(model: type[Model], message: Any) -> Model:
     """Read a handler's argument. Raises ApplicationError `BadMessage`, which says what is expected.
 
-    Handlers are declared to take anything: an argument that Temporal itself cannot convert would be
-    dropped without a word (signals) or refused without the reason (updates).
+    Temporal itself would drop what it cannot convert (signals), or refuse it without the reason (updates).
     """
     try:
         # Bytes and the like are no JSON; their repr is refused in the same words as any other nonsense.

@@ -29,7 +29,7 @@ MOST_AWAITED = 2
 
 def values_at(settings: Settings) -> dict[str, Value]:
     """What the optimizer may vary, as it stands in these settings."""
-    return settings.heuristics()
+    return settings.tuned()
 
 
 class Observing(BaseModel):
@@ -82,7 +82,9 @@ class Observing(BaseModel):
                 numbers[row.batch] = self._new_batch()
             if row.values:
                 self.values[row.digest] = row.values
-            added = Observation(digest=row.digest, conditions=row.conditions, batch=numbers[row.batch])
+            added = Observation(
+                digest=row.digest, conditions=row.conditions, batch=numbers[row.batch], paired=row.paired
+            )
             _merge(added, row)
             self.rows.append(added)
         self._bound()
@@ -143,6 +145,7 @@ class Observing(BaseModel):
                 continue
             if (older := oldest.setdefault(kind, row)) is not row:
                 row.conditions = row.conditions if row.conditions == older.conditions else MIXED
+                row.paired = row.paired and row.batch == older.batch
                 _merge(row, older)
                 self.rows = [each for each in self.rows if each is not older]
                 return True

@@ -36,10 +36,9 @@ class StillInTheWay(Exception):
 async def wait_out(
     order: Callable[[Terms], Awaitable[Answer]], deadline: datetime, tell: Callable[[str], Awaitable[None]]
 ) -> Answer:
-    """What an order to the files worker comes to, however often it has to be given.
+    """What an order to the files worker comes to, however often it is given; `tell`: of what is in the way.
 
-    `tell` is given what is in the way, after each round. Raises ActivityError for what no waiting mends, and
-    StillInTheWay at the deadline; the first attempts have their chance all the same.
+    Raises ActivityError for what no waiting mends, StillInTheWay at the deadline, but not before a first try.
     """
     began, length, before, news = workflow.now(), FIRST_ROUND, "", 0
     terms = _until_taken(TAKEN_WITHIN)

@@ -132,13 +132,10 @@ class Supervisor:
             )
         except WorkflowAlreadyStartedError:
             return False
-        self._watch(workflow_id, handle)
-        return True
-
-    def _watch(self, workflow_id: str, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
         watcher = asyncio.create_task(self._await_child(workflow_id, handle))
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
+        return True
 
     async def _await_child(self, workflow_id: str, handle: workflow.ChildWorkflowHandle[Any, Any]) -> None:
         """Children tell their end by signal, which outlives this run; this notices those that cannot."""

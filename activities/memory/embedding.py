@@ -84,17 +84,13 @@ class Embedder:
             await store.in_thread(store.set_unrelated, self._model, dimension, likeness_of(vectors))
 
     async def embed_missing(self, store: MemoryStore, image_id: str, dimension: int) -> None:
-        """Embed all that has no vector of this dimension yet, the newest first.
-
-        What the model refuses is refused for good, in the store, if it embeds other texts at that moment.
-        """
-        left, _ = await store.in_thread(store.count_without_vector, image_id, self._model, dimension)
+        """Embed all that has no vector of this dimension yet, the newest first, but for what is refused."""
+        which = image_id, self._model, dimension
+        left, _ = await store.in_thread(store.count_without_vector, *which)
         if left:
             await self.measure(store, dimension)
         while left > 0:
-            missing = await store.in_thread(
-                store.without_vector, image_id, self._model, dimension, most=AT_ONCE
-            )
+            missing = await store.in_thread(store.without_vector, *which, most=AT_ONCE)
             if not missing:  # forgotten meanwhile
                 return
             try:
@@ -105,7 +101,7 @@ class Embedder:
             else:
                 embedded = dict(zip(missing, vectors, strict=True))
                 await store.in_thread(store.set_vectors, self._model, embedded)
-            left, _ = await store.in_thread(store.count_without_vector, image_id, self._model, dimension)
+            left, _ = await store.in_thread(store.count_without_vector, *which)
 
     async def _embed_one(self, store: MemoryStore, number: int, text: str, dimension: int) -> None:
         for length in (len(text), *(length for length in SHORTENED if length < len(text))):
@@ -115,7 +111,8 @@ class Embedder:
                 continue
             await store.in_thread(store.set_vectors, self._model, {number: vector})
             return
-        await self.embed(UNRELATED[:1], dimension)  # raises where the server embeds nothing at all now
+        # Refused for good, if others are not: this raises where the server embeds nothing at all now.
+        await self.embed(UNRELATED[:1], dimension)
         await store.in_thread(store.set_refused, self._model, number)
 
 

@@ -114,16 +114,15 @@ class MemoryFile:
         return result
 
     def _take(self) -> _Open:
-        while self._idle:
+        while True:
             try:
                 one = self._idle.pop()
-            except IndexError:  # another thread was faster
-                break
+            except IndexError:  # not asked before: another thread may be faster
+                return self._open()
             # What was written over by something else than SQLite would not be noticed otherwise.
             if not _has_moved(one.db) and one.log == self._log() and one.written == _written(self.path):
                 return one
             one.db.close()
-        return self._open()
 
     def _give_back(self, one: _Open) -> None:
         if one.db.in_transaction:

@@ -11,10 +11,9 @@ import apsw
 from temporalio import activity
 from temporalio.client import Client
 
-from activities.memory.background import Background, done_by
+from activities.memory.background import Background, Looks, done_by
 from activities.memory.embedding import Embedder, NoEmbeddings
 from activities.memory.histories import Heard, Histories
-from activities.memory.looking import Looks
 from activities.memory.store import Found, MemoryStore, Vector
 from activities.model_server.backend import ModelBackend
 from messages.common import excerpt
@@ -53,14 +52,13 @@ class _Model(NamedTuple):
 class Memory:
     """The memory of this machine, kept in `store`. It belongs to one event loop.
 
-    What takes long goes on in the background: reading histories, and embedding, for each image and model once
-    at a time. A recall takes what is there when its time is over.
+    Histories are read, and texts embedded, in the background. A recall takes what is there in time.
     """
 
     def __init__(self, client: Client, backend: ModelBackend, store: MemoryStore) -> None:
         self._backend = backend
         self._store = store
-        self._background = Background(told=NoEmbeddings)
+        self._background = Background()
         self._histories = Histories(client)
         self._looks = Looks(self._histories, store, self._background)
         self._embedders: dict[_Model, Embedder] = {}
@@ -121,7 +119,7 @@ class Memory:
         if foreseen is not None and self._models.get(wanted.image_id) == model:
             return foreseen
         self._models[wanted.image_id] = model
-        return self._start_embedding(model, wanted.text)
+        return self._background.start(self._embed(model, wanted.text))
 
     def foresee(self, image_id: str, task_id: str, text: str) -> None:
         """Begin what a recall for this task will wait for, if its image has recalled before."""
@@ -132,7 +130,7 @@ class Memory:
             del self._models[image_id]
             return
         look = self._looks.since(image_id, time.time() - NEW_ENOUGH_SECONDS)
-        vector = self._foreseen[task_id] = self._start_embedding(model, text)
+        vector = self._foreseen[task_id] = self._background.start(self._embed(model, text))
         while len(self._foreseen) > MOST_FORESEEN:
             self._foreseen.popitem(last=False)
         self._background.start(self._embed_what_is_new(image_id, model, look, vector))
@@ -149,9 +147,6 @@ class Memory:
         self._embedders.clear()
 
     # --- in the background ---
-
-    def _start_embedding(self, model: _Model, text: str) -> asyncio.Task[Vector]:
-        return self._background.start(self._embed(model, text))
 
     async def _embed(self, model: _Model, text: str) -> Vector:
         (vector,) = await self._embedder(model).embed([text])

@@ -131,14 +131,14 @@ class MemoryStore:
     def _read(self, work: Work[Result]) -> Result:
         return self._file.read(work, self._patience_seconds)
 
+    def _rows(self, query: str, values: Sequence[Any] | dict[str, Any]) -> list[Any]:
+        return self._read(lambda db: db.execute(query, values).fetchall())
+
     def _write(self, work: Work[Result]) -> Result:
         return self._file.write(work, self._patience_seconds)
 
     def add(self, entries: Iterable[dict[str, Any]]) -> int:
-        """Keep entries, and return how many were new. Of two for the same task the later one stays.
-
-        Raises pydantic.ValidationError for a dict that is no Entry, and keeps none then.
-        """
+        """Keep entries, the later of two for a task; how many were new. Raises pydantic.ValidationError."""
         kept = [Entry.model_validate(entry) for entry in entries]
         new = 0
         for start in range(0, len(kept), PAGE):
@@ -155,13 +155,12 @@ class MemoryStore:
             f"SELECT id, {', '.join(columns)} FROM memories WHERE +image_id = ? AND id > ? "
             f"ORDER BY id LIMIT {PAGE}"
         )
-        while rows := self._read(lambda db, last=last: db.execute(query, (image_id, last)).fetchall()):  # type: ignore[misc]
+        while rows := self._rows(query, (image_id, last)):
             last = rows[-1][0]
             yield from (dict(zip(columns, values, strict=True)) for _, *values in rows)
 
     def forget(self, image_id: str) -> None:
         """Empty the store of one image."""
-
         some = f"SELECT id FROM memories WHERE image_id = ? LIMIT {PAGE}"
 
         def work(db: apsw.Connection) -> int:
@@ -174,18 +173,14 @@ class MemoryStore:
 
     def task_ids(self, image_id: str) -> dict[str, str]:
         """When each remembered task of an image finished, by its id."""
-        query = "SELECT task_id, finished_at FROM memories WHERE image_id = ?"
-        rows: list[Any] = self._read(lambda db: db.execute(query, (image_id,)).fetchall())
-        return dict(rows)
+        return dict(self._rows("SELECT task_id, finished_at FROM memories WHERE image_id = ?", (image_id,)))
 
     def held(self, image_id: str, task_ids: Iterable[str]) -> dict[str, str]:
         """When each of these tasks finished, as far as they are remembered."""
         query = """
             SELECT task_id, finished_at FROM json_each(?) JOIN memories ON task_id = value WHERE image_id = ?
         """
-        values = (json.dumps(list(task_ids)), image_id)
-        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        return dict(rows)
+        return dict(self._rows(query, (json.dumps(list(task_ids)), image_id)))
 
     # --- how far histories were read ---
 
@@ -225,7 +220,7 @@ class MemoryStore:
     ) -> list[Found]:
         """The memories whose vectors of `model` are like this one, best first.
 
-        score: cosine similarity, stretched so that 0 is the likeness of unrelated texts and 1 the same text.
+        score: cosine similarity, stretched so that 0 is the likeness of unrelated texts.
         """
         zero = self.unrelated(model, len(vector)) or 0.0
         query = """
@@ -238,9 +233,8 @@ class MemoryStore:
             SELECT task_id, task, synthesis, score FROM likest JOIN memories ON memory = id
             ORDER BY score DESC
         """
-        packed = sqlite_vec.serialize_float32(list(vector))
         named = {
-            "vector": packed,
+            "vector": sqlite_vec.serialize_float32(list(vector)),
             "zero": zero,
             "image_id": image_id,
             "model": model,
@@ -248,22 +242,17 @@ class MemoryStore:
             "besides": besides,
             "most": most,
         }
-        rows: list[Any] = self._read(lambda db: db.execute(query, named).fetchall())
-        return [Found(*row) for row in rows if row[3] is not None and row[3] >= least]
+        return [Found(*row) for row in self._rows(query, named) if row[3] is not None and row[3] >= least]
 
     def without_vector(
         self, image_id: str, model: str, dimension: int, most: int | None = None
     ) -> dict[int, str]:
-        """The texts to embed that have no vector of this model and dimension yet, newest first, by number.
-
-        Not those that the model refused.
-        """
+        """The texts, by number and newest first, that this model has neither embedded yet nor refused."""
         query = f"""
             SELECT id, task || char(10) || synthesis {_WITHOUT_VECTOR} ORDER BY finished_at DESC LIMIT ?
         """
         values = (image_id, model, dimension, model, -1 if most is None else most)
-        rows: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        return dict(rows)
+        return dict(self._rows(query, values))
 
     def count_without_vector(self, image_id: str, model: str, dimension: int) -> tuple[int, int]:
         """How many have no vector of this model and dimension yet, and how many the model refused."""
@@ -275,8 +264,7 @@ class MemoryStore:
                 (SELECT count(*) FROM refused WHERE image_id = :image_id AND model = :model)
         """
         values = {"image_id": image_id, "model": model, "dimension": dimension}
-        counts: list[Any] = self._read(lambda db: db.execute(query, values).fetchall())
-        without, refused = counts[0]
+        ((without, refused),) = self._rows(query, values)
         return without - refused, refused
 
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:

@@ -16,6 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import Attempt
 from activities.heartbeats import heartbeats
+from activities.model_server import context_window
 from activities.model_server.answers import without_thinking
 from activities.model_server.client import (
     NOT_OLLAMA,
@@ -28,14 +29,6 @@ from activities.model_server.client import (
     named_by,
     proxy_for,
     refuses_think,
-)
-from activities.model_server.context_window import (
-    LEAST_WINDOW,
-    at_least_tokens,
-    seems_shortened,
-    was_filled,
-    was_shortened,
-    window_for,
 )
 from messages.common import excerpt
 
@@ -55,11 +48,7 @@ LOOK_AGAIN_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Question:
-    """What to ask, where.
-
-    `answer_tokens`: the longest answer, which settings.toml may raise or not; `context_tokens`: the largest
-    window.
-    """
+    """What to ask, where. `may_be_raised`: `answer_tokens`, in settings.toml."""
 
     host: str
     model: str
@@ -96,7 +85,7 @@ class _Habits:
     thinks: bool = False
     knows_think: bool = True
     # It never shrinks: asked for another one, Ollama loads the model anew.
-    window: int = LEAST_WINDOW
+    window: int = context_window.LEAST_WINDOW
 
 
 @dataclass(frozen=True)
@@ -145,10 +134,7 @@ class _Reply:
 
 
 class Asking:
-    """The connections, the model slots, and what is known of the models, of one worker process.
-
-    `loading`: the embedded model on its way, which questions wait for.
-    """
+    """The connections, slots and models of a worker. `loading`: the embedded model, which is waited for."""
 
     def __init__(self, loading: asyncio.Future[None] | None = None) -> None:
         self._loading = loading
@@ -221,7 +207,7 @@ class Asking:
 
         Only the window may grow more than once, up to [models] context_tokens.
         """
-        if (least := at_least_tokens(question.bytes)) > question.context_tokens:
+        if (least := context_window.at_least_tokens(question.bytes)) > question.context_tokens:
             raise _too_long(attempt, question, least, question.context_tokens)
         habits = self._habits[question.host, question.model]
         answer = Answer()
@@ -236,7 +222,10 @@ class Asking:
                 continue
             answer.tokens_in += reply.tokens_in
             answer.tokens_out += reply.tokens_out
-            if was_filled(reply.tokens_in, this.window) and this.window < question.context_tokens:
+            if (
+                context_window.was_filled(reply.tokens_in, this.window)
+                and this.window < question.context_tokens
+            ):
                 habits.window = max(habits.window, 2 * this.window)
             elif reply.thought(question) and reply.ran_out and not this.room:
                 habits.thinks = True
@@ -248,11 +237,11 @@ class Asking:
 
     async def _check_window(self, attempt: Attempt, question: Question, this: _Try, reply: _Reply) -> None:
         """Raise the typed failure of a prompt that was not read whole."""
-        if was_filled(reply.tokens_in, this.window):
+        if context_window.was_filled(reply.tokens_in, this.window):
             raise _too_long(attempt, question, reply.tokens_in, this.window)
-        if not seems_shortened(reply.tokens_in, question.bytes):
+        if not context_window.seems_shortened(reply.tokens_in, question.bytes):
             return
-        if was_shortened(reply.tokens_in, question.bytes, await self._window_there(question)):
+        if context_window.was_shortened(reply.tokens_in, question.bytes, await self._window_there(question)):
             raise attempt.failure(
                 "PromptTooLong",
                 f"{question} read only {reply.tokens_in} tokens of a longer prompt, although a window of "
@@ -311,7 +300,7 @@ def _is_behind_people() -> bool:
 
 def _next_try(habits: _Habits, question: Question) -> _Try:
     room = THINKING_TOKENS if habits.thinks else 0
-    window = window_for(question.bytes, question.answer_tokens + room)
+    window = context_window.window_for(question.bytes, question.answer_tokens + room)
     habits.window = max(habits.window, min(window, question.context_tokens))
     # A thinking model would spend all of max_answer_tokens before its first word of answer.
     think = False if habits.knows_think else None

@@ -1,9 +1,9 @@
 """Where a model server is, and the one place that builds clients of the `ollama` library for it."""
 
-import ipaddress
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,19 +15,7 @@ from messages.common import excerpt
 with environment.set_aside():
     from ollama import AsyncClient, ChatResponse, ResponseError
 
-__all__ = [
-    "NOT_OLLAMA",
-    "AddressBroken",
-    "AsyncClient",
-    "ChatResponse",
-    "ResponseError",
-    "full_name",
-    "model_client",
-    "named_by",
-    "proxy_for",
-    "reach",
-    "refuses_think",
-]
+__all__ = ["AsyncClient", "ChatResponse", "ResponseError"]
 
 DEFAULT_HOST = "http://127.0.0.1:11434"
 """Where the ollama client looks too when nobody says otherwise; named here for error messages."""
@@ -112,7 +100,7 @@ def _as_url(host: str) -> str | None:
     text = host.strip().strip("\"'")
     scheme, given, place = text.partition("://")
     scheme, place = (scheme.lower(), place) if given else ("http", text)
-    if _is_ipv6(place.strip("/")):
+    if isinstance(_address(place.strip("/")), IPv6Address):
         place = f"[{place.strip('/')}]"
     try:
         parts = urlsplit(f"{scheme}://{place}")
@@ -126,19 +114,17 @@ def _as_url(host: str) -> str | None:
     return str(url)
 
 
-def _is_ipv6(text: str) -> bool:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        ipaddress.IPv6Address(text)
+        return ip_address(host)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _connectable(name: str) -> str:
     """A host as it is asked: 0.0.0.0 is where a server listens, and it is found on this machine."""
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
+    address = _address(name)
+    if address is None:
         return name
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "[::1]"
@@ -150,12 +136,9 @@ def _is_here(url: str) -> bool:
     name = httpx.URL(url).host.rstrip(".")
     if name == "localhost" or name.endswith(".localhost"):
         return True
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback
+    address = _address(name)
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address is not None and (mapped or address).is_loopback
 
 
 # --- what comes over the wire ---------------------------------------------------------------------
@@ -183,9 +166,8 @@ def mend_json(text: bytes) -> bytes:
 class _MendedLines(httpx.AsyncByteStream):
     """An answer line by line, each mended. Raises ValueError for one that is too long to be read."""
 
-    def __init__(self, stream: AsyncIterator[bytes], close: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, stream: httpx.AsyncByteStream) -> None:
         self._stream = stream
-        self._close = close
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         rest = b""
@@ -198,10 +180,9 @@ class _MendedLines(httpx.AsyncByteStream):
         yield mend_json(rest)
 
     async def aclose(self) -> None:
-        await self._close()
+        await self._stream.aclose()
 
 
 async def _mend(response: httpx.Response) -> None:
-    stream = response.stream
-    assert isinstance(stream, httpx.AsyncByteStream)
-    response.stream = _MendedLines(aiter(stream), stream.aclose)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    response.stream = _MendedLines(response.stream)

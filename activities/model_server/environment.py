@@ -23,17 +23,13 @@ def set_aside() -> Iterator[None]:
 
     For imports alone, when a process starts: other threads would not see these variables either.
     """
-    hidden = {name: value for name, value in os.environ.items() if _is_for_clients(name)}
-    for name in hidden:
-        del os.environ[name]
+    others = ("OLLAMA_HOST", _CERTIFICATES, _KEY)
+    names = [name for name in os.environ if name.upper().endswith("_PROXY") or name in others]
+    hidden = {name: os.environ.pop(name) for name in names}
     try:
         yield
     finally:
         os.environ.update(hidden)
-
-
-def _is_for_clients(name: str) -> bool:
-    return name.upper().endswith("_PROXY") or name in ("OLLAMA_HOST", _CERTIFICATES, _KEY)
 
 
 def fault() -> str:

@@ -102,10 +102,7 @@ def pack(header: Header, payload: bytes, key: bytes) -> list[bytes]:
 
 
 def check(file: BinaryIO, key: bytes) -> Checked:
-    """What a file says of itself, once every byte of it is known to be as it was written.
-
-    Reads it piece by piece. Raises BadSnapshot, and what the file raises.
-    """
+    """What a file says of itself, once every byte of it holds. Raises BadSnapshot, and what the file does."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start, text = _read_header(file, size)

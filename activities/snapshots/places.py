@@ -9,6 +9,7 @@ import logging
 import os
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -59,6 +60,7 @@ class Place:
 
     def __init__(self, where: str, base: Path, image_id: str) -> None:
         self._image_id = image_id
+        self._prefix = f"{quote(image_id, safe='')}."
         self.fs, root = open_url(where, base)
         self.root = str(root).rstrip("/") or "/"
         self.folder = Path(self.root) if isinstance(self.fs, LocalFileSystem) else None
@@ -69,26 +71,22 @@ class Place:
     def clear(self) -> None:
         """Clear away what a killed worker has left; call it under the lock."""
         if self.folder is not None:
-            for left in self.folder.glob(f".{self._prefix()}*.tmp"):
+            for left in self.folder.glob(f".{self._prefix}*.tmp"):
                 left.unlink(missing_ok=True)
 
     @asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """One writer at a time, across processes; the lock of a process that dies goes with it.
-
-        Raises Locked where another does not give it up.
-        """
+        """One writer at a time, across processes; as `disk.locked`, but without blocking. Raises Locked."""
         if self.folder is None:
             yield
             return
         handle = os.open(self.folder, os.O_RDONLY)
         try:
-            try:
-                async with asyncio.timeout(LOCKED_SECONDS):
-                    while not try_lock(handle):  # noqa: ASYNC110 (other processes have no event to wait for)
-                        await asyncio.sleep(LOOK_EVERY_SECONDS)
-            except TimeoutError:
-                raise Locked(self.folder) from None
+            give_up_at = time.monotonic() + LOCKED_SECONDS
+            while not try_lock(handle):
+                if time.monotonic() > give_up_at:
+                    raise Locked(self.folder)
+                await asyncio.sleep(LOOK_EVERY_SECONDS)
             yield
         finally:
             os.close(handle)
@@ -100,7 +98,7 @@ class Place:
             with tempfile.TemporaryDirectory() as folder:
                 yield Path(folder) / "snapshot"
             return
-        path = self.folder / f".{self._prefix()}{uuid4().hex}.tmp"
+        path = self.folder / f".{self._prefix}{uuid4().hex}.tmp"
         try:
             yield path
         finally:
@@ -108,7 +106,7 @@ class Place:
 
     def put(self, file: Path, generation: int) -> str:
         """Give a finished file its place and its name."""
-        path = f"{self.root}/{self._prefix()}{generation:08d}.image"
+        path = f"{self.root}/{self._prefix}{generation:08d}.image"
         if self.folder is None:
             self.fs.put_file(str(file), path)
         else:
@@ -127,7 +125,7 @@ class Place:
         found = []
         for path in self.fs.ls(self.root, detail=False):
             name = _NAME.fullmatch(str(path).rpartition("/")[2])
-            if name and name["image"] == quote(self._image_id, safe=""):
+            if name and f"{name['image']}." == self._prefix:
                 found.append(Stored(int(name["generation"]), str(path)))
         return sorted(found, reverse=True)
 
@@ -147,7 +145,10 @@ class Place:
         return str(self.fs.unstrip_protocol(path)) if self.folder is None else path
 
     def newest_good(self, key: bytes) -> Kept | None:
-        return next(self._good(key), None)
+        for snapshot in self.all():
+            with suppress(BadSnapshot, OSError):
+                return self.check(snapshot.path, key)
+        return None
 
     def prune(self, keep: int, key: bytes) -> None:
         """Remove what is older than the `keep` newest good ones; bad ones do not count.
@@ -174,14 +175,6 @@ class Place:
             if not wanted:
                 self.fs.rm_file(snapshot.path)
 
-    def _good(self, key: bytes) -> Iterator[Kept]:
-        for snapshot in self.all():
-            with suppress(BadSnapshot, OSError):
-                yield self.check(snapshot.path, key)
-
-    def _prefix(self) -> str:
-        return f"{quote(self._image_id, safe='')}."
-
 
 def open_url(where: str, base: Path) -> tuple[Any, str]:
     """The file system of a path or URL, and the path in it. Raises NoPlace."""
@@ -195,11 +188,7 @@ def open_url(where: str, base: Path) -> tuple[Any, str]:
 
 
 def newest_snapshot(settings: Settings, base: Path) -> str:
-    """Where the newest snapshot of an image of this name is, or nothing; it is not looked into. Blocks.
-
-    `base` is the folder of its settings file. It is only for an offer, so a place that cannot be reached has
-    none.
-    """
+    """Where the newest snapshot of an image is, to offer it unread; `base`: its settings file's folder."""
     system = settings.system
     try:
         place = Place(system.image_path, base, system.image_id)

@@ -19,14 +19,14 @@ FREE_BYTES, BYTES_FOR_A_BYTE = 64 * 1024 * 1024, 16
 # What an item costs in CPython, and its place in a container.
 _PLACE, _CONTAINER, _SCALAR, _TEXT = 8, 80, 40, 72
 _KEY = -1  # on the scanner's stack: a text; 0 another scalar, n a container n deep
-_SCALARS = {
-    pickle.NONE[0]: 0,
-    pickle.NEWTRUE[0]: 0,
-    pickle.NEWFALSE[0]: 0,
-    pickle.BININT[0]: 4,
-    pickle.BININT1[0]: 1,
-    pickle.BININT2[0]: 2,
-    pickle.BINFLOAT[0]: 8,
+_SCALARS = {  # the bytes that follow, and what it costs
+    pickle.NONE[0]: (0, _PLACE),
+    pickle.NEWTRUE[0]: (0, _PLACE),
+    pickle.NEWFALSE[0]: (0, _PLACE),
+    pickle.BININT1[0]: (1, _PLACE),
+    pickle.BININT2[0]: (2, _SCALAR),
+    pickle.BININT[0]: (4, _SCALAR),
+    pickle.BINFLOAT[0]: (8, _SCALAR),
 }
 _SIZED = {  # the struct of the length, and what it pushes
     pickle.SHORT_BINUNICODE[0]: ("<B", _KEY),
@@ -35,7 +35,6 @@ _SIZED = {  # the struct of the length, and what it pushes
     pickle.BINBYTES[0]: ("<I", 0),
     pickle.LONG1[0]: ("<B", 0),
 }
-_FREE = {pickle.NONE[0], pickle.NEWTRUE[0], pickle.NEWFALSE[0], pickle.BININT1[0]}
 
 
 class NotPlain(ValueError):
@@ -55,24 +54,19 @@ def dump(value: object) -> bytes:
     pickler.fast = True
     pickler.dump(value)
     data = file.getvalue()
-    scan(data)
+    _Scanner(data).run()
     return data
 
 
 def load(data: bytes) -> Any:
-    """The value of a pickle, once `scan` has found it plain. Raises NotPlain."""
-    scan(data)
+    """The value of a pickle, once a scan has found it plain. Raises NotPlain."""
+    _Scanner(data).run()
     try:
         return _Closed(io.BytesIO(data)).load()
     except NotPlain:
         raise
     except Exception as error:
         raise NotPlain(f"it cannot be read ({type(error).__name__}: {error})") from None
-
-
-def scan(data: bytes) -> None:
-    """Follow a pickle without carrying it out. Raises NotPlain."""
-    _Scanner(data).run()
 
 
 class _Closed(pickle.Unpickler):
@@ -86,7 +80,10 @@ class _Closed(pickle.Unpickler):
 
 
 class _Scanner:
-    """The stack of a pickle as numbers: `_KEY`, 0 or a depth; `marks` are the places of its marks."""
+    """Follows a pickle without carrying it out. Raises NotPlain.
+
+    The stack is one of numbers: `_KEY`, 0 or a depth; `marks` are the places of its marks.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -106,15 +103,16 @@ class _Scanner:
         }
 
     def run(self) -> None:
-        data, stack, sizes = self._data, self._stack, _SCALARS
+        data, stack = self._data, self._stack
         while True:
             if self._at >= len(data):
                 self._refuse("it ends too early")
             opcode = data[self._at]
             self._at += 1
-            if opcode in sizes:
-                self._skip(sizes[opcode])
-                self._spend(_PLACE if opcode in _FREE else _SCALAR)
+            if opcode in _SCALARS:
+                size, cost = _SCALARS[opcode]
+                self._skip(size)
+                self._spend(cost)
                 stack.append(0)
             elif opcode in _SIZED:
                 self._read_sized(opcode)

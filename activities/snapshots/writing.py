@@ -8,11 +8,12 @@ import asyncio
 import hashlib
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import anyio.to_process
 from temporalio import activity
@@ -21,6 +22,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeats import heartbeats
+from activities.memory.histories import Histories
+from activities.memory.store import MemoryStore, entries_of
 from activities.snapshots import plain_pickle
 from activities.snapshots.format import Header, pack, signing_key
 from activities.snapshots.places import Place
@@ -38,7 +41,6 @@ LOWEST_PRIORITY = 19
 
 log = logging.getLogger(__name__)
 
-
 Memories = Callable[[str], Iterable[dict[str, Any]]]
 """What an image remembers beside its state, as plain dicts, by its name.
 
@@ -48,12 +50,6 @@ It is pickled to, and called in, the process that writes: a module's function or
 
 def no_memories(image_id: str) -> Iterable[dict[str, Any]]:
     return ()
-
-
-class CatchUp(Protocol):
-    """Brings the memories up to date. `ended`: tasks that are known to have ended."""
-
-    def __call__(self, image_id: str, *, ended: list[str]) -> Awaitable[object]: ...
 
 
 class Content(NamedTuple):
@@ -67,22 +63,13 @@ class Content(NamedTuple):
 
 
 class Snapshots:
-    """The activity of one machine. `base` is the folder that a relative `image_path` is relative to.
+    """The activity of one machine; its `memory` goes along. A relative `image_path` is relative to `base`."""
 
-    `memories` go into snapshots, once `catch_up` has brought them up to date.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        base: Path,
-        memories: Memories = no_memories,
-        catch_up: CatchUp | None = None,
-    ) -> None:
+    def __init__(self, client: Client, base: Path, memory: MemoryStore) -> None:
         self._client = client
         self._base = base
-        self._memories = memories
-        self._catch_up = catch_up
+        self._memory = memory
+        self._histories = Histories(client)
         self._one_at_a_time = asyncio.Lock()
 
     @activity.defn
@@ -94,11 +81,11 @@ class Snapshots:
         """
         async with heartbeats(), self._one_at_a_time:
             state = await self._ask_for_state(order.image_id)
-            if self._catch_up is not None:
-                ended = [task["task_id"] for task in state["finished"] if task["outcome"] != "failed"]
-                await self._catch_up(order.image_id, ended=ended)
+            ended = [task["task_id"] for task in state["finished"] if task["outcome"] != "failed"]
+            # All of it, not what a recall looks through: on another server the histories will be gone.
+            await self._histories.catch_up(self._memory, order.image_id, listed=None, ended=ended)
             try:
-                return await save(order, state, self._base, self._memories)
+                return await save(order, state, self._base, partial(entries_of, self._memory.path))
             except Exception as error:  # every file system has errors of its own
                 reason = excerpt(str(error), 500) or type(error).__name__
                 raise ApplicationError(
@@ -124,10 +111,8 @@ class Snapshots:
             transcript: Transcript = await dialogue.query(
                 "transcript", result_type=Transcript, rpc_timeout=ANSWER_WITHIN
             )
-        except WorkflowQueryFailedError:
-            return str(task["task"])
-        except RPCError as error:
-            if error.status is not RPCStatusCode.NOT_FOUND:
+        except (WorkflowQueryFailedError, RPCError) as error:
+            if isinstance(error, RPCError) and error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return str(task["task"])  # its dialogue is lost: the excerpt is all that is left
         return transcript.task
@@ -170,7 +155,7 @@ def _settle(place: Place, file: Path, generation: int, keep: int, key: bytes) ->
 def write_file(file: Path, content: Content, key: bytes) -> bool:
     """Write a snapshot through to the disk; false where there is nothing new in it.
 
-    Runs in a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
+    In a process of its own: pickling holds the interpreter, and the worker has heartbeats to send.
     """
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     envelope = {"format": 1, "state": content.state, "memory": list(content.memories(content.image_id))}

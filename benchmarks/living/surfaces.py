@@ -60,7 +60,7 @@ class Surface:
     moves: bool = False
 
     def dissonance(self, values: Values, window: int) -> float:
-        return _BASE + self.shape(*unit(values), window) + self.models[str(values[MODEL])]
+        return float(_BASE + self.shape(*unit(values), window) + self.models[str(values[MODEL])])
 
     def tokens(self, values: Values) -> float:
         if not self.costs:

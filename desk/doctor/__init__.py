@@ -10,10 +10,9 @@ from temporalio.service import RPCError
 
 from configuration.team import TEAM
 from connection.problems import Problem
-from desk.doctor import file_checks, image_checks, model_checks, namespace_checks, worker_checks
+from desk.doctor import file_checks, model_checks, namespace_checks, worker_checks
 from desk.doctor.finding import Absent, Check, Finding, Patient, State, Tell
 from desk.problems import CANNOT, DONE, NO
-from desk.snapshots import verify_snapshots
 from messages.common import excerpt
 
 # The checks by name, in the order in which they are told.
@@ -25,13 +24,13 @@ CHECKS: Mapping[str, Check] = MappingProxyType(
         "task queues": worker_checks.task_queues,
         "versions": worker_checks.versions,
         "clock": namespace_checks.clock,
-        "image": image_checks.living_image,
+        "image": worker_checks.living_image,
         "settings": file_checks.settings_hold,
-        "adopted": image_checks.adopted_settings,
+        "adopted": worker_checks.adopted_settings,
         "writable": file_checks.settings_writable,
         "models": model_checks.persona_models,
         "embedding model": model_checks.embedding_model,
-        "snapshots": file_checks.snapshots_verify(verify_snapshots),
+        "snapshots": file_checks.snapshots_verify,
         "disk": file_checks.disk_space,
     }
 )

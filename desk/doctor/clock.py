@@ -1,9 +1,8 @@
 """The server's clock against this machine's.
 
-No call of Temporal's simply tells the time, and the SDK hands out no header of an answer. But the server
-notes, by its own clock, when a poller last asked for work. So one poll is begun on a task queue of its own,
-and the queue is described until that poll shows up in it: the noted time lies between the moments at which
-the poll was sent and first seen. No workflow is started for it.
+No call of Temporal's simply tells the time. But the server notes, by its own clock, when a poller last asked
+for work. So one poll is begun on a task queue of its own, and the queue is described until it shows up there:
+the noted time lies between the moments at which the poll was sent and first seen.
 """
 
 import asyncio
@@ -13,11 +12,12 @@ from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
-from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, PollActivityTaskQueueRequest
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
+
+from connection.pollers import pollers_of
 
 # A poll shows up within milliseconds; this ends one that nobody has seen. The server's log warns below 10 s.
 POLL_WITHIN = timedelta(seconds=15)
@@ -37,12 +37,14 @@ def _utc_now() -> datetime:
 
 async def measure_offset(client: Client, task_queue: str, now: Callable[[], datetime] = _utc_now) -> Offset:
     """Measure it on `<task_queue>-clock`. Raises RPCError where the server lets nobody poll there."""
-    queue = TaskQueue(name=f"{task_queue}-clock")
+    queue = f"{task_queue}-clock"
     identity = f"doctor-{uuid4().hex}"
     sent = now()
     poll = asyncio.create_task(
         client.workflow_service.poll_activity_task_queue(
-            PollActivityTaskQueueRequest(namespace=client.namespace, task_queue=queue, identity=identity),
+            PollActivityTaskQueueRequest(
+                namespace=client.namespace, task_queue=TaskQueue(name=queue), identity=identity
+            ),
             timeout=POLL_WITHIN,
         )
     )
@@ -60,13 +62,7 @@ async def measure_offset(client: Client, task_queue: str, now: Callable[[], date
             await poll
 
 
-async def _noted(client: Client, queue: TaskQueue, identity: str) -> datetime | None:
-    described = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace,
-            task_queue=queue,
-            task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY,
-        )
-    )
-    times = (poller.last_access_time for poller in described.pollers if poller.identity == identity)
+async def _noted(client: Client, queue: str, identity: str) -> datetime | None:
+    pollers = await pollers_of(client, queue)
+    times = (poller.last_access_time for poller in pollers if poller.identity == identity)
     return next((time.ToDatetime(UTC) for time in times), None)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.filesize import decimal
@@ -12,11 +11,8 @@ from activities.settings_rewriting import SettingsNotWritable, check_writable
 from activities.snapshots.places import NoPlace
 from configuration import Settings
 from configuration.reading import SettingsUnreadable
-from desk.doctor.finding import Absent, Check, Finding, Patient, broken
-
-VerifySnapshots = Callable[[Settings, Path], Iterable[tuple[str, str]]]
-"""Each snapshot's name and what is wrong with it, or "". The path is that of the settings file: a relative
-`[system] image_path` is beside it. It may block: it runs in a thread."""
+from desk.doctor.finding import Absent, Finding, Patient, broken
+from desk.snapshots import snapshots_in
 
 # The weights of the embedded model (1.1 GB) fit into it, and the database has room to grow.
 LOW_BYTES = 2 * 10**9
@@ -79,21 +75,17 @@ def room(folder: Path, low: int = LOW_BYTES, full: int = FULL_BYTES) -> Finding:
     return Finding(check=check, state="broken" if free < full else "warning", figure=figure, advice=advice)
 
 
-def snapshots_verify(verify: VerifySnapshots) -> Check:
-    """The check of the snapshots, with whatever verifies them. To be registered in `CHECKS`."""
-
-    async def check(patient: Patient) -> list[Finding]:
-        try:
-            verified = await asyncio.to_thread(lambda: list(verify(patient.settings, patient.path)))
-        except NoPlace as error:
-            return [broken("snapshots", OSError(f"{error}; change [system] image_path"))]
-        bad = [(name, problem) for name, problem in verified if problem]
-        if not bad:
-            return [Finding(check="snapshots", figure=f"{len(verified)} verified")]
-        advice = "Nothing can be restored from it. Delete it, or put back an undamaged copy"
-        return [
-            Finding(check=f"snapshot {name}", state="broken", figure=problem, advice=advice)
-            for name, problem in bad
-        ]
-
-    return check
+async def snapshots_verify(patient: Patient) -> list[Finding]:
+    system, base = patient.settings.system, patient.path.absolute().parent
+    try:
+        views = await asyncio.to_thread(snapshots_in, system.image_path, base, system.image_id)
+    except NoPlace as error:
+        return [broken("snapshots", OSError(f"{error}; change [system] image_path"))]
+    bad = [view for view in views if view.problem]
+    if not bad:
+        return [Finding(check="snapshots", figure=f"{len(views)} verified")]
+    advice = "Nothing can be restored from it. Delete it, or put back an undamaged copy"
+    return [
+        Finding(check=f"snapshot {Path(view.path).name}", state="broken", figure=view.problem, advice=advice)
+        for view in bad
+    ]

@@ -101,7 +101,16 @@ async def embedding_model(patient: Patient) -> list[Finding]:
 
 def _missing(host: str, model: str, consequence: str, state: State) -> Finding:
     async def mend(tell: Tell) -> str:
-        await _pull(host, model, tell)
+        tell(f"pulling {model}")
+        try:
+            async with model_client(host) as client:
+                async for progress in await client.pull(model, stream=True):
+                    tell(f"pulling {model}: {progress.status or ''}", progress.completed, progress.total)
+        except (ResponseError, *NOT_OLLAMA) as error:
+            raise Problem(
+                f"{model} cannot be pulled at {host} ({excerpt(str(error) or repr(error))}); "
+                "correct its name in [models], or see Ollama's log"
+            ) from None
         return f"pulled {model} at {host}"
 
     return Finding(
@@ -111,19 +120,6 @@ def _missing(host: str, model: str, consequence: str, state: State) -> Finding:
         advice=f"Pull it: {FIX}, or `ollama pull {model}`; or name another in [models]",
         mend=mend,
     )
-
-
-async def _pull(host: str, model: str, tell: Tell) -> None:
-    tell(f"pulling {model}")
-    try:
-        async with model_client(host) as client:
-            async for progress in await client.pull(model, stream=True):
-                tell(f"pulling {model}: {progress.status or ''}", progress.completed, progress.total)
-    except (ResponseError, *NOT_OLLAMA) as error:
-        raise Problem(
-            f"{model} cannot be pulled at {host} ({excerpt(str(error) or repr(error))}); "
-            "correct its name in [models], or see Ollama's log"
-        ) from None
 
 
 async def _embedded(patient: Patient) -> str:

@@ -10,15 +10,7 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError
 
-from connection.namespace import (
-    RETENTION,
-    ensure_search_attributes,
-    keep_closed_runs,
-    present_search_attributes,
-    retention,
-    type_name,
-    type_number,
-)
+from connection import namespace
 from connection.problems import Problem
 from connection.server import target
 from desk.doctor.finding import FIX, Finding, Patient, Tell, broken
@@ -42,19 +34,25 @@ async def server(patient: Patient) -> list[Finding]:
 
 async def namespace_retention(patient: Patient) -> list[Finding]:
     client = patient.client
-    kept = await retention(client)
+    kept = await namespace.retention(client)
     finding = Finding(check="retention", figure=f"ended workflows are kept for {_told(kept)}")
     if kept >= ENOUGH_RETENTION:
         return [finding]
 
     async def mend(tell: Tell) -> str:
         tell("raising the retention")
-        await _set_retention(client)
-        return f"ended workflows are now kept for {RETENTION.days} days"
+        try:
+            await namespace.keep_closed_runs(client)
+        except RPCError as error:
+            raise Problem(
+                f"The retention of namespace {client.namespace!r} cannot be raised ({error.message}); "
+                "ask whoever runs the server to raise it as far as it goes"
+            ) from None
+        return f"ended workflows are now kept for {namespace.RETENTION.days} days"
 
     advice = (
         f"What was argued out is lost after that. Raise it: {FIX}, or `temporal operator namespace update "
-        f"--namespace {client.namespace} --retention {RETENTION.days}d`"
+        f"--namespace {client.namespace} --retention {namespace.RETENTION.days}d`"
     )
     return [finding.model_copy(update={"state": "warning", "advice": advice, "mend": mend})]
 
@@ -65,21 +63,11 @@ def _told(duration: timedelta) -> str:
     return f"{duration.days} day{'s' * (duration.days != 1)}"
 
 
-async def _set_retention(client: Client) -> None:
-    try:
-        await keep_closed_runs(client, RETENTION)
-    except RPCError as error:
-        raise Problem(
-            f"The retention of namespace {client.namespace!r} cannot be raised ({error.message}); "
-            "ask whoever runs the server to raise it as far as it goes"
-        ) from None
-
-
 async def search_attributes(patient: Patient) -> list[Finding]:
     client = patient.client
-    present = await present_search_attributes(client)
+    present = await namespace.present_search_attributes(client)
     missing = [key for key in SEARCH_ATTRIBUTES if key.name not in present]
-    others = [key for key in SEARCH_ATTRIBUTES if present.get(key.name, type_number(key)) != type_number(key)]
+    others = [key for key in SEARCH_ATTRIBUTES if present.get(key.name) not in (None, key.indexed_value_type)]
     if others:
         return [_wrong_type(client, others)]
     if not missing:
@@ -88,7 +76,7 @@ async def search_attributes(patient: Patient) -> list[Finding]:
 
     async def mend(tell: Tell) -> str:
         tell("creating the search attributes")
-        await ensure_search_attributes(client)
+        await namespace.ensure_search_attributes(client)
         return f"created the search attributes {', '.join(key.name for key in missing)}"
 
     return [
@@ -97,7 +85,7 @@ async def search_attributes(patient: Patient) -> list[Finding]:
             state="broken",
             figure=f"{', '.join(key.name for key in missing)} missing; every workflow task fails",
             advice=f"Create them: {FIX}, or `temporal operator search-attribute create "
-            f"--namespace {client.namespace} {_flags(missing)}`",
+            f"--namespace {client.namespace} {namespace.wishes(missing)}`",
             mend=mend,
         )
     ]
@@ -108,15 +96,11 @@ def _wrong_type(client: Client, keys: list[SearchAttributeKey[Any]]) -> Finding:
     return Finding(
         check="search attributes",
         state="broken",
-        figure=f"{', '.join(f'{key.name} is not a {type_name(key)}' for key in keys)}",
+        figure=f"{', '.join(f'{key.name} is not a {namespace.type_name(key)}' for key in keys)}",
         advice="They belong to another program, or were made by hand. Use another namespace "
         "(TEMPORAL_NAMESPACE), or, if nothing needs them, `temporal operator search-attribute remove "
         f"--namespace {client.namespace} {names}` and then {FIX}",
     )
-
-
-def _flags(keys: list[SearchAttributeKey[Any]]) -> str:
-    return " ".join(f"--name {key.name} --type {type_name(key)}" for key in keys)
 
 
 async def clock(patient: Patient) -> list[Finding]:

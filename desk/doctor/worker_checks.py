@@ -1,29 +1,31 @@
-"""Whether workers are there for both task queues, and which versions they run.
+"""Whether workers are there, which versions they run, and how the image that they host is.
 
-The server's list of pollers holds each for minutes after its last poll, with the time of that poll and the
-deployment it names, which is where our workers put the project's version. The SDK's version, and that a
-worker is stopping, stand in the heartbeats of workers.
+A poller names its deployment, which is where our workers put the project's version. The SDK's version, and
+that a worker is stopping, stand in the heartbeats of workers.
 """
 
 import asyncio
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
 from temporalio.api.enums.v1 import TaskQueueType, WorkerStatus
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo
 from temporalio.api.worker.v1 import WorkerHeartbeat
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, ListWorkersRequest
+from temporalio.api.workflowservice.v1 import ListWorkersRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection.image import ANSWER_WITHIN
+from connection.pollers import ACTIVITIES, WORKFLOWS, pollers_of
+from connection.problems import Problem
 from connection.version import NAME, VERSION
-from desk.doctor.finding import Absent, Finding, Patient
+from desk.doctor.finding import Absent, Finding, Patient, broken
+from desk.plain_words import NOBODY_ANSWERS
+from messages.image import ImageStatus
 from messages.names import files_queue
+from workflows.ledger import why_not_there
 
 SDK_VERSION = version("temporalio")
-WORKFLOWS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 # The server answers a poll after 60 s at the latest, and the worker polls again.
 POLLED_WITHIN = timedelta(seconds=70)
 STOPPING = (WorkerStatus.WORKER_STATUS_SHUTTING_DOWN, WorkerStatus.WORKER_STATUS_SHUTDOWN)
@@ -55,19 +57,14 @@ async def _task_queue(
 
 async def _pollers(patient: Patient, queue: str, kind: TaskQueueType.ValueType) -> list[PollerInfo]:
     """Who polls a task queue now. A worker that was killed counts until its last poll would have ended."""
-    client = patient.client
-    described = await client.workflow_service.describe_task_queue(
-        DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
-        )
-    )
-    if not described.pollers:
+    pollers = await pollers_of(patient.client, queue, kind)
+    if not pollers:
         return []
     server_now = datetime.now(UTC) + (await asyncio.shield(patient.offset)).ahead
-    gone = _gone(await _heartbeats(client, queue))
+    gone = _gone(await _heartbeats(patient.client, queue))
     return [
         poller
-        for poller in described.pollers
+        for poller in pollers
         if poller.identity not in gone
         and server_now - poller.last_access_time.ToDatetime(UTC) <= POLLED_WITHIN
     ]
@@ -86,20 +83,16 @@ async def _heartbeats(client: Client, queue: str) -> list[WorkerHeartbeat]:
     return [worker.worker_heartbeat for worker in listed.workers_info]
 
 
-def _gone(heartbeats: Iterable[WorkerHeartbeat]) -> set[str]:
+def _gone(beats: list[WorkerHeartbeat]) -> set[str]:
     """The identities whose workers have all said that they stop; a process may have begun another since."""
-    told, running = set(), set()
-    for beat in heartbeats:
-        told.add(beat.worker_identity)
-        if beat.status not in STOPPING:
-            running.add(beat.worker_identity)
-    return told - running
+    running = {beat.worker_identity for beat in beats if beat.status not in STOPPING}
+    return {beat.worker_identity for beat in beats} - running
 
 
 async def versions(patient: Patient) -> list[Finding]:
-    client, queue = patient.client, await patient.queue()
     projects: dict[str, set[str]] = {}
     sdks: dict[str, set[str]] = {}
+    queue = await patient.queue()
     for name in (queue, files_queue(queue)):
         workers = await _pollers(patient, name, ACTIVITIES)
         for worker in workers:
@@ -107,37 +100,71 @@ async def versions(patient: Patient) -> list[Finding]:
             told = deployment.build_id if deployment.deployment_name == NAME else ""
             projects.setdefault(told, set()).add(worker.identity)
         identities = {worker.identity for worker in workers}
-        for beat in await _heartbeats(client, name):
+        for beat in await _heartbeats(patient.client, name):
             if beat.worker_identity in identities and beat.status not in STOPPING:
                 sdks.setdefault(beat.sdk_version, set()).add(beat.worker_identity)
     if not projects:
         raise Absent("no worker")
-    return [_project_version(projects), _sdk_version(sdks)]
+    return [
+        _compared("version", VERSION, "runs", projects, "Bring both to the same version, `make setup` there"),
+        _compared("SDK", SDK_VERSION, "has", sdks, "Run `make setup` where the older one is"),
+    ]
 
 
-def _project_version(told: dict[str, set[str]]) -> Finding:
-    others = {version: who for version, who in told.items() if version != VERSION}
-    if not others:
-        return Finding(check="version", figure=f"{VERSION}, here and in every worker")
-    parts = [f"{', '.join(sorted(who))} runs {version or 'one untold'}" for version, who in others.items()]
-    return Finding(
-        check="version",
-        state="warning",
-        figure=f"here it is {VERSION}, but {'; '.join(parts)}",
-        advice="Bring both to the same version, `make setup` there, and start the worker again",
-    )
-
-
-def _sdk_version(told: dict[str, set[str]]) -> Finding:
-    others = {version: who for version, who in told.items() if version != SDK_VERSION}
+def _compared(check: str, here: str, verb: str, told: dict[str, set[str]], advice: str) -> Finding:
+    """Whether what is here runs in every worker. `told`: the workers by their versions, "" if untold."""
     if not told:
-        return Finding(check="SDK", figure=f"{SDK_VERSION} here; no worker has told its own yet")
+        return Finding(check=check, figure=f"{here} here; no worker has told its own yet")
+    others = {version or "one untold": who for version, who in told.items() if version != here}
     if not others:
-        return Finding(check="SDK", figure=f"{SDK_VERSION}, here and in every worker")
-    parts = [f"{', '.join(sorted(who))} has {version}" for version, who in others.items()]
+        return Finding(check=check, figure=f"{here}, here and in every worker")
+    figure = "; ".join(f"{', '.join(sorted(who))} {verb} {version}" for version, who in others.items())
     return Finding(
-        check="SDK",
+        check=check,
         state="warning",
-        figure=f"here it is {SDK_VERSION}, but {'; '.join(parts)}",
-        advice="Run `make setup` where the older one is, and start the worker again",
+        figure=f"here it is {here}, but {figure}",
+        advice=f"{advice}, and start the worker again",
     )
+
+
+async def living_image(patient: Patient) -> list[Finding]:
+    system = patient.settings.system
+    queue = await _home(patient)
+    if reason := why_not_there(queue, system.task_queue):
+        return [broken("image", Problem(reason))]
+    return [Finding(check="image", figure=f"{system.image_id!r} lives on task queue {queue}")]
+
+
+async def adopted_settings(patient: Patient) -> list[Finding]:
+    """Whether the image goes by what the file says now: an edit may not have been noticed, or was refused."""
+    on_file, image = patient.settings.digest(), await _status(patient)
+    figure = f"the image goes by revision {image.revision}, digest {image.digest}"
+    same = image.digest == on_file
+    figure += f", as {patient.path} says" if same else f"; {patient.path} has digest {on_file}"
+    if same and not image.settings_problem:
+        return [Finding(check="adopted", figure=figure)]
+    if image.settings_problem:
+        figure += f"; what it read last was refused: {image.settings_problem}"
+    advice = "Let it read its worker's settings file again: python starter.py reload"
+    if not same:
+        advice += "; if that changes nothing, its worker reads another file than this one"
+    return [Finding(check="adopted", state="warning", figure=figure, advice=advice)]
+
+
+async def _home(patient: Patient) -> str:
+    queue = await asyncio.shield(patient.home)
+    if queue is None:
+        raise Absent("no living image")
+    return queue
+
+
+async def _status(patient: Patient) -> ImageStatus:
+    await _home(patient)
+    image = patient.client.get_workflow_handle(patient.settings.system.image_id)
+    try:
+        status: ImageStatus = await image.query("status", result_type=ImageStatus, rpc_timeout=ANSWER_WITHIN)
+    except RPCError as error:
+        if error.status in NOBODY_ANSWERS:
+            raise Absent("no worker") from None
+        raise
+    return status

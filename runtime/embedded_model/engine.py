@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from starlette.exceptions import HTTPException
 
 # One speaker's turn and one other call side by side; more slots would share the same cores and take memory.
 SLOTS = 2
@@ -25,12 +26,8 @@ PROMPT_CACHE_MIB = 512
 NO_KEPT_CONNECTIONS = httpx.Limits(max_keepalive_connections=0)
 
 
-class EngineRefused(Exception):
-    """llama.cpp did not do what was asked. `status` is its HTTP status."""
-
-    def __init__(self, status: int, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
+class EngineRefused(HTTPException):
+    """llama.cpp did not do what was asked, with its HTTP status and its reason."""
 
 
 class Engine:

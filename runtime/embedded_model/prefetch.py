@@ -1,7 +1,6 @@
 """Begin to fetch the embedded model, if this machine is going to need it.
 
-`make run` runs it on a new machine while packages are installed, so it needs none but those of
-requirements-fetch.lock. What it has not fetched by then the worker fetches.
+`make run` runs it while packages are installed, so it needs none but those of requirements-fetch.lock.
 """
 
 import os

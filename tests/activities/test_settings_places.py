@@ -199,8 +199,8 @@ TOO_MUCH = {
     "a long key": (f"{'k' * 500_000} = 1\n{SHIPPED}", "kkk] is not a known section"),
     "a long key twice": (f"[{'k' * 300_000}]\n[{'k' * 300_000}]\n", "twice (at line 2"),
     "many keys": (
-        "".join(f"k{number}=1\n" for number in range(9_900)) + SHIPPED,
-        "[k2] is not a known section; remove it or correct its spelling; and 9,897 more",
+        "".join(f"k{number}=1\n" for number in range(9_800)) + SHIPPED,
+        "[k2] is not a known section; remove it or correct its spelling; and 9,797 more",
     ),
     "a long value": (
         SHIPPED.replace('alfred = "', f'alfred = "{"x" * 900_000}'),

@@ -5,18 +5,17 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from temporalio.client import Client
 
-from configuration import Settings
 from desk.doctor import CHECKS, Report, examine
 from desk.doctor.clock import measure_offset
-from desk.doctor.file_checks import room, snapshots_verify
+from desk.doctor.file_checks import room
 from desk.doctor.finding import Finding, Patient
 from desk.doctor.namespace_checks import clock_finding
+from messages.files import SnapshotReceipt
 from testbed.processes import ROOT
 from testbed.world import SETTINGS, World
 
@@ -57,22 +56,17 @@ leave(0)
 """
 
 
-async def test_snapshots_are_told_by_what_verifies_them(world: World, tmp_path: Path) -> None:
-    folder = tmp_path / "snapshots"
-    folder.mkdir()
-    for name, text in (("good", "whole"), ("bad", "torn")):
-        (folder / name).write_text(text)
-
-    def verify(settings: Settings, path: Path) -> Iterator[tuple[str, str]]:
-        for file in sorted((path.parent / settings.system.image_path).iterdir()):
-            yield file.name, "" if file.read_text() == "whole" else "its checksum is another"
-
-    checks = {"snapshots": snapshots_verify(verify)}
+async def test_each_damaged_snapshot_is_told(world: World, tmp_path: Path) -> None:
+    await world.update("save_image", None, SnapshotReceipt)
+    torn = tmp_path / "snapshots" / f"{world.name}.00000002.image"
+    torn.write_text("torn")
+    checks = {"snapshots": CHECKS["snapshots"]}
     bad = await examine(world.file, tmp_path, checks)
     [finding] = bad.findings
-    assert (bad.exit_code, finding.check, finding.figure) == (2, "snapshot bad", "its checksum is another")
+    assert (bad.exit_code, finding.check) == (2, f"snapshot {torn.name}")
+    assert "it is cut off" in finding.figure
     assert finding.advice
-    (folder / "bad").unlink()
+    torn.unlink()
     good = await examine(world.file, tmp_path, checks)
     assert (good.exit_code, good.findings[0].figure) == (0, "1 verified")
 

@@ -6,6 +6,7 @@ from typing import Any
 import tomlkit
 
 from configuration import Settings
+from configuration.team import TEAM
 from messages.tasks import PerformanceLog
 from testbed.world import SETTINGS
 from workflows.image_state import ImageState
@@ -17,6 +18,15 @@ SHIPPED = Settings.parse(tomlkit.parse(SETTINGS.read_text()).unwrap()).with_chan
 )
 TURNS, THRESHOLD = "autopoiesis.max_turns", "autopoiesis.convergence_threshold"
 TEMPERATURE = "models.temperature"
+LONG = 0.1 + 0.2
+LONGEST = SHIPPED.with_changes(
+    {
+        TEMPERATURE: 0.1 * 7,
+        **{f"temperatures.{member.key}": LONG for member in TEAM},
+        **{TURNS: 10, THRESHOLD: LONG, "memory.recall": 10, "models.max_answer_tokens": 4096},
+    }
+)
+"""Of those that take as many figures as they can in a log."""
 
 
 def a_state() -> ImageState:
@@ -30,7 +40,7 @@ def a_log(task_id: str, text: str = "question", **more: Any) -> PerformanceLog:
         "turn_count": 4,
         "outcome": "max_turns",
         "settings_digest": SHIPPED.digest(),
-        "active_heuristics": SHIPPED.heuristics(),
+        "active_heuristics": LONGEST.heuristics(),
         "origin": text,
         "finished_at": NOW,
     }

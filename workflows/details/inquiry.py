@@ -1,7 +1,7 @@
 """The page of an inquiry."""
 
 from messages.goals import Goal
-from workflows.details.parts import page, section, table, value_text
+from workflows.details.parts import page, section, table, told, value_text
 from workflows.details.text import line, prose
 
 
@@ -12,5 +12,5 @@ def inquiry_details(reason: str, goals: list[Goal], came_to: str = "") -> str:
         "The personas look for a goal",
         prose(f"Because {reason}."),
         section("Goals", table(rows, ("goal", "why", "of", "score"))) if rows else "",
-        section("What came of it", prose(came_to)) if came_to else "",
+        told("What came of it", came_to),
     )

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from messages.loops import Change
-from workflows.details.text import line
+from workflows.details.text import PROSE_BYTES, line, prose
 
 WORKFLOWS = "/namespaces/{namespace}/workflows"
 LINK_BYTES = 160  # an image's name, `/task/` and a task id take 138 at most
@@ -25,6 +25,11 @@ def page(title: str, *parts: str) -> str:
 
 def section(title: str, *parts: str) -> str:
     return f"<h3>{title}</h3>" + "".join(parts)
+
+
+def told(title: str, text: str, limit: int = PROSE_BYTES) -> str:
+    """A section with any text of many lines; nothing where there is none."""
+    return section(title, prose(text, limit)) if text else ""
 
 
 def listed(items: Iterable[str], kind: str = "ul") -> str:

@@ -1,0 +1,167 @@
+"""Who asks for changes: nobody, rules, chance, Optuna, a Gaussian process alone, and the whole design."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import optuna
+
+from benchmarks.living.surfaces import GOALS, MODEL, MODELS, TEMPERATURE, THRESHOLD, TURNS, WINDOWS
+from benchmarks.living.world import Ask, Image, Policy, Trace
+from messages.trials import Moments, Round
+from optimizer.candidates import best, pool
+from optimizer.consider import FIRST_ROUND, FIRST_ROUND_TASKS, SECOND_ROUND, Situation, decide, rows_of
+from optimizer.space import Values
+from optimizer.surrogate import Surrogate
+from optimizer.verdict import Posterior, normal_posterior
+
+TRIAL_TASKS = 7
+A = 6
+
+
+class LeaveAlone:
+    def ask(self, image: Image) -> Ask | None:
+        return None
+
+
+class IfRule:
+    """Where the mean dissonance is high after many turns: fewer turns and an easier agreement, unseen."""
+
+    def ask(self, image: Image) -> Ask | None:
+        dissonance = _mean(image)
+        turns, threshold = float(image.present[TURNS]), float(image.present[THRESHOLD])
+        if dissonance <= 0.4 or turns <= 2:
+            return None
+        return Ask({TURNS: int(turns) - 1, THRESHOLD: min(round(threshold + 0.05, 2), 0.9)})
+
+
+class TurnBudget:
+    """One turn more where half of the arguments end above the threshold, one fewer where hardly any does."""
+
+    def ask(self, image: Image) -> Ask | None:
+        dissonance, scatter = _mean(image), 0.17
+        turns, above = int(image.present[TURNS]), dissonance - float(image.present[THRESHOLD])
+        if above >= 0 and turns < 10:
+            return Ask({TURNS: turns + 1})
+        if above < -3 * scatter and turns > 1:
+            return Ask({TURNS: turns - 1})
+        return None
+
+
+class RandomStep:
+    def ask(self, image: Image) -> Ask | None:
+        steps = image.space.steps(image.present)
+        return Ask(steps[int(image.generator(2).integers(len(steps)))])
+
+
+@dataclass
+class GaussianProcess:
+    """The step with the best score, untried. `posterior`: what watches it, by the expected effect."""
+
+    watch: Callable[..., Posterior] | None = None
+
+    def ask(self, image: Image) -> Ask | None:
+        surrogate = Surrogate(image.space, GOALS, image.present, image.observations)
+        offered = pool(image.space, image.present, (), image.generator(2))
+        found = best(surrogate, offered, GOALS, 1)
+        if not found or found[0].effect is None:
+            return None
+        return Ask(found[0].values, self.watch and self.watch(found[0].effect))
+
+
+def strictly(effect: object) -> Posterior:
+    """Nothing is kept but what the test claims."""
+    return lambda differences: 0.5
+
+
+@dataclass
+class Design:
+    """Trials, the gate, and the watch after the approval. `budget`: replays for the whole time."""
+
+    budget: int = 10_000
+    spent: int = field(default=0, init=False)
+
+    def ask(self, image: Image) -> Ask | None:
+        arms = (FIRST_ROUND + 1) * FIRST_ROUND_TASKS + (SECOND_ROUND + 1) * (TRIAL_TASKS - FIRST_ROUND_TASKS)
+        situation = Situation(
+            space=image.space,
+            goals=GOALS,
+            present=image.present,
+            observations=[*image.observations],
+            may_try=image.trace.replays + arms <= self._allowance(image.window),
+            seed=int(image.generator(2).integers(2**31)),
+        )
+        rounds: list[Round] = []
+        while (decision := decide(situation)).candidates:
+            count = TRIAL_TASKS - FIRST_ROUND_TASKS if rounds else FIRST_ROUND_TASKS
+            rounds.append(image.try_out(decision.candidates, count, 3 + len(rounds)))
+            situation.rounds = rounds
+        for tried in rounds:
+            image.observations += rows_of(tried, image.present, "", image.batch)
+            image.batch += 1
+        if decision.choice is None:
+            return None
+        return Ask(decision.choice.candidate.values, normal_posterior(decision.choice.effect))
+
+    def _allowance(self, window: int) -> float:
+        return self.budget if self.budget > 1000 else self.budget * min(1.0, (window + A) / (WINDOWS - 1 - A))
+
+
+def live(family: str, seed: int, make: Callable[[], Policy]) -> Trace:
+    return Image(family, seed).live(make())
+
+
+def tpe(family: str, seed: int) -> Trace:
+    """Optuna's TPE over the whole space: every window under other settings, nobody is asked."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    image = Image(family, seed)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed))
+    study.enqueue_trial({TURNS: 4, THRESHOLD: 0.4, TEMPERATURE: 0.6, MODEL: "middle"})
+    best_values: Values = image.present
+    for window in range(WINDOWS):
+        trial = study.ask()
+        image.window = window
+        image.present = {
+            TURNS: trial.suggest_int(TURNS, 1, 10),
+            THRESHOLD: trial.suggest_float(THRESHOLD, 0.05, 0.9),
+            TEMPERATURE: trial.suggest_float(TEMPERATURE, 0.0, 1.5),
+            MODEL: trial.suggest_categorical(MODEL, MODELS),
+        }
+        image.run_window()
+        study.tell(trial, _loss(image))
+        if study.best_trial.number == trial.number:
+            best_values = image.present
+    image.trace.proposals = WINDOWS - 1
+    image.trace.final = image.regret(best_values)
+    return image.trace
+
+
+POLICIES: dict[str, Callable[[str, int], Trace]] = {
+    "leave it alone": lambda family, seed: live(family, seed, LeaveAlone),
+    "an if-rule": lambda family, seed: live(family, seed, IfRule),
+    "a turn-budget rule": lambda family, seed: live(family, seed, TurnBudget),
+    "random step, always accept": lambda family, seed: live(family, seed, RandomStep),
+    "Optuna TPE, whole space, no approval": tpe,
+    "GP, always accept": lambda family, seed: live(family, seed, GaussianProcess),
+    "GP, verified strictly": lambda family, seed: live(family, seed, lambda: GaussianProcess(strictly)),
+    "GP, verified, posterior at the cap": lambda family, seed: live(
+        family, seed, lambda: GaussianProcess(normal_posterior)
+    ),
+    "the design": lambda family, seed: live(family, seed, Design),
+    "the design, at most 120 replays": lambda family, seed: live(family, seed, lambda: Design(120)),
+}
+
+
+def _mean(image: Image) -> float:
+    return _moments(image, "dissonance").mean
+
+
+def _loss(image: Image) -> float:
+    return GOALS.loss(_mean(image), _moments(image, "tokens").mean)
+
+
+def _moments(image: Image, figure: str) -> Moments:
+    """Of the last window's tasks, all types together."""
+    row, found = image.observations[-1], Moments()
+    for one in (row.dissonance if figure == "dissonance" else row.tokens).values():
+        found.merge(one)
+    return found

@@ -1,0 +1,280 @@
+"""From a table to trials, and from trials to a proposal or the reason why there is none."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from configuration import Settings, Value
+from configuration.reading import load_settings
+from messages.loops import OptimizerAnswer, OptimizerRequest
+from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
+from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
+from optimizer.consider import FIRST_ROUND, SECOND_ROUND, consider
+from optimizer.goals import Goals
+from optimizer.paired import paired
+from testbed.world import SETTINGS as SHIPPED
+
+SETTINGS = load_settings(SHIPPED)
+GOALS = Goals.of(SETTINGS)
+WARM = "models.temperature"
+JUDGE = Judged(model="judge", wins=3, ties=1)
+
+
+def moments(mean: float, n: int = 40, sd: float = 0.12) -> Moments:
+    return Moments(n=n, mean=mean, m2=(n - 1) * sd * sd)
+
+
+def row(dissonance: float, batch: int = 0, n: int = 40, **values: Value) -> Observation:
+    told = {key.replace("__", "."): value for key, value in values.items()}
+    return Observation(
+        digest=SETTINGS.digest(),
+        batch=batch,
+        values=SETTINGS.heuristics() | told,
+        dissonance={"question": moments(dissonance, n)},
+        tokens={"question": moments(5000, n, 500)},
+    )
+
+
+def request(**told: Any) -> OptimizerRequest:
+    return OptimizerRequest(
+        **{
+            "window": [],
+            "settings": SETTINGS,
+            "settings_digest": SETTINGS.digest(),
+            "observations": [row(0.5)],
+            "seed": 7,
+        }
+        | told
+    )
+
+
+def tried(candidates: list[Candidate], losses: list[float], count: int, first: int = 0) -> Round:
+    """A round in which every task came to the loss of its arm, but for what is the task's own."""
+    generator = np.random.default_rng(first)
+    own = generator.normal(0, 0.05, count)
+    return Round(
+        candidates=candidates,
+        replays=[
+            Replay(
+                task_id=f"t{first + task}",
+                arm=arm,
+                outcome="converged",
+                dissonance=float(np.clip(loss + own[task] + generator.normal(0, 0.02), 0, 1)),
+                tokens=5000,
+            )
+            for arm, loss in enumerate(losses)
+            for task in range(count)
+        ],
+    )
+
+
+def through_both_rounds(
+    better: float, *, observations: list[Observation] | None = None, judged: Judged | None = JUDGE
+) -> OptimizerAnswer:
+    """Trials in which each candidate lowers the loss by so much."""
+    asked = request(observations=observations or [row(0.5)])
+    for number, count in enumerate((3, 4)):
+        found = consider(asked)
+        if not found.candidates:
+            return found
+        losses = [0.5, *(0.5 - better for _ in found.candidates)]
+        asked.rounds.append(tried(found.candidates, losses, count, first=10 * number))
+    asked.judged = [judged] * len(asked.rounds[-1].candidates) if judged else []
+    return consider(asked)
+
+
+def test_nothing_measured_means_no_proposal() -> None:
+    unmeasured = row(0.5).model_copy(update={"dissonance": {}, "failed": 40})
+    for observations in ([], [unmeasured]):
+        found = consider(request(observations=observations))
+        assert not found.candidates
+        assert found.proposal is None
+        assert "nothing was measured" in found.reason
+
+
+def test_four_candidates_then_two_then_a_proposal() -> None:
+    first = consider(request())
+    assert len(first.candidates) == FIRST_ROUND
+    assert first.candidates == first.top[:FIRST_ROUND]
+    rounds = [tried(first.candidates, [0.5, 0.3, 0.3, 0.9, 0.9], 3)]
+    second = consider(request(rounds=rounds))
+    assert len(second.candidates) == SECOND_ROUND
+    assert all(one.values in [better.values for better in first.candidates[:2]] for one in second.candidates)
+    rounds.append(tried(second.candidates, [0.5, 0.3, 0.3], 4, first=10))
+    proposal = consider(request(rounds=rounds, judged=[JUDGE, JUDGE])).proposal
+    assert proposal is not None
+    assert {change.key: change.new for change in proposal.changes} in [
+        one.values for one in second.candidates
+    ]
+    assert proposal.source == "surrogate"
+    assert proposal.mode == "full"
+    assert proposal.effect is not None
+    assert proposal.effect.better >= ASK_FROM
+    assert proposal.trial_tokens == 5000 * (5 * 3 + 3 * 4)
+    assert proposal.evidence["tasks tried"] == 7
+    assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
+    assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
+
+
+def test_flat_trials_lead_to_no_proposal() -> None:
+    assert through_both_rounds(0.0).proposal is None
+    assert through_both_rounds(0.0).reason
+
+
+def test_what_lowers_the_loss_while_the_judge_finds_it_worse_is_not_proposed() -> None:
+    against = Judged(wins=1, ties=1, losses=3)
+    found = through_both_rounds(0.2, judged=against)
+    assert found.proposal is None
+    assert "the judge found its answers worse 3 times" in found.reason
+    unsteady = against.model_copy(update={"flips": 3})
+    assert unsteady.muted
+    assert through_both_rounds(0.2, judged=unsteady).proposal is not None
+
+
+def test_without_a_judge_the_approver_is_told() -> None:
+    proposal = through_both_rounds(0.2, judged=None).proposal
+    assert proposal is not None
+    assert proposal.mode == "degraded"
+    assert proposal.not_evaluated == ["no judge compared its answers with the present ones"]
+
+
+def test_without_trials_the_numbers_decide_alone_under_the_same_gate() -> None:
+    steep = [
+        row(0.5 - 0.5 * (warm - 0.6), batch, 400, **{"models__temperature": warm})
+        for batch, warm in enumerate((0.2, 0.4, 0.5, 0.6, 0.7, 0.8))
+    ]
+    told = consider(request(observations=steep, may_try=False, not_evaluated=["no recorded tasks"]))
+    assert told.proposal is not None
+    assert told.proposal.mode == "degraded"
+    assert told.proposal.not_evaluated == ["no recorded tasks"]
+    assert WARM in {change.key for change in told.proposal.changes}
+    unknown = consider(request(may_try=False))
+    assert unknown.proposal is None
+    assert "is better with a probability of" in unknown.reason
+
+
+def test_the_same_inputs_give_the_same_answer_and_name_it() -> None:
+    first, second = through_both_rounds(0.2), through_both_rounds(0.2)
+    assert first == second
+    assert first.proposal is not None
+    assert first.proposal.provenance is not None
+    other = through_both_rounds(0.2, observations=[row(0.51)])
+    assert other.proposal is not None
+    assert other.proposal.provenance is not None
+    assert first.proposal.provenance.inputs != other.proposal.provenance.inputs
+    assert set(first.proposal.provenance.versions) == {"python", "numpy", "scipy", "scikit-learn"}
+
+
+def test_the_program_answers_as_the_function_does() -> None:
+    asked = request()
+    answer = subprocess.run(
+        [sys.executable, "-m", "optimizer"],
+        input=asked.model_dump_json().encode(),
+        capture_output=True,
+        check=True,
+        cwd=SHIPPED.parent,
+    )
+    assert OptimizerAnswer.model_validate_json(answer.stdout) == consider(asked)
+
+
+def test_what_the_creator_adds_is_tried_where_it_promises_more() -> None:
+    third = Candidate(values={WARM: 0.75}, reason="a warmer voice", source="creator")
+    steep = [
+        row(dissonance, 0, 4000, **{"models__temperature": warm})
+        for warm, dissonance in ((0.5, 0.6), (0.6, 0.5), (0.7, 0.45), (0.75, 0.2), (0.8, 0.45))
+    ]
+    found = consider(request(observations=steep, created=[third]))
+    assert [one.reason for one in found.candidates if one.source == "creator"] == ["a warmer voice"]
+
+
+HOSTILE = st.dictionaries(
+    st.sampled_from(
+        [
+            *SETTINGS.flat(),
+            *("governance.approval_timeout", "optimizer.risk", "system.image_id", "", "no.such", "models"),
+        ]
+    ),
+    st.one_of(
+        st.booleans(),
+        st.integers(-100, 100_000),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(max_size=20),
+        st.sampled_from([0.7, 0.8, 5, 3, 0.5]),
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(HOSTILE, max_size=3))
+def test_hostile_candidates_never_leave_what_may_be_changed(created: list[dict[str, Value]]) -> None:
+    asked = request(created=[Candidate(values=values, source="creator") for values in created])
+    found = consider(asked)
+    assert found.candidates
+    tunables, present = SETTINGS.tunables(), SETTINGS.heuristics()
+    for one in (*found.candidates, *found.top):
+        assert 0 < len(one.values) <= 2
+        changed: Settings = SETTINGS.with_changes(one.values)
+        assert {key for key, value in changed.flat().items() if value != SETTINGS.flat()[key]} == {
+            *one.values
+        }
+        for key, value in one.values.items():
+            assert key in tunables
+            if tunables[key].kind != "choice":
+                assert abs(float(value) - float(present[key])) <= tunables[key].step + 1e-5
+
+
+def test_values_that_break_a_rule_together_are_not_tried() -> None:
+    asked = request(created=[Candidate(values={"models.context_tokens": 4096}, source="creator")])
+    assert all("models.context_tokens" not in one.values for one in consider(asked).top)
+
+
+@pytest.mark.parametrize(
+    ("effect", "word"),
+    [
+        (Effect(gain=0.05, low=0, high=0.1, better=0.79, worse=0.0), "probability of 0.79"),
+        (Effect(gain=0.009, low=0, high=0.1, better=0.99, worse=0.0), "expected to gain 0.009"),
+        (Effect(gain=0.05, low=0, high=0.1, better=0.9, worse=0.36), "probability of 0.36"),
+    ],
+)
+def test_each_limit_is_named(effect: Effect, word: str) -> None:
+    (objection,) = objections(effect, GOALS, None, None)
+    assert word in objection
+
+
+def test_a_change_under_which_more_tasks_fail_is_not_proposed() -> None:
+    good = Effect(gain=0.05, low=0, high=0.1, better=0.9, worse=0.0)
+    one = Candidate(values={WARM: 0.7})
+    replays = tried([one], [0.5, 0.3], 3).replays
+    broken = Replay(task_id="t9", arm=1, outcome="failed")
+    trial = paired([Round(candidates=[one], replays=[*replays, broken])], one.values, GOALS)
+    assert (trial.gain.n, trial.won, trial.lost, trial.failed) == (3, 3, 0, 1)
+    assert objections(good, GOALS, trial, None) == ["1 tasks failed under it, 0 under the present settings"]
+    assert objections(good, GOALS, paired([], one.values, GOALS), None) != []
+
+
+def test_the_knowledge_gradient_is_what_a_decision_gains() -> None:
+    generator = np.random.default_rng(5)
+    mean, variance, noise = -0.01, 0.03**2, 0.02**2
+    truth = generator.normal(mean, np.sqrt(variance), 200_000)
+    seen = truth + generator.normal(0, np.sqrt(noise), truth.size)
+    posterior = (mean / variance + seen / noise) / (1 / variance + 1 / noise)
+    simulated = np.where(posterior > 0, truth, 0).mean()
+    (computed,) = knowledge_gradient(np.array([mean]), np.array([variance]), noise)
+    assert computed == pytest.approx(simulated, abs=2e-4)
+
+
+def test_the_loss_is_clipped_and_counts_tokens() -> None:
+    assert GOALS.loss(0.3, 10_000) == pytest.approx(0.35)
+    assert GOALS.loss(1.0, 10_000) == 1.0
+
+
+def test_requests_of_before_are_understood() -> None:
+    old = json.loads(request().model_dump_json(include={"window", "settings", "settings_digest"}))
+    assert consider(OptimizerRequest.model_validate(old)).reason

@@ -1,0 +1,139 @@
+"""The watch over an approved change: what it claims, what it keeps, and how often it is wrong."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import multivariate_normal, norm, t
+
+from messages.trials import Effect, Moments
+from optimizer.verdict import (
+    HARM_AT,
+    KEPT,
+    LEVELS,
+    LOOKS,
+    Watch,
+    difference,
+    levels,
+    normal_posterior,
+    p_value,
+    student_sf,
+)
+
+SD = 0.21
+RUNS = 2000
+
+
+def undecided(differences: Moments) -> float:
+    return 0.5
+
+
+def ends(mean: float, runs: int, *, cap: int = 40) -> list[Watch]:
+    """Watches whose posterior decides nothing, so that only the tests end them."""
+    generator = np.random.default_rng(7)
+    found = []
+    for drawn in generator.normal(mean, SD, (runs, cap)):
+        watch = Watch(cap=cap)
+        for value in drawn:
+            watch.add(float(min(max(value, -1.0), 1.0)), undecided)
+        found.append(watch)
+    return found
+
+
+def test_the_levels_are_those_of_obrien_and_fleming() -> None:
+    shares = np.array(LOOKS)
+    together = np.sqrt(np.minimum.outer(shares, shares) / np.maximum.outer(shares, shares))
+
+    def too_many(constant: float) -> float:
+        none = multivariate_normal.cdf(constant / np.sqrt(shares), cov=together, rng=np.random.default_rng(1))
+        return 1 - float(none) - 0.05
+
+    constant = brentq(too_many, 1.5, 2.0, xtol=1e-4)
+    assert norm.sf(constant / np.sqrt(shares)) == pytest.approx(LEVELS, abs=2e-4)
+
+
+def test_bounds_on_t_at_forty_blocks() -> None:
+    assert levels(40) == {15: LEVELS[0], 30: LEVELS[1], 40: LEVELS[2]}
+    bounds = [t.isf(level, blocks - 1) for blocks, level in levels(40).items()]
+    assert bounds == pytest.approx([3.336, 2.078, 1.768], abs=0.002)
+
+
+def test_no_difference_is_claimed_to_be_one_in_twenty_times_and_called_harm_in_ten() -> None:
+    found = ends(0.0, RUNS)
+    claimed = sum(watch.verdict == "improved" for watch in found) / RUNS
+    assert 0.035 <= claimed <= 0.06
+    assert sum(watch.verdict == "harmful" for watch in found) / RUNS <= 1 / HARM_AT
+
+
+def test_a_large_gain_is_claimed_and_large_harm_is_stopped_early() -> None:
+    assert sum(watch.verdict == "improved" for watch in ends(0.12, 300)) / 300 > 0.9
+    stopped = [watch for watch in ends(-0.15, 300) if watch.verdict == "harmful"]
+    assert len(stopped) / 300 > 0.9
+    assert np.median([watch.differences.n for watch in stopped]) <= 20
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 3, 4, 9, 14, 29, 39, 60])
+def test_student_is_exact(freedom: int) -> None:
+    for value in (-3.0, 0.0, 0.5, 1.7, 3.3, 12.0):
+        assert student_sf(value, freedom) == pytest.approx(t.sf(value, freedom), abs=1e-12)
+
+
+def test_what_cannot_be_told_apart_from_nothing_has_no_small_p() -> None:
+    same = Moments()
+    for _ in range(15):
+        same.add(0.3)
+    assert p_value(same) == 1.0
+
+
+def test_the_posterior_ends_it_every_ten_blocks_and_at_the_cap() -> None:
+    generator = np.random.default_rng(3)
+    drawn = [float(one) for one in generator.normal(0.0, 0.05, 40)]
+
+    def watched(better: float) -> Watch:
+        watch = Watch(cap=40)
+        for value in drawn:
+            watch.add(value, lambda differences: better)
+        return watch
+
+    assert [watched(better).verdict for better in (0.98, 0.95, 0.85, 0.1)] == [
+        "kept_unconfirmed",
+        "kept_unconfirmed",
+        "no_difference",
+        "no_difference",
+    ]
+    assert [watched(better).differences.n for better in (0.98, 0.95, 0.85, 0.1)] == [10, 40, 40, 10]
+
+
+def test_a_verdict_stays_and_its_state_travels() -> None:
+    watch = Watch(cap=40)
+    while watch.add(-0.8, undecided) is None:
+        pass
+    assert watch.verdict == "harmful"
+    assert watch.verdict not in KEPT
+    again = Watch.model_validate_json(watch.model_dump_json())
+    assert again.add(1.0, undecided) == "harmful"
+    assert again == watch
+
+
+def test_extreme_differences_overflow_nothing() -> None:
+    watch = Watch(cap=200)
+    for _ in range(200):
+        watch.add(1.0, undecided)
+    assert watch.harm < 1e-100
+    assert math.isfinite(sum(watch.log_bets))
+
+
+def test_what_was_expected_before_and_what_is_seen_make_the_posterior() -> None:
+    expected = Effect(gain=0.03, low=0.03 - 1.645 * 0.03, high=0.03 + 1.645 * 0.03, better=0.84, worse=0.0)
+    better = normal_posterior(expected)
+    assert better(Moments()) == 0.84
+    seen = Moments(n=25, mean=0.03, m2=24 * 0.15**2)
+    # The prior and the mean have the same standard deviation, .03: together .03 / sqrt(2).
+    assert better(seen) == pytest.approx(norm.cdf(math.sqrt(2)), abs=1e-3)
+
+
+def test_a_harder_type_of_task_is_no_harm() -> None:
+    effects = {"essay": 0.1, "code": -0.1}
+    assert difference(("code", 0.2), ("essay", 0.4), effects) == pytest.approx(0.0)
+    assert difference(("unknown", 0.2), ("unknown", 0.4), effects) == pytest.approx(-0.2)
