@@ -101,7 +101,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
-        "prompts, models, program": words(image.conditions or "no argument has told them yet"),
+        "conditions": words(image.conditions or "no argument has told them yet"),
         "arguments under them": words(_figures(image.figures)),
         "last snapshot": words(
             f"generation {image.saved_generation}, {moment(image.saved_at)}" if image.saved_at else "none yet"
