@@ -15,6 +15,7 @@ import desk.doctor_command
 import desk.history_commands
 import desk.memory_commands
 import desk.observing_commands
+import desk.proposal_commands
 import desk.snapshot_commands
 from desk.app import main
 

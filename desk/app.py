@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from desk.client import Desk
+    from messages.requests import Reason
 
 Model = TypeVar("Model", bound="BaseModel")
 Answer = TypeVar("Answer")
@@ -125,7 +126,14 @@ StateDir = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Plain JSON on stdout, and nothing else there.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; else your login name.")]
+Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the event.")]
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; it is kept in the ledger.")]
+
+
+def why(reason: str) -> "Reason":
+    from messages.requests import Reason
+
+    return request(Reason, reason=reason)
 
 
 def present(value: Any, as_json: bool, look: Callable[[], RenderableType]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from connection.problems import Problem
-from desk import rendering
+from desk import proposal_rendering, rendering
 from desk.problems import Interrupted, Refused, waits_because
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def decide(
             raise Refused(f"{view.loop_id} {stands}. It {waits_because(view)}")
         by = f" by {view.decided_by}" if view.decided_by else ""
         raise Refused(f"{view.loop_id} has nothing to decide: {view.state}{by}. {view.reason}".strip())
-    console.print(rendering.proposal(view))
+    console.print(proposal_rendering.proposal(view))
     for key, value in decision.changes.items():
         console.print(rendering.words(f"Your own value: {key} = {rendering.toml(value)}", "bold"))
     if ask:

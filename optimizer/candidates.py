@@ -33,7 +33,7 @@ def pool(
     """All steps that may be tried, in random order, and what the Creator added to them.
 
     Of what it asks for, anything that is no step that may be tried is dropped; what the steps hold already
-    stays theirs, with its reason.
+    becomes the Creator's, with its reason.
     """
     steps = space.steps(present)
     order = generator.permutation(len(steps))[:_MOST_STEPS]
@@ -42,11 +42,8 @@ def pool(
         values = space.changed(one.values, present)
         if values is None:
             continue
-        same = next((known for known in found if known.values == values), None)
-        if same is None:
-            found.append(Candidate(values=values, source="creator", reason=one.reason))
-        elif not same.reason:
-            same.reason = one.reason
+        found = [known for known in found if known.values != values]
+        found.append(Candidate(values=values, source="creator", reason=one.reason))
     return found
 
 

@@ -180,7 +180,21 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
         )
     if not situation.may_try:
         return _end(situation, surrogate, offered)
-    return Decision(candidates=top[:FIRST_ROUND], top=top)
+    return Decision(candidates=_with_one_of_the_creators(surrogate, offered, top, situation.goals), top=top)
+
+
+def _with_one_of_the_creators(
+    surrogate: Surrogate, offered: Sequence[Candidate], top: Sequence[Candidate], goals: Goals
+) -> list[Candidate]:
+    """The first round: one place of its four is for a model's candidate, if there is one within the cap.
+
+    About that share of trials served best where a model helped to search (arXiv 2603.24647); more did harm.
+    """
+    first = [*top[:FIRST_ROUND]]
+    if any(one.source == "creator" for one in first):
+        return first
+    created = best(surrogate, [one for one in offered if one.source == "creator"], goals, 1)
+    return [*first[: FIRST_ROUND - len(created)], *created]
 
 
 def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate]) -> Decision:
