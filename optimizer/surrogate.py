@@ -8,10 +8,9 @@ batch share, what other prompts or models do to all.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, minimize_scalar
+from scipy.optimize import minimize_scalar
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
@@ -23,17 +22,19 @@ from optimizer.task_types import corrected_mean, type_effects
 
 MOST_ROWS = 200
 """A fit takes the cube of them: some seconds at 200."""
-FIT_FROM_ROWS = 25
-"""Below, fixed lengths predict as well as fitted ones."""
+FIT_FROM_ROWS = 10
+"""Below, how much the settings do cannot be told from noise."""
 
 # Half of the scatter of tasks is the task's own, and arms of a trial argue the same tasks.
 SHARED_BY_ARMS = 0.5
 
-# In units of the cube; the median of a log-normal prior where it is fitted.
-_LENGTH, _LENGTH_SD = 0.5, 0.8
-_SIGNAL_SD = 1.0
-_LENGTH_BOUNDS, _SIGNAL_BOUNDS = (0.05, 20.0), (1e-3, 1e3)
-_FIT_ITERATIONS = 15
+# In units of the cube.
+_LENGTH = 0.5
+# By how much of the signal's variance a row is less certain for every batch since: what is best wanders.
+_AGEING = 0.005
+# Of the logarithm of the signal's variance: the standard deviation of its prior, and how far to look.
+_SIGNAL_SD, _SIGNAL_RANGE = 1.0, 2.5
+_FIT_ITERATIONS = 8
 # The variance of three tasks is noise, so all rows have one together; its prior counts as so many tasks.
 _WITHIN_WEIGHT = 10
 _JITTER = 1e-9
@@ -63,47 +64,34 @@ class Variances:
         return cls(*(max(share * level, _JITTER) ** 2 for share in shares))
 
 
-DISSONANCE = Variances(signal=0.012, within=0.02, batch=0.03**2, conditions=0.1**2, conditions_each=0.05**2)
+DISSONANCE = Variances(signal=0.016, within=0.02, batch=0.03**2, conditions=0.1**2, conditions_each=0.05**2)
 
 
 class SettingsKernel(Kernel):  # type: ignore[misc]
-    """Matern 5/2 (Rasmussen and Williams 2006, 4.17), one length a key, half additive and half joint.
+    """Matern 5/2 (Rasmussen and Williams 2006, 4.17), half additive over the keys and half joint.
 
     Additive halves learn a ridge from fewer rows (Duvenaud, Nickisch, Rasmussen 2011). `keys`: of each
     column, the number of its key. The last column of a point is the number of its row, or -1; rows have in
     common what `shared` says, shape (rows, rows).
     """
 
-    def __init__(self, lengths: Array, variance: float, keys: Array, shared: Array) -> None:
-        self.lengths, self.variance, self.keys, self.shared = lengths, variance, keys, shared
-
-    @property
-    def hyperparameter_lengths(self) -> Hyperparameter:
-        return Hyperparameter("lengths", "numeric", _LENGTH_BOUNDS, len(self.lengths))
+    def __init__(self, variance: float, keys: Array, shared: Array) -> None:
+        self.variance, self.keys, self.shared = variance, keys, shared
 
     @property
     def hyperparameter_variance(self) -> Hyperparameter:
-        return Hyperparameter("variance", "numeric", _SIGNAL_BOUNDS)
+        return Hyperparameter("variance", "numeric", (1e-6, 1e6))
 
-    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
+    def __call__(self, x: Array, y: Array | None = None) -> Array:
         y = x if y is None else y
         # Most rows are of the present settings: each pair of values is looked at once.
         ours, row = np.unique(x[:, :-1], axis=0, return_inverse=True)
         theirs, column = np.unique(y[:, :-1], axis=0, return_inverse=True)
-        pairs = np.ix_(row, column)
-        scaled = self._squared(ours, theirs) / np.square(self.lengths)[:, None, None]
-        every = np.concatenate([scaled, scaled.sum(0)[None]])
-        root = np.sqrt(5.0 * every)
-        decay = np.exp(-root)
-        weights = np.full(len(every), 0.5 / len(scaled))
-        weights[-1] = 0.5
-        signal = self.variance * np.tensordot(weights, (1.0 + root + root * root / 3.0) * decay, 1)
-        whole = signal[pairs] + self._nuisance(x, y)
-        if not eval_gradient:
-            return whole
-        slope = 5.0 / 3.0 * (1.0 + root) * decay * self.variance
-        by_length = scaled * (weights[:-1, None, None] * slope[:-1] + weights[-1] * slope[-1])
-        return whole, np.moveaxis(np.concatenate([by_length, signal[None]]), 0, -1)[pairs]
+        apart = self._squared(ours, theirs) / _LENGTH**2
+        root = np.sqrt(5.0 * np.concatenate([apart, apart.sum(0)[None]]))
+        matern = (1.0 + root + root * root / 3.0) * np.exp(-root)
+        signal = self.variance * (0.5 * matern[:-1].mean(0) + 0.5 * matern[-1])
+        return np.asarray(signal[np.ix_(row, column)] + self._nuisance(x, y))
 
     def diag(self, x: Array) -> Array:
         rows = x[:, -1].astype(int)
@@ -115,7 +103,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
     def _squared(self, x: Array, y: Array) -> Array:
         """Squared distances by key, shape (keys, x, y)."""
         apart = np.square(x[:, None] - y[None])
-        return np.stack([apart[:, :, self.keys == key].sum(-1) for key in range(len(self.lengths))])
+        return np.stack([apart[:, :, self.keys == key].sum(-1) for key in range(int(self.keys[-1]) + 1)])
 
     def _nuisance(self, x: Array, y: Array) -> Array:
         rows, columns = x[:, -1].astype(int), y[:, -1].astype(int)
@@ -156,15 +144,11 @@ class Process:
         # normalize_y would leave `alpha` and the nuisances in other units than y.
         self._scale = float(y.std()) or math.sqrt(signal)
         squared = self._scale**2
-        kernel = SettingsKernel(
-            np.full(len(space.tunables), _LENGTH), signal / squared, space.keys, shared / squared
-        )
+        kernel = SettingsKernel(signal / squared, space.keys, shared / squared)
         self._regressor = GaussianProcessRegressor(
             kernel,
             alpha=own / squared + _JITTER,
-            optimizer=_fit_signal(signal / squared)
-            if MODE == "signal" and before is DISSONANCE and len(y) >= 10
-            else None,
+            optimizer=_fit(signal / squared) if len(y) >= FIT_FROM_ROWS else None,
         )
         x = np.column_stack([rows.points, np.arange(len(y))])
         self._regressor.fit(x, (y - np.average(y, weights=n)) / self._scale)
@@ -265,37 +249,16 @@ def _noise(rows: Rows, within: float, n: Array, before: Variances) -> tuple[Arra
     together = np.sqrt(before.batch + of_arms)
     shared = np.outer(together, together) * (rows.batch[:, None] == rows.batch[None, :])
     shared += before.conditions * (rows.conditions[:, None] == rows.conditions[None, :])
-    return of_tasks - of_arms + before.conditions_each * rows.stale, shared
+    aged = _AGEING * before.signal * (rows.batch.max() - rows.batch)
+    return of_tasks - of_arms + before.conditions_each * rows.stale + aged, shared
 
 
 def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
-    """The optimizer that the regressor calls: maximum a posteriori, under log-normal priors."""
+    """The optimizer that the regressor calls: the variance of the signal, maximum a posteriori.
 
-    def fit(
-        objective: Callable[..., tuple[float, Array]], start: Array, bounds: Array
-    ) -> tuple[Array, float]:
-        middle = np.full(len(start), math.log(_LENGTH))
-        middle[-1] = math.log(signal)
-        sd = np.full(len(start), _LENGTH_SD)
-        sd[-1] = _SIGNAL_SD
+    Lengths stay: fitted ones, with a log-normal prior, predicted no better on 25 to 190 rows.
+    """
 
-        def penalised(theta: Array) -> tuple[float, Array]:
-            value, slope = objective(theta, eval_gradient=True)
-            off = (theta - middle) / sd
-            return value + 0.5 * float(off @ off), slope + off / sd
-
-        found = minimize(
-            penalised, start, jac=True, bounds=bounds, method="L-BFGS-B", options={"maxiter": _FIT_ITERATIONS}
-        )
-        return found.x, float(found.fun)
-
-    return fit
-
-
-MODE = "none"
-
-
-def _fit_signal(signal: float) -> Callable[..., tuple[Array, float]]:
     def fit(objective: Callable[..., float], start: Array, bounds: Array) -> tuple[Array, float]:
         def penalised(log_variance: float) -> float:
             theta = np.append(start[:-1], log_variance)
@@ -304,9 +267,9 @@ def _fit_signal(signal: float) -> Callable[..., tuple[Array, float]]:
 
         found = minimize_scalar(
             penalised,
-            bounds=(start[-1] - 2.5, start[-1] + 2.5),
+            bounds=(start[-1] - _SIGNAL_RANGE, start[-1] + _SIGNAL_RANGE),
             method="bounded",
-            options={"maxiter": 8, "xatol": 0.1},
+            options={"maxiter": _FIT_ITERATIONS, "xatol": 0.1},
         )
         return np.append(start[:-1], found.x), float(found.fun)
 

@@ -114,14 +114,24 @@ def test_rows_that_measured_nothing_count_for_nothing_and_old_ones_are_left_out(
     assert gain([row({}, 0.0), *newest], {"warm": 0.7}) == gain(newest, {"warm": 0.7})
 
 
-def test_the_slope_of_the_kernel_is_its_slope() -> None:
+def test_rows_share_what_they_have_in_common_and_new_points_do_not() -> None:
     generator = np.random.default_rng(2)
-    x = np.column_stack([generator.random((8, len(SPACE.keys))), np.arange(8)])
-    kernel = SettingsKernel(np.array([0.3, 0.5, 0.8]), 0.7, SPACE.keys, 0.1 * np.eye(8))
-    _, slope = kernel(x, eval_gradient=True)
-    for number in range(len(kernel.theta)):
-        off = np.zeros(len(kernel.theta))
-        off[number] = 1e-5
-        above, below = (kernel.clone_with_theta(kernel.theta + way * off)(x) for way in (1, -1))
-        assert slope[:, :, number] == pytest.approx((above - below) / 2e-5, abs=1e-7)
-    assert kernel.diag(x) == pytest.approx(kernel(x).diagonal())
+    points = generator.random((8, len(SPACE.keys)))
+    rows, new = (np.column_stack([points, number]) for number in (np.arange(8), np.full(8, -1)))
+    kernel = SettingsKernel(0.7, SPACE.keys, 0.1 * np.eye(8))
+    assert kernel(rows) - kernel(new) == pytest.approx(0.1 * np.eye(8))
+    assert kernel(rows, new) == pytest.approx(kernel(new))
+    assert kernel.diag(rows) == pytest.approx(kernel(rows).diagonal())
+    assert kernel.diag(new) == pytest.approx(np.full(8, 0.7))
+
+
+def test_flat_data_make_it_expect_less_of_the_settings() -> None:
+    generator = np.random.default_rng(4)
+    rough, flat = (
+        [
+            row({"warm": float(warm)}, 0.4 + height * (warm > 0.5), batch, n=400)
+            for batch, warm in enumerate(told)
+        ]
+        for height, told in ((0.3, generator.random(30)), (0.0, generator.random(30)))
+    )
+    assert gain(flat, {"turns": 5})[1] < gain(rough, {"turns": 5})[1]
