@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from configuration import Settings, Value
 from configuration.reading import load_settings
 from messages.loops import OptimizerAnswer, OptimizerRequest
+from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
 from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
 from optimizer.consider import FIRST_ROUND, SECOND_ROUND, consider
@@ -22,8 +23,20 @@ from testbed.world import SETTINGS as SHIPPED
 
 SETTINGS = load_settings(SHIPPED)
 GOALS = Goals.of(SETTINGS)
-WARM = "models.temperature"
+WARM = "temperatures.robin"
 JUDGE = Judged(model="judge", wins=3, ties=1)
+
+
+ARGUED = [
+    PerformanceLog(
+        task_id=f"q{number}",
+        final_dissonance=0.5,
+        turn_count=4,
+        outcome="max_turns",
+        settings_digest=SETTINGS.digest(),
+    )
+    for number in range(4)
+]
 
 
 def moments(mean: float, n: int = 40, sd: float = 0.12) -> Moments:
@@ -35,7 +48,7 @@ def row(dissonance: float, batch: int = 0, n: int = 40, **values: Value) -> Obse
     return Observation(
         digest=SETTINGS.digest(),
         batch=batch,
-        values=SETTINGS.heuristics() | told,
+        values=SETTINGS.tuned() | told,
         dissonance={"question": moments(dissonance, n)},
         tokens={"question": moments(5000, n, 500)},
     )
@@ -44,7 +57,7 @@ def row(dissonance: float, batch: int = 0, n: int = 40, **values: Value) -> Obse
 def request(**told: Any) -> OptimizerRequest:
     return OptimizerRequest(
         **{
-            "window": [],
+            "window": ARGUED,
             "settings": SETTINGS,
             "settings_digest": SETTINGS.digest(),
             "observations": [row(0.5)],
@@ -107,7 +120,7 @@ def test_four_candidates_then_two_then_a_proposal() -> None:
     assert len(second.candidates) == SECOND_ROUND
     assert all(one.values in [better.values for better in first.candidates[:2]] for one in second.candidates)
     rounds.append(tried(second.candidates, [0.5, 0.3, 0.3], 4, first=10))
-    proposal = consider(request(rounds=rounds, judged=[JUDGE, JUDGE])).proposal
+    proposal = consider(request(rounds=rounds, judged=[JUDGE, JUDGE], trial_tokens=150_000)).proposal
     assert proposal is not None
     assert {change.key: change.new for change in proposal.changes} in [
         one.values for one in second.candidates
@@ -116,7 +129,7 @@ def test_four_candidates_then_two_then_a_proposal() -> None:
     assert proposal.mode == "full"
     assert proposal.effect is not None
     assert proposal.effect.better >= ASK_FROM
-    assert proposal.trial_tokens == 5000 * (5 * 3 + 3 * 4)
+    assert proposal.trial_tokens == 150_000
     assert proposal.evidence["tasks tried"] == 7
     assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
     assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
@@ -217,7 +230,7 @@ def test_hostile_candidates_never_leave_what_may_be_changed(created: list[dict[s
     asked = request(created=[Candidate(values=values, source="creator") for values in created])
     found = consider(asked)
     assert found.candidates
-    tunables, present = SETTINGS.tunables(), SETTINGS.heuristics()
+    tunables, present = SETTINGS.tunables(), SETTINGS.tuned()
     for one in (*found.candidates, *found.top):
         assert 0 < len(one.values) <= 2
         changed: Settings = SETTINGS.with_changes(one.values)
