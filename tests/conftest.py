@@ -9,8 +9,10 @@ from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from connection.namespace import ensure_search_attributes
+from connection.server import connect
 from messages.names import SEARCH_ATTRIBUTES
-from runtime.dev_server import DYNAMIC_CONFIG
+from runtime.dev_server import DYNAMIC_CONFIG, DevServer
 from testbed import ports
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import TEMPORAL
@@ -58,3 +60,11 @@ async def world(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 def free_ports() -> tuple[int, int]:
     return ports.free_ports()
+
+
+@pytest.fixture
+async def mortal_server(tmp_path: Path, free_ports: tuple[int, int]) -> AsyncIterator[DevServer]:
+    """A server of the test's own, to be killed."""
+    async with DevServer(tmp_path / "state", *free_ports) as server:
+        await ensure_search_attributes(await connect(server.address))
+        yield server

@@ -2,7 +2,6 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from connection.namespace import ensure_search_attributes
 from connection.server import connect
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
@@ -131,14 +129,6 @@ async def test_a_worker_killed_between_the_replace_and_the_end_of_its_activity_c
         if not completed:
             return
     pytest.fail("the worker was never caught between the replace and the end of its activity")
-
-
-@pytest.fixture
-async def mortal_server(tmp_path: Path, free_ports: tuple[int, int]) -> AsyncIterator[DevServer]:
-    """A server of the test's own, to be killed."""
-    async with DevServer(tmp_path / "state", *free_ports) as server:
-        await ensure_search_attributes(await connect(server.address))
-        yield server
 
 
 async def test_a_server_killed_while_a_proposal_waits_knows_it_again(

@@ -149,7 +149,7 @@ async def test_everything_that_reads_speaks_tables_and_json(world: World, starte
         ("tasks", "mine", "finished", "converged", "Is it so?"),
         ("logs", "mine", "0.30", "max_turns", "1.00"),
         ("proposals", pending.loop_id, "autopoiesis.max_turns: 2 → 3"),
-        ("show", pending.digest, "-max_turns = 2", "+max_turns = 3", pending.justification, "mean turns"),
+        ("show", pending.digest, "-max_turns = 2", "+max_turns = 3", pending.justification, "mean tokens"),
         ("amendments", "No amendments yet"),
     )
     looks = await starter.each(*([command] for command, *_ in expected))
@@ -275,7 +275,7 @@ async def test_approve_asks_the_person_at_the_terminal(world: World, starter: St
         ours, theirs = pty.openpty()
         process = await starter.begin("approve", stdin=theirs)
         os.close(theirs)
-        shown = await read_until(process, "mean turns")
+        shown = await read_until(process, "mean tokens")
         assert "+max_turns = 3" in shown
         os.write(ours, f"{answer}\n".encode())
         ran = await starter.end(process)

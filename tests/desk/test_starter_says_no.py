@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from temporalio.client import Client
 
+from configuration import Settings
 from connection.problems import Problem
 from desk.client import Desk
 from desk.deciding import find_proposal, read_changes
 from desk.which import image_named_in
 from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
+from messages.trials import Moments, Observation
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.desk.command_line import Starter
@@ -147,6 +149,19 @@ async def test_a_task_terminated_from_outside_is_told(world: World, starter: Sta
     assert (ran.code, ran.sentence) == (1, "Task mine failed. Terminated: somebody ended its workflow")
 
 
+def one_turn_more_did_better(settings: Settings) -> list[Observation]:
+    more = settings.with_changes({"autopoiesis.max_turns": settings.autopoiesis.max_turns + 1})
+    return [
+        Observation(
+            digest=under.digest(),
+            values=under.tuned(),
+            dissonance={"question": Moments(n=4, mean=mean)},
+            tokens={"question": Moments(n=4)},
+        )
+        for under, mean in ((settings, 1.0), (more, 0.1))
+    ]
+
+
 async def test_with_several_proposals_the_person_says_which(world: World, starter: Starter) -> None:
     """An image has one loop at a time; the state of this one was made by hand."""
     name, settings = f"{world.name}-b", world.on_file()
@@ -169,6 +184,7 @@ async def test_with_several_proposals_the_person_says_which(world: World, starte
             window=window,
             settings=settings,
             settings_digest=settings.digest(),
+            observations=one_turn_more_did_better(settings),
         )
         await world.client.start_workflow(PhilosophicalLoop.run, start, id=loop, task_queue=world.name)
         await world.proposal(loop)

@@ -159,7 +159,7 @@ def test_without_a_judge_the_approver_is_told() -> None:
 
 def test_without_trials_the_numbers_decide_alone_under_the_same_gate() -> None:
     steep = [
-        row(0.5 - 0.5 * (warm - 0.6), batch, 400, **{"models__temperature": warm})
+        row(0.5 - 0.5 * (warm - 0.6), batch, 400, **{"temperatures__robin": warm})
         for batch, warm in enumerate((0.2, 0.4, 0.5, 0.6, 0.7, 0.8))
     ]
     told = consider(request(observations=steep, may_try=False, not_evaluated=["no recorded tasks"]))
@@ -199,7 +199,7 @@ def test_the_program_answers_as_the_function_does() -> None:
 def test_what_the_creator_adds_is_tried_where_it_promises_more() -> None:
     third = Candidate(values={WARM: 0.75}, reason="a warmer voice", source="creator")
     steep = [
-        row(dissonance, 0, 4000, **{"models__temperature": warm})
+        row(dissonance, 0, 4000, **{"temperatures__robin": warm})
         for warm, dissonance in ((0.5, 0.6), (0.6, 0.5), (0.7, 0.45), (0.75, 0.2), (0.8, 0.45))
     ]
     found = consider(request(observations=steep, created=[third]))

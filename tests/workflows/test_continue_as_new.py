@@ -151,7 +151,7 @@ async def test_ten_continue_as_news_under_load_lose_nothing_and_do_nothing_twice
         assert sorted(set(state.seen_logs)) == sorted(state.seen_logs)
         logged = {*load.tasks, *load.logs}
         assert {log for log in state.seen_logs if not log.startswith("outside-")} <= logged
-        assert len(state.seen_logs) == min(200, len(logged) + 4)
+        assert len(state.seen_logs) == min(200, len(logged) + 8)
         assert await until(lambda: dialogues(world)) == len(load.tasks)
         assert state.set_aside == []
 
@@ -237,5 +237,5 @@ async def test_a_loop_terminated_in_a_later_run_is_noticed_and_the_next_one_may_
     (entry,) = state.ledger.amendments
     assert (entry.loop_id, entry.state, entry.revision) == (waiting.loop_id, "failed", 1)
     assert entry.reason == "the workflow of this loop ended: terminated"
-    assert len(state.window) == 4
+    assert len(state.window) == 8
     assert (await world.proposal(await world.reflect())).state == "pending"

@@ -128,7 +128,7 @@ async def test_a_proposal_that_nobody_decides_expires_and_is_on_the_ledger_with_
 ) -> None:
     waiting = await world.pending_proposal()
     loop = world.loop(waiting.loop_id)
-    assert len((await world.state()).window) == 4
+    assert len((await world.state()).window) == 8
     assert await clock.fast_forward(loop, APPROVAL_TIMEOUT - timedelta(hours=1))
     assert (await world.proposal(waiting.loop_id)).state == "pending"
     await clock.fast_forward(loop, timedelta(hours=2))

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateStage
 from temporalio.service import RPCError
 
-from messages.image import Amendment
+from messages.image import Amendment, ReloadReceipt
 from messages.loops import LoopConcluded, ProposalView
 from testbed.processes import TEMPORAL
 from testbed.world import World, until
@@ -283,9 +283,11 @@ async def test_a_reflection_without_a_finding_is_on_record_with_its_reason_and_k
 async def test_enough_logs_open_a_loop_by_themselves_and_real_arguments_end_in_a_proposal(
     world: World,
 ) -> None:
-    await world.record_logs(4, {"autopoiesis.max_turns": 3}, outcome="converged", final_dissonance=0.1)
-    world.ollama.script.labels = ["opposite"]
-    await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(4)))
+    for turns, label in ((3, "same"), (2, "opposite")):
+        world.edit({"autopoiesis.max_turns": turns})
+        await world.update("reload_settings", None, ReloadReceipt)
+        world.ollama.script.labels = [label]
+        await asyncio.gather(*(world.ask(f"Question {number} at {turns}?") for number in range(4)))
     (loop_id,) = await until(lambda: _waiting(world))
     view = await world.proposal(loop_id)
     assert view.evidence["arguments under the present settings"] == 4
