@@ -25,6 +25,7 @@ from messages.loops import LoopConcluded
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.workflows.servers import server_with_movable_clocks
+from workflows.philosophical_loop import PhilosophicalLoop
 
 HISTORIES = Path(__file__).parent / "histories"
 OPPOSITE, PARTLY = "opposite", "partly_different"
@@ -258,6 +259,45 @@ async def record_obstacles(image: Recorder) -> None:
     await image.save_runs("living-image-obstructed")
 
 
+async def record_trials(image: Recorder) -> None:
+    """What a model suggests is tried, held back by a pause, judged, proposed and approved."""
+    image.ollama.script.labels_at = {
+        "0.4": OPPOSITE,
+        "0.5": OPPOSITE,
+        "0.6": OPPOSITE,
+        "0.7": PARTLY,
+        "0.8": "same",
+    }
+    suggestion = {"changes": [{"key": "temperatures.robin", "value": 0.8}], "reason": "It may say more."}
+    image.ollama.script.candidates = [suggestion]
+    for number in range(4):
+        await image.ask(f"Question {number}?", task_id=f"question-{number}")
+    await image.quiet()
+    loop_id = await image.reflect()
+
+    async def tried() -> bool:
+        return bool((await image.loop(loop_id).query(PhilosophicalLoop.proposal)).rounds)
+
+    await until(tried)
+    await image.update("pause", None, ImageStatus)
+    await image.update("resume", None, ImageStatus)
+
+    async def proposed() -> bool:
+        return (await image.loop(loop_id).query(PhilosophicalLoop.proposal)).state == "pending"
+
+    await until(proposed, 300)
+    await image.decide(loop_id, "approve")
+    await image.loop(loop_id).result()
+    await image.save("loop-approved-after-trials", loop_id)
+    await image.save("dialogue-a-trial", f"{loop_id}/trial/1-1-1")
+    await image.update("rate_task", {"task_id": "question-0", "rating": 1.0, "rated_by": "Ada"}, dict)
+    await image.quiet()
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-trying")
+
+
+TRYING: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", "optimizer.judge": ""}
 DREAMING: dict[str, Value] = {
     "motivator.goals": True,
     "motivator.idle_after": "1s",
@@ -271,6 +311,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "obstructed": (4096, record_obstacles, {}),
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
+    "trying": (4096, record_trials, TRYING),
 }
 
 

@@ -45,6 +45,7 @@ class Cluster(Image):
             "system.max_concurrent_tasks": 8,
             "models.max_concurrent_calls": SLOTS,
             "models.host": "",
+            "cadence.min_logs": 100,
         }
         super().__init__(client, ollama.url, self.settings_folder, busy)
         self.ollama = ollama

@@ -72,15 +72,7 @@ async def test_a_setting_that_lowers_dissonance_while_its_answers_are_worse_is_n
 ) -> None:
     trying.ollama.script.prefers = "after 0.6"  # what ALFRED makes of ROBIN's words as they are now
     view = await thought(trying, await trying.reflect())
-    print(
-        "LOOK",
-        view.changes,
-        view.judged,
-        view.not_evaluated,
-        view.effect,
-        [[str(c) for c in r.candidates] for r in view.rounds],
-    )
-    assert view.state == "no_proposal", view
+    assert view.state == "no_proposal", view.findings()
     assert "the judge found its answers worse 7 times and better 0 times" in view.reason
 
 
