@@ -1,10 +1,9 @@
 """The commands for what the optimizer learns from: a person's opinion of an answer, and the observations."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from connection.problems import Problem
@@ -56,36 +55,32 @@ async def observations(*, as_json: Json = False, desk: "Desk") -> None:
 
 
 def show(rows: "list[Observation]") -> RenderableType:
-    table = rendering.new_table(
-        *("settings", "conditions", "batch", "since", "type of task"),
-        *("arguments", "dissonance", "sd", "tokens", "rating", "failed"),
-    )
-    for row in rows:
-        # A row that has failures alone is a line as well.
-        for number, task_type in enumerate(row.dissonance or [""]):
-            first = number == 0
-            dissonance, tokens = row.dissonance.get(task_type), row.tokens.get(task_type)
-            table.add_row(
-                *map(rendering.words, (row.digest, row.conditions, row.batch) if first else ("", "", "")),
-                rendering.moment(row.since) if first else "",
-                rendering.words(task_type),
-                str(dissonance.n if dissonance else 0),
-                *_figures(dissonance, tokens),
-                _mean(row.rating, ".2f") if first else "",
-                _without_data(row) if first else "",
-            )
-    return table if rows else Text("No observations yet.")
+    return Group(*map(_row, rows)) if rows else Text("No observations yet.")
 
 
-def _figures(dissonance: "Moments | None", tokens: "Moments | None") -> Iterable[str]:
-    spread = dissonance.variance if dissonance else None
-    return _mean(dissonance, ".3f"), "" if spread is None else f"{spread**0.5:.3f}", _mean(tokens, ".0f")
+def _row(row: "Observation") -> RenderableType:
+    """One row, its types of task a line each."""
+    told = [
+        f"settings {row.digest}",
+        f"conditions {row.conditions or 'unknown'}",
+        f"batch {row.batch}" + (" (trials)" if row.paired else ""),
+        rendering.moment(row.since),
+        f"rated {_mean(row.rating, '.2f')}" if row.rating.n else "",
+        f"{row.failed} failed" if row.failed else "",
+        f"{row.unmeasured} without a dissonance" if row.unmeasured else "",
+    ]
+    lines = [
+        _figures(task_type, each, row.tokens.get(task_type)) for task_type, each in row.dissonance.items()
+    ]
+    return rendering.paragraph(rendering.words(", ".join(filter(None, told))), *map(rendering.words, lines))
+
+
+def _figures(task_type: str, dissonance: "Moments", tokens: "Moments | None") -> str:
+    spread = dissonance.variance
+    sd = "" if spread is None else f" (sd {spread**0.5:.3f})"
+    figures = f"dissonance {dissonance.mean:.3f}{sd}, tokens {_mean(tokens, '.0f')}"
+    return f"{task_type}: {dissonance.n} argument{'s' * (dissonance.n != 1)}, {figures}"
 
 
 def _mean(moments: "Moments | None", form: str) -> str:
     return format(moments.mean, form) if moments and moments.n else ""
-
-
-def _without_data(row: "Observation") -> str:
-    unmeasured = f", {row.unmeasured} without a dissonance" if row.unmeasured else ""
-    return f"{row.failed}{unmeasured}"

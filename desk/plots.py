@@ -33,17 +33,30 @@ def save_plot(file: Path, view: ProposalView, request: OptimizerRequest, ledger:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from optimizer.consider import situation_of, surrogate_of
+    from optimizer.consider import rows_of, situation_of, surrogate_of
 
     situation = situation_of(request)
     surrogate = surrogate_of(situation)
+    rows = {"on record": [row for row in request.observations if row.dissonance]}
+    rows["in trials"] = [
+        row
+        for tried in request.rounds
+        for row in rows_of(tried, situation.present, situation.conditions, 0)
+        if row.dissonance
+    ]
     keys = [change.key for change in view.changes]
-    figure, axes = pyplot.subplots(2 + len(keys), 1, figsize=(8, 3 * (2 + len(keys))), layout="constrained")
+    figure, axes = pyplot.subplots(
+        2 + len(keys),
+        1,
+        figsize=(8, 2 + 3 * (1 + len(keys))),
+        height_ratios=[1, *[2] * (1 + len(keys))],
+        layout="constrained",
+    )
     figure.suptitle(f"{view.loop_id}: {', '.join(f'{c.key} {c.old} to {c.new}' for c in view.changes)}")
     _effect(axes[0], view)
     _loss_over_time(axes[1], request.observations, situation.goals, ledger)
     for ax, key in zip(axes[2:], keys, strict=True):
-        _along(ax, situation.space.tunables[key], surrogate, request, situation.goals)
+        _along(ax, situation.space.tunables[key], surrogate, rows, situation.goals)
     try:
         figure.savefig(file, dpi=120)
     except (OSError, ValueError) as error:
@@ -60,8 +73,8 @@ def _effect(ax: Axes, view: ProposalView) -> None:
     if effect is not None:
         spread = [[effect.gain - effect.low], [effect.high - effect.gain]]
         ax.errorbar([effect.gain], [0], xerr=spread, fmt="o", capsize=6, color=INK)
-        told = f"better with probability {effect.better:.2f}"
-        ax.annotate(told, (effect.gain, 0), (0, 10), textcoords="offset points", ha="center")
+        told = f"better with probability {effect.better:.2f}, worse by more than .05 with {effect.worse:.2f}"
+        ax.text(0.02, 0.8, told, transform=ax.transAxes)
     ax.set_yticks([])
     ax.set_ylim(-1, 1)
     ax.set_xlabel("gain, with the interval that holds it with probability .9")
@@ -84,12 +97,20 @@ def _loss_over_time(ax: Axes, rows: Sequence[Observation], goals: Goals, ledger:
         if entry.state in ("approved", "adopted"):
             ax.axvline(days(entry.decided_at), color=MARK, linewidth=1, linestyle="--")
     ax.xaxis_date()
+    if len(told) == 1:
+        ax.set_xlim(told[0][0] - 1, told[0][0] + 1)
     ax.tick_params("x", rotation=20)
     ax.set_ylabel("loss")
 
 
-def _along(ax: Axes, tunable: Tunable, surrogate: Surrogate, request: OptimizerRequest, goals: Goals) -> None:
-    """The gain along one key with the others as they are now, and the rows that differ in it."""
+def _along(
+    ax: Axes,
+    tunable: Tunable,
+    surrogate: Surrogate,
+    rows: Mapping[str, Sequence[Observation]],
+    goals: Goals,
+) -> None:
+    """The gain along one key with the others as they are now, and what arguments came to along it."""
     present = surrogate.present
     grid: list[Any] = list(tunable.choices) or list(np.linspace(tunable.low, tunable.high, GRID))
     mean, covariance = surrogate.gains([{tunable.key: value} for value in grid])
@@ -99,19 +120,28 @@ def _along(ax: Axes, tunable: Tunable, surrogate: Surrogate, request: OptimizerR
     else:
         ax.plot(grid, mean, color=INK)
         ax.fill_between(grid, mean - half, mean + half, color=BAND)
-    level = _level(request.observations, present, goals)
-    rows = [row for row in request.observations if row.dissonance and tunable.key in row.values]
-    gains = [level - _loss(row, goals)[0] for row in rows]
-    ax.plot([row.values[tunable.key] for row in rows], gains, "o", color=MARK)
+    for (name, told), marker in zip(rows.items(), ("o", "x"), strict=True):
+        if not told:
+            continue
+        level = _level(told, present, goals)
+        gains = [level - _loss(row, goals)[0] for row in told]
+        ax.plot(
+            [row.values.get(tunable.key, present[tunable.key]) for row in told],
+            gains,
+            marker,
+            color=MARK,
+            label=name,
+        )
+    ax.legend()
     ax.axhline(0, color="grey", linewidth=1)
-    ax.set_title(f"{tunable.key}: gain over {present[tunable.key]}, and the arguments on record")
+    ax.set_title(f"{tunable.key}: gain over {present[tunable.key]}, others as they are")
     ax.set_ylabel("gain")
 
 
 def _level(rows: Sequence[Observation], present: Mapping[str, Value], goals: Goals) -> float:
     """The mean loss under the present values; under all where there is none."""
-    same = [row for row in rows if row.dissonance and all(row.values.get(k) == v for k, v in present.items())]
-    of = same or [row for row in rows if row.dissonance]
+    same = [row for row in rows if all(row.values.get(k) == v for k, v in present.items())]
+    of = same or rows
     weights = [sum(one.n for one in row.dissonance.values()) for row in of]
     return float(np.average([_loss(row, goals)[0] for row in of], weights=weights))
 

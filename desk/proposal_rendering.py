@@ -60,7 +60,8 @@ def proposal(view: ProposalView) -> RenderableType:
             fields({name: words(told) for name, told in found.items()}),
         ]
     for number, tried in enumerate(view.rounds, 1):
-        parts += [Text(f"\nTrials, round {number}: recorded tasks argued once more", "bold"), _trials(tried)]
+        title = f"\nTrials, round {number}: dissonance and tokens of recorded tasks"
+        parts += [Text(title, "bold"), _trials(tried)]
     return Group(*parts)
 
 
@@ -78,12 +79,11 @@ def explanation(loop_id: str, recorded: OptimizerAnswer, differ: list[str]) -> R
 
 
 def _trials(tried: Round) -> RenderableType:
-    table = new_table()
-    for head in tried.heads():
-        table.add_column(words(head))
+    table = new_table(*tried.heads())
     for row in tried.rows():
         table.add_row(*map(words, row))
-    return table
+    named = (words(f"{number}: {candidate}") for number, candidate in enumerate(tried.candidates, 1))
+    return Group(*named, table)
 
 
 def conclusion(of: LoopConcluded) -> RenderableType:

@@ -117,8 +117,8 @@ class Replay(BaseModel):
     def __str__(self) -> str:
         if self.outcome == "failed":
             return "failed"
-        dissonance = "no dissonance" if self.dissonance is None else f"dissonance {self.dissonance:.2f}"
-        return f"{dissonance}, {self.tokens} tokens"
+        dissonance = "none" if self.dissonance is None else f"{self.dissonance:.2f}"
+        return f"{dissonance}, {self.tokens}"
 
 
 class Round(BaseModel):
@@ -143,8 +143,8 @@ class Round(BaseModel):
         return found
 
     def heads(self) -> list[str]:
-        """Those of a table of this round: the task, the present settings, each candidate."""
-        return ["task", "present settings", *map(str, self.candidates)]
+        """Those of a table of this round: the task, the present settings, the number of each candidate."""
+        return ["task", "present", *map(str, range(1, len(self.candidates) + 1))]
 
     def rows(self) -> list[list[str]]:
         """A row for each task: what it came to under the present settings and under each candidate."""

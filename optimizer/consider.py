@@ -220,7 +220,10 @@ def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate
     if not good:
         against, choice = max(choices, key=lambda pair: pair[1].effect.better)
         return Decision(reason=objected(choice.candidate.values, situation.present, against))
-    chosen = max(good, key=lambda choice: choice.effect.gain)
+    # A key that adds next to nothing is not worth a person's attention.
+    enough = max(choice.effect.gain for choice in good) - situation.goals.minimum_gain
+    near = [choice for choice in good if choice.effect.gain >= enough]
+    chosen = min(near, key=lambda choice: (len(choice.candidate.values), -choice.effect.gain))
     chosen.importance = importance(situation.space, surrogate)
     return Decision(choice=chosen)
 
@@ -267,7 +270,7 @@ def provenance(request: OptimizerRequest) -> Provenance:
     """The inputs by the SHA-256 of their canonical JSON, the seed, and what computed with them."""
     canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
     return Provenance(
-        inputs=hashlib.sha256(canonical.encode()).hexdigest(),
+        inputs=hashlib.sha256(canonical.encode()).hexdigest()[:12],
         seed=request.seed,
         versions={
             "python": platform.python_version(),

@@ -82,12 +82,10 @@ def _found(view: ProposalView) -> list[tuple[str, ...]]:
 
 
 def _round(tried: Round) -> str:
-    head, *candidates = tried.heads()[1:]
-    legend = listed((f"{n}: {line(words, 200)}" for n, words in enumerate(candidates, 1)), kind="ul")
-    heads = ("task", head, *(f"candidate {n}" for n in range(1, len(candidates) + 1)))
+    candidates = listed((line(str(each), 200) for each in tried.candidates), kind="ol")
     rows = [tuple(line(cell, 80) for cell in row) for row in tried.rows()]
-    shown = table(rows[:MOST_REPLAYED], heads) + more(rows, MOST_REPLAYED)
-    return section("Trials: recorded tasks argued once more", legend, shown)
+    shown = table(rows[:MOST_REPLAYED], tuple(tried.heads())) + more(rows, MOST_REPLAYED)
+    return section("Trials: dissonance and tokens of recorded tasks, argued once more", candidates, shown)
 
 
 def _how_to_decide(view: ProposalView) -> str:
