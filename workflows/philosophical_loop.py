@@ -110,7 +110,7 @@ class PhilosophicalLoop:
     async def _put_before_a_person(self, proposal: Proposal) -> None:
         timeout = self._start.settings.governance.approval_timeout
         news = {
-            "digest": _digest(self._start, proposal),
+            "digest": digest_of(self._start, proposal),
             "expires_at": workflow.now() + timeout,
             "state": "pending",
         }
@@ -303,7 +303,7 @@ class PhilosophicalLoop:
         workflow.set_current_details(loop_details(self._view))
 
 
-def _digest(start: LoopStart, proposal: Proposal) -> str:
+def digest_of(start: LoopStart, proposal: Proposal) -> str:
     """Twelve hex digits that name exactly this proposal, with all that a person is shown of it."""
     shown: Any = proposal.model_dump(mode="json")
     if proposal.provenance is None:

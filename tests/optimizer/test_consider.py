@@ -291,3 +291,16 @@ def test_the_loss_is_clipped_and_counts_tokens() -> None:
 def test_requests_of_before_are_understood() -> None:
     old = json.loads(request().model_dump_json(include={"window", "settings", "settings_digest"}))
     assert consider(OptimizerRequest.model_validate(old)).reason
+
+
+@pytest.mark.parametrize(("conditions", "asked"), [("", True), ("other prompts", False)])
+def test_an_edit_of_prompts_in_the_middle_is_not_taken_for_an_effect_of_the_settings(
+    conditions: str, asked: bool
+) -> None:
+    """Before the edit arguments had one turn more, and went much better."""
+    before = row(0.2, 0, autopoiesis__max_turns=SETTINGS.autopoiesis.max_turns + 1)
+    since = row(0.7, 1).model_copy(update={"conditions": conditions})
+    found = consider(request(observations=[before, since], conditions=conditions, may_try=False))
+    assert (found.proposal is not None) is asked
+    if found.proposal:
+        assert [change.key for change in found.proposal.changes] == ["autopoiesis.max_turns"]

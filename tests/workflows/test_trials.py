@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from configuration import Value
 from messages.image import ImageStatus
-from messages.loops import ProposalView
+from messages.loops import Change, LoopStart, Proposal, ProposalView
+from messages.trials import Effect, Judged, Provenance, Replay, Round
 from testbed.fake_ollama import FakeOllama, Script
 from testbed.world import World, until
-from workflows.philosophical_loop import PhilosophicalLoop
+from tests.workflows.image_states import SHIPPED
+from workflows.philosophical_loop import PhilosophicalLoop, digest_of
 
 # Of ROBIN's temperature. All others are words apart.
 WARMER_IS_BETTER = {
@@ -152,3 +155,48 @@ async def test_trials_end_at_their_budget_and_the_approver_is_told(
         assert 9_000 <= replayed < 9_000 + 3_000
         assert any(told.startswith("the trials ended early, at") for told in view.not_evaluated)
         assert len(await replays(world, loop_id)) == sum(len(tried.replays) for tried in view.rounds) < 15
+
+
+async def test_tasks_of_people_go_before_trials_at_the_model(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
+    async with World(client, ollama, tmp_path, {**TRYING, "models.max_concurrent_calls": 1}) as world:
+        await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(8)))
+        loop_id = await world.reflect()
+
+        async def begun() -> bool:
+            return bool(await replays(world, loop_id))
+
+        await until(begun)
+        ollama.script.delay_seconds = 0.5  # longer than whoever waits takes to get into the line
+        past = len(ollama.calls)
+        await asyncio.gather(*(world.ask(f"Person {number}?") for number in range(4)))
+        calls = ["Person" in call.user for call in ollama.calls[past:]]
+        # A trial gets a slot only in the gaps that they leave.
+        assert calls.count(False) < calls.count(True) / 3, calls
+
+
+def test_the_digest_covers_all_that_the_approver_is_shown() -> None:
+    start = LoopStart(
+        image_id="i", loop_id="i/loop/1", window=[], settings=SHIPPED, settings_digest=SHIPPED.digest()
+    )
+    shown = Proposal(
+        changes=[Change(key="autopoiesis.max_turns", old=4, new=5)],
+        effect=Effect(gain=0.1, low=0.05, high=0.15, better=0.9, worse=0.0),
+        judged=Judged(wins=3),
+        provenance=Provenance(inputs="0123456789ab", seed=1, versions={}),
+    )
+    others: list[dict[str, Any]] = [
+        {"justification": "Because."},
+        {"evidence": {"tasks tried": 7}},
+        {"effect": None},
+        {"judged": Judged(losses=3)},
+        {"single": Judged(losses=3)},
+        {"rounds": [Round(replays=[Replay(task_id="t", arm=0, outcome="failed")])]},
+        {"not_evaluated": ["nobody compared the answers"]},
+        {"mode": "degraded"},
+        {"trial_tokens": 1},
+    ]
+    digests = {digest_of(start, shown.model_copy(update=other)) for other in ({}, *others)}
+    assert len(digests) == 1 + len(others)

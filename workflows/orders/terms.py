@@ -39,5 +39,7 @@ async def give(
         heartbeat_timeout=terms.heartbeat_within,
         retry_policy=terms.tried_again,
         summary=summary,
+        # The server knows it of the workflow; whoever carries the order out is told only so.
+        priority=workflow.info().priority,
     )
     return given
