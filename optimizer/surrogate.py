@@ -8,9 +8,10 @@ batch share, what other prompts or models do to all.
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Hyperparameter, Kernel
 
@@ -28,13 +29,14 @@ FIT_FROM_ROWS = 10
 # Half of the scatter of tasks is the task's own, and arms of a trial argue the same tasks.
 SHARED_BY_ARMS = 0.5
 
-# In units of the cube.
-_LENGTH = 0.5
+# Priors of a key's length, in units of the cube, and of the signal's variance; the spreads are of logarithms.
+_LENGTH, _LENGTH_SD = 0.5, 0.8
+_SIGNAL_SD = 1.0
+# How far from these priors to look, as a logarithm.
+_RANGE = 2.5
+_FIT_ITERATIONS = 12
 # By how much of the signal's variance a row is less certain for every batch since: what is best wanders.
 _AGEING = 0.005
-# Of the logarithm of the signal's variance: the standard deviation of its prior, and how far to look.
-_SIGNAL_SD, _SIGNAL_RANGE = 1.0, 2.5
-_FIT_ITERATIONS = 8
 # The variance of three tasks is noise, so all rows have one together; its prior counts as so many tasks.
 _WITHIN_WEIGHT = 10
 _JITTER = 1e-9
@@ -70,28 +72,41 @@ DISSONANCE = Variances(signal=0.016, within=0.02, batch=0.03**2, conditions=0.1*
 class SettingsKernel(Kernel):  # type: ignore[misc]
     """Matern 5/2 (Rasmussen and Williams 2006, 4.17), half additive over the keys and half joint.
 
-    Additive halves learn a ridge from fewer rows (Duvenaud, Nickisch, Rasmussen 2011). `keys`: of each
-    column, the number of its key. The last column of a point is the number of its row, or -1; rows have in
-    common what `shared` says, shape (rows, rows).
+    Additive halves learn a ridge from fewer rows (Duvenaud, Nickisch, Rasmussen 2011). `lengths`: of each
+    key, in units of the cube. `keys`: of each column, the number of its key. The last column of a point is
+    the number of its row, or -1; rows have in common what `shared` says, shape (rows, rows).
     """
 
-    def __init__(self, variance: float, keys: Array, shared: Array) -> None:
-        self.variance, self.keys, self.shared = variance, keys, shared
+    def __init__(self, lengths: Array, variance: float, keys: Array, shared: Array) -> None:
+        self.lengths, self.variance, self.keys, self.shared = lengths, variance, keys, shared
+
+    @property
+    def hyperparameter_lengths(self) -> Hyperparameter:
+        return Hyperparameter("lengths", "numeric", (1e-6, 1e6), n_elements=int(self.keys[-1]) + 1)
 
     @property
     def hyperparameter_variance(self) -> Hyperparameter:
         return Hyperparameter("variance", "numeric", (1e-6, 1e6))
 
-    def __call__(self, x: Array, y: Array | None = None) -> Array:
+    def __call__(self, x: Array, y: Array | None = None, eval_gradient: bool = False) -> Any:
+        """Covariances, shape (x, y), and if asked for, their gradient, shape (x, y, logarithms)."""
         y = x if y is None else y
         # Most rows are of the present settings: each pair of values is looked at once.
         ours, row = np.unique(x[:, :-1], axis=0, return_inverse=True)
         theirs, column = np.unique(y[:, :-1], axis=0, return_inverse=True)
-        apart = self._squared(ours, theirs) / _LENGTH**2
+        apart = self._squared(ours, theirs)
         root = np.sqrt(5.0 * np.concatenate([apart, apart.sum(0)[None]]))
-        matern = (1.0 + root + root * root / 3.0) * np.exp(-root)
+        falls = np.exp(-root)
+        matern = (1.0 + root + root * root / 3.0) * falls
         signal = self.variance * (0.5 * matern[:-1].mean(0) + 0.5 * matern[-1])
-        return np.asarray(signal[np.ix_(row, column)] + self._nuisance(x, y))
+        pairs = np.ix_(row, column)
+        covariance = signal[pairs] + self._nuisance(x, y)
+        if not eval_gradient:
+            return np.asarray(covariance)
+        # By the logarithm of each length, then of the variance, as the regressor orders them.
+        slope = 5.0 / 3.0 * (1.0 + root) * falls
+        by_length = 0.5 * self.variance * apart * (slope[:-1] / len(apart) + slope[-1])
+        return covariance, np.stack([one[pairs] for one in (*by_length, signal)], axis=-1)
 
     def diag(self, x: Array) -> Array:
         rows = x[:, -1].astype(int)
@@ -101,9 +116,12 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
         return False
 
     def _squared(self, x: Array, y: Array) -> Array:
-        """Squared distances by key, shape (keys, x, y)."""
+        """Squared distances by key, in lengths, shape (keys, x, y)."""
         apart = np.square(x[:, None] - y[None])
-        return np.stack([apart[:, :, self.keys == key].sum(-1) for key in range(int(self.keys[-1]) + 1)])
+        lengths = np.atleast_1d(self.lengths)
+        return np.stack(
+            [apart[:, :, self.keys == key].sum(-1) / length**2 for key, length in enumerate(lengths)]
+        )
 
     def _nuisance(self, x: Array, y: Array) -> Array:
         rows, columns = x[:, -1].astype(int), y[:, -1].astype(int)
@@ -144,11 +162,12 @@ class Process:
         # normalize_y would leave `alpha` and the nuisances in other units than y.
         self._scale = float(y.std()) or math.sqrt(signal)
         squared = self._scale**2
-        kernel = SettingsKernel(signal / squared, space.keys, shared / squared)
+        lengths = np.full(len(space.tunables), _LENGTH)
+        kernel = SettingsKernel(lengths, signal / squared, space.keys, shared / squared)
         self._regressor = GaussianProcessRegressor(
             kernel,
             alpha=own / squared + _JITTER,
-            optimizer=_fit(signal / squared) if len(y) >= FIT_FROM_ROWS else None,
+            optimizer=_fit if len(y) >= FIT_FROM_ROWS else None,
         )
         x = np.column_stack([rows.points, np.arange(len(y))])
         self._regressor.fit(x, (y - np.average(y, weights=n)) / self._scale)
@@ -253,24 +272,24 @@ def _noise(rows: Rows, within: float, n: Array, before: Variances) -> tuple[Arra
     return of_tasks - of_arms + before.conditions_each * rows.stale + aged, shared
 
 
-def _fit(signal: float) -> Callable[..., tuple[Array, float]]:
-    """The optimizer that the regressor calls: the variance of the signal, maximum a posteriori.
+def _fit(objective: Callable[..., tuple[float, Array]], prior: Array, bounds: Array) -> tuple[Array, float]:
+    """The optimizer that the regressor calls: lengths and the variance of the signal, maximum a posteriori.
 
-    Lengths stay: fitted ones, with a log-normal prior, predicted no better on 25 to 190 rows.
+    `prior`: the logarithms that the kernel begins with, the medians of log-normal priors.
     """
+    spread = np.append(np.full(len(prior) - 1, _LENGTH_SD), _SIGNAL_SD)
 
-    def fit(objective: Callable[..., float], start: Array, bounds: Array) -> tuple[Array, float]:
-        def penalised(log_variance: float) -> float:
-            theta = np.append(start[:-1], log_variance)
-            off = (log_variance - math.log(signal)) / _SIGNAL_SD
-            return float(objective(theta, eval_gradient=False)) + 0.5 * off * off
+    def penalised(theta: Array) -> tuple[float, Array]:
+        loss, gradient = objective(theta)
+        off = (theta - prior) / spread
+        return float(loss) + 0.5 * float(off @ off), gradient + off / spread
 
-        found = minimize_scalar(
-            penalised,
-            bounds=(start[-1] - _SIGNAL_RANGE, start[-1] + _SIGNAL_RANGE),
-            method="bounded",
-            options={"maxiter": _FIT_ITERATIONS, "xatol": 0.1},
-        )
-        return np.append(start[:-1], found.x), float(found.fun)
-
-    return fit
+    found = minimize(
+        penalised,
+        prior,
+        jac=True,
+        bounds=[(one - _RANGE, one + _RANGE) for one in prior],
+        method="L-BFGS-B",
+        options={"maxiter": _FIT_ITERATIONS},
+    )
+    return found.x, float(found.fun)

@@ -118,7 +118,7 @@ def test_rows_share_what_they_have_in_common_and_new_points_do_not() -> None:
     generator = np.random.default_rng(2)
     points = generator.random((8, len(SPACE.keys)))
     rows, new = (np.column_stack([points, number]) for number in (np.arange(8), np.full(8, -1)))
-    kernel = SettingsKernel(0.7, SPACE.keys, 0.1 * np.eye(8))
+    kernel = SettingsKernel(np.full(3, 0.5), 0.7, SPACE.keys, 0.1 * np.eye(8))
     assert kernel(rows) - kernel(new) == pytest.approx(0.1 * np.eye(8))
     assert kernel(rows, new) == pytest.approx(kernel(new))
     assert kernel.diag(rows) == pytest.approx(kernel(rows).diagonal())
@@ -135,3 +135,13 @@ def test_flat_data_make_it_expect_less_of_the_settings() -> None:
         for height, told in ((0.3, generator.random(30)), (0.0, generator.random(30)))
     )
     assert gain(flat, {"turns": 5})[1] < gain(rough, {"turns": 5})[1]
+
+
+def test_the_kernels_gradient_is_that_of_its_finite_differences() -> None:
+    generator = np.random.default_rng(3)
+    rows = np.column_stack([generator.random((6, len(SPACE.keys))), np.arange(6)])
+    kernel = SettingsKernel(np.array([0.3, 0.5, 1.2]), 0.7, SPACE.keys, 0.1 * np.eye(6))
+    _, gradient = kernel(rows, eval_gradient=True)
+    for number, step in enumerate(1e-5 * np.eye(len(kernel.theta))):
+        ahead, behind = (kernel.clone_with_theta(kernel.theta + way * step)(rows) for way in (1, -1))
+        assert gradient[..., number] == pytest.approx((ahead - behind) / 2e-5, abs=1e-7)
