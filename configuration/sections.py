@@ -211,10 +211,15 @@ class OptimizerSettings(Section):
 
     cost_weight: float = Field(default=0.1, ge=0.0, le=1.0)
     token_budget: int = Field(default=20_000, ge=100, le=10_000_000)
-    trial_tasks: int = Field(default=7, ge=0, le=40)
+    trial_tasks: int = Field(default=13, ge=0, le=40)
     trial_budget_tokens: int = Field(default=400_000, ge=0, le=100_000_000)
     creator: MaybeModelName = ""
     judge: MaybeModelName = ""
     verify_blocks: int = Field(default=40, ge=10, le=200)
     minimum_gain: float = Field(default=0.01, ge=0.0, le=0.5)
     risk: float = Field(default=0.35, ge=0.0, le=1.0)
+
+    @property
+    def first_round_tasks(self) -> int:
+        """Of `trial_tasks`, those that all candidates are tried on; the others are for the best one alone."""
+        return max(1, round(0.4 * self.trial_tasks))

@@ -74,7 +74,7 @@ def best(surrogate: Surrogate, candidates: Sequence[Candidate], goals: Goals, mo
     told = _with_effects(candidates, mean, covariance)
     safe = [number for number, one in enumerate(told) if one.effect and one.effect.worse <= goals.risk]
     told, mean, covariance = [told[number] for number in safe], mean[safe], covariance[np.ix_(safe, safe)]
-    noise = 2 * (1 - SHARED_BY_ARMS) * surrogate.within / _TRIAL_TASKS
+    noise = _noise_of_a_trial(surrogate)
     chosen: list[int] = []
     for _ in range(min(most, len(told))):
         score = knowledge_gradient(mean, covariance.diagonal(), noise)
@@ -83,6 +83,16 @@ def best(surrogate: Surrogate, candidates: Sequence[Candidate], goals: Goals, mo
         chosen.append(one)
         covariance = covariance - np.outer(covariance[one], covariance[one]) / (covariance[one, one] + noise)
     return [told[number] for number in chosen]
+
+
+def promise(surrogate: Surrogate, candidate: Candidate) -> float:
+    """What the decision is expected to gain from a trial of this one alone, in units of loss."""
+    mean, covariance = surrogate.gains([candidate.values])
+    return float(knowledge_gradient(mean, covariance.diagonal(), _noise_of_a_trial(surrogate))[0])
+
+
+def _noise_of_a_trial(surrogate: Surrogate) -> float:
+    return 2 * (1 - SHARED_BY_ARMS) * surrogate.within / _TRIAL_TASKS
 
 
 def knowledge_gradient(mean: Array, variance: Array, noise: float) -> Array:

@@ -17,17 +17,20 @@ import sklearn
 from configuration import InvalidSettings
 from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
 from messages.trials import Candidate, Effect, Judged, Observation, Provenance, Round
-from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objections, pool
+from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objections, pool, promise
 from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
 from optimizer.space import Space, Values
 from optimizer.surrogate import Surrogate, tasks
-from optimizer.wording import evidence, expected_effect, justification, objected, too_few
+from optimizer.wording import evidence, expected_effect, justification, not_worth_a_trial, objected, too_few
 
-FIRST_ROUND, SECOND_ROUND = 4, 2
-"""Candidates in each."""
-FIRST_ROUND_TASKS = 3
-"""Recorded tasks for each of them; the second round takes what is left of `trial_tasks`."""
+FIRST_ROUND, SECOND_ROUND = 3, 1
+"""Candidates in each: few, on many tasks, since three tasks tell hardly more than chance."""
+WORTH_A_TRIAL = 0.5
+"""In shares of the minimum gain: what a decision has to gain from a trial.
+
+It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
+"""
 TOP = 5
 FEWEST = 4
 """Arguments under the present settings, measured, that the window holds before anything is tried."""
@@ -116,7 +119,7 @@ def situation_of(request: OptimizerRequest) -> Situation:
         rounds=request.rounds,
         judged=request.judged,
         may_try=request.may_try,
-        last_round=2 if settings.optimizer.trial_tasks > FIRST_ROUND_TASKS else 1,
+        last_round=2 if settings.optimizer.trial_tasks > settings.optimizer.first_round_tasks else 1,
         seed=request.seed,
         allowed=allowed,
     )
@@ -180,13 +183,16 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
         )
     if not situation.may_try:
         return _end(situation, surrogate, offered)
+    gained, needed = promise(surrogate, top[0]), WORTH_A_TRIAL * situation.goals.minimum_gain
+    if gained < needed:
+        return Decision(reason=not_worth_a_trial(top[0].values, situation.present, gained, needed))
     return Decision(candidates=_with_one_of_the_creators(surrogate, offered, top, situation.goals), top=top)
 
 
 def _with_one_of_the_creators(
     surrogate: Surrogate, offered: Sequence[Candidate], top: Sequence[Candidate], goals: Goals
 ) -> list[Candidate]:
-    """The first round: one place of its four is for a model's candidate, if there is one within the cap.
+    """The first round: one place of its three is for a model's candidate, if there is one within the cap.
 
     About that share of trials served best where a model helped to search (arXiv 2603.24647); more did harm.
     """

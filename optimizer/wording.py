@@ -17,6 +17,15 @@ def objected(values: Mapping[str, Value], present: Mapping[str, Value], against:
     return f"the best of what was looked at is {change(values, present)}, but {'; '.join(against)}"
 
 
+def not_worth_a_trial(
+    values: Mapping[str, Value], present: Mapping[str, Value], gained: float, needed: float
+) -> str:
+    return (
+        f"the most promising step is {change(values, present)}, but a trial of it is expected to gain "
+        f"{gained:.4f}; below {needed:.4f} it is not worth its tokens"
+    )
+
+
 def too_few(argued: int, finished: int, all_of_them: int, needed: int) -> str:
     """Why the window says too little, and what to do where its arguments were not measured."""
     counted = f"{finished} finished arguments under the present settings ({all_of_them - finished} failed)"

@@ -28,8 +28,6 @@ with workflow.unsafe.imports_passed_through():
 
 BEHIND_PEOPLE = Priority(priority_key=5)
 """The lowest that a server knows without being told of more; tasks of people have 3."""
-FIRST_ROUND = 3
-"""Tasks of the first round, for four candidates each. The rest is for the second, with two candidates."""
 
 
 class Trials:
@@ -132,7 +130,8 @@ class Trials:
     # --- steps ---
 
     def _tasks_of(self, number: int) -> Sequence[Task]:
-        return self._tasks[FIRST_ROUND:] if number else self._tasks[:FIRST_ROUND]
+        first = self._start.settings.optimizer.first_round_tasks
+        return self._tasks[first:] if number else self._tasks[:first]
 
     def _is_spent(self) -> bool:
         return self.tokens >= self._start.settings.optimizer.trial_budget_tokens

@@ -9,12 +9,13 @@ from benchmarks.living.surfaces import GOALS, MODEL, MODELS, TEMPERATURE, THRESH
 from benchmarks.living.world import Ask, Image, Policy, Trace
 from messages.trials import Moments, Round
 from optimizer.candidates import best, pool
-from optimizer.consider import FIRST_ROUND, FIRST_ROUND_TASKS, SECOND_ROUND, Situation, decide, rows_of
+from optimizer.consider import FIRST_ROUND, SECOND_ROUND, Situation, decide, rows_of
 from optimizer.space import Values
 from optimizer.surrogate import Surrogate
 from optimizer.verdict import Posterior, normal_posterior
 
-TRIAL_TASKS = 7
+# Of the first and of the second round, as settings.toml has them.
+FIRST_TASKS, SECOND_TASKS = 5, 8
 
 
 class LeaveAlone:
@@ -79,7 +80,7 @@ class Design:
     budget: int | None = None
 
     def ask(self, image: Image) -> Ask | None:
-        arms = (FIRST_ROUND + 1) * FIRST_ROUND_TASKS + (SECOND_ROUND + 1) * (TRIAL_TASKS - FIRST_ROUND_TASKS)
+        arms = (FIRST_ROUND + 1) * FIRST_TASKS + (SECOND_ROUND + 1) * SECOND_TASKS
         situation = Situation(
             space=image.space,
             goals=GOALS,
@@ -90,7 +91,7 @@ class Design:
         )
         rounds: list[Round] = []
         while (decision := decide(situation)).candidates:
-            count = TRIAL_TASKS - FIRST_ROUND_TASKS if rounds else FIRST_ROUND_TASKS
+            count = SECOND_TASKS if rounds else FIRST_TASKS
             rounds.append(image.try_out(decision.candidates, count, 3 + len(rounds)))
             situation.rounds = rounds
         for tried in rounds:

@@ -19,6 +19,7 @@ from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
 from optimizer.consider import FIRST_ROUND, SECOND_ROUND, consider
 from optimizer.goals import Goals
 from optimizer.paired import paired
+from optimizer.space import Space
 from testbed.world import SETTINGS as SHIPPED
 
 SETTINGS = load_settings(SHIPPED)
@@ -111,28 +112,39 @@ def test_nothing_measured_means_no_proposal() -> None:
         assert "nothing was measured" in found.reason
 
 
-def test_four_candidates_then_two_then_a_proposal() -> None:
+def test_three_candidates_then_the_best_then_a_proposal() -> None:
     first = consider(request())
     assert len(first.candidates) == FIRST_ROUND
     assert first.candidates == first.top[:FIRST_ROUND]
-    rounds = [tried(first.candidates, [0.5, 0.3, 0.3, 0.9, 0.9], 3)]
+    rounds = [tried(first.candidates, [0.5, 0.9, 0.3, 0.9], 5)]
     second = consider(request(rounds=rounds))
     assert len(second.candidates) == SECOND_ROUND
-    assert all(one.values in [better.values for better in first.candidates[:2]] for one in second.candidates)
-    rounds.append(tried(second.candidates, [0.5, 0.3, 0.3], 4, first=10))
-    proposal = consider(request(rounds=rounds, judged=[JUDGE, JUDGE], trial_tokens=150_000)).proposal
+    assert second.candidates[0].values == first.candidates[1].values
+    rounds.append(tried(second.candidates, [0.5, 0.3], 8, first=10))
+    proposal = consider(request(rounds=rounds, judged=[JUDGE], trial_tokens=150_000)).proposal
     assert proposal is not None
-    assert {change.key: change.new for change in proposal.changes} in [
-        one.values for one in second.candidates
-    ]
+    assert {change.key: change.new for change in proposal.changes} == second.candidates[0].values
     assert proposal.source == "surrogate"
     assert proposal.mode == "full"
     assert proposal.effect is not None
     assert proposal.effect.better >= ASK_FROM
     assert proposal.trial_tokens == 150_000
-    assert proposal.evidence["tasks tried"] == 7
+    assert proposal.evidence["tasks tried"] == 13
     assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
     assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
+
+
+def test_where_nothing_makes_a_difference_no_trial_is_worth_its_tokens() -> None:
+    known = [
+        row(0.5, batch, 4000).model_copy(update={"values": SETTINGS.tuned() | step})
+        for batch, step in enumerate(Space(SETTINGS.tunables().values()).steps(SETTINGS.tuned())[:150])
+    ]
+    found = consider(request(observations=[row(0.5), *known]))
+    assert not found.candidates
+    assert found.proposal is None
+    assert "not worth its tokens" in found.reason
+    free = SETTINGS.with_changes({"optimizer.minimum_gain": 0.0})
+    assert consider(request(observations=[row(0.5), *known], settings=free)).candidates
 
 
 def test_flat_trials_lead_to_no_proposal() -> None:
