@@ -236,7 +236,7 @@ HOSTILE = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(HOSTILE, max_size=3))
 def test_hostile_candidates_never_leave_what_may_be_changed(created: list[dict[str, Value]]) -> None:
     asked = request(created=[Candidate(values=values, source="creator") for values in created])
