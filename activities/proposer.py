@@ -7,6 +7,7 @@ ends by itself when there is none for some minutes or when its worker has ended,
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
@@ -17,10 +18,14 @@ from temporalio.exceptions import ApplicationError
 
 from activities.heartbeats import heartbeats
 from messages.loops import OptimizerAnswer, OptimizerRequest
+from optimizer.enough import too_little
 
 PROJECT = Path(__file__).resolve().parent.parent
 LONGEST_ANSWER = 2**24
 """In bytes; one of our own takes a hundredth of it."""
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Its matrices are small: more threads only take the cores from a model on this machine."""
 
 _process: RunVar[Process | None] = RunVar("_process", None)
 _asking: RunVar[asyncio.Lock] = RunVar("_asking")
@@ -29,6 +34,8 @@ _asking: RunVar[asyncio.Lock] = RunVar("_asking")
 @activity.defn
 async def propose_amendment(request: OptimizerRequest) -> OptimizerAnswer:
     """What to try next, what to ask a person for, or why nothing. Raises OptimizerFailed."""
+    if reason := too_little(request):
+        return OptimizerAnswer(reason=reason)
     async with heartbeats(), _one_at_a_time():
         answer = json.loads(await _answer(request.model_dump_json().encode()))
     if "failure" in answer:
@@ -64,6 +71,7 @@ async def _running() -> Process:
             stdout=PIPE,
             limit=LONGEST_ANSWER,
             cwd=PROJECT,
+            env=os.environ | ONE_THREAD,
             start_new_session=True,  # Ctrl-C is for the worker
         )
         _process.set(process)

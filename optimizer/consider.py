@@ -18,11 +18,12 @@ from configuration import InvalidSettings
 from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Proposal
 from messages.trials import Candidate, Effect, Judged, Observation, Provenance, Round
 from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objections, pool, promise
+from optimizer.enough import too_little
 from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
 from optimizer.space import Space, Values
 from optimizer.surrogate import Surrogate, tasks
-from optimizer.wording import evidence, expected_effect, justification, not_worth_a_trial, objected, too_few
+from optimizer.wording import evidence, expected_effect, justification, not_worth_a_trial, objected
 
 FIRST_ROUND, SECOND_ROUND = 3, 1
 """Candidates in each: few, on many tasks, since three tasks tell hardly more than chance."""
@@ -32,8 +33,6 @@ WORTH_A_TRIAL = 0.5
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
 """
 TOP = 5
-FEWEST = 4
-"""Arguments under the present settings, measured, that the window holds before anything is tried."""
 DECLINED = ("rejected", "expired")
 """How proposals ended that are not made again while the settings stay as they are."""
 
@@ -79,7 +78,7 @@ class Decision:
 
 def consider(request: OptimizerRequest) -> OptimizerAnswer:
     """What to try next, what to ask a person for, or why nothing."""
-    if reason := _too_little(request):
+    if reason := too_little(request):
         return OptimizerAnswer(reason=reason)
     situation = situation_of(request)
     decision = decide(situation)
@@ -123,14 +122,6 @@ def situation_of(request: OptimizerRequest) -> Situation:
         seed=request.seed,
         allowed=allowed,
     )
-
-
-def _too_little(request: OptimizerRequest) -> str:
-    """Why there is nothing to go by since a person was asked the last time, or nothing."""
-    present = [log for log in request.window if log.settings_digest == request.settings_digest]
-    finished = [log for log in present if log.outcome != "failed"]
-    argued = sum(log.final_dissonance is not None for log in finished)
-    return too_few(argued, len(finished), len(present), FEWEST) if argued < FEWEST else ""
 
 
 def decide(situation: Situation) -> Decision:

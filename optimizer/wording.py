@@ -26,18 +26,6 @@ def not_worth_a_trial(
     )
 
 
-def too_few(argued: int, finished: int, all_of_them: int, needed: int) -> str:
-    """Why the window says too little, and what to do where its arguments were not measured."""
-    counted = f"{finished} finished arguments under the present settings ({all_of_them - finished} failed)"
-    if finished < needed:
-        return f"{counted}; at least {needed} are needed"
-    return (
-        f"{counted}, {finished - argued} of them without a dissonance at the end; at least {needed} with one "
-        "are needed: the transcript of a task says why it is missing, and a model for ROBIN that does not "
-        "think and keeps to JSON schemas gives one"
-    )
-
-
 def justification(candidate: Candidate, trial: Paired | None, judged: Judged | None) -> str:
     """What speaks for it: trials, the judge, and the reason of whoever thought of it."""
     told = []
