@@ -167,8 +167,8 @@ async def test_a_compute_worker_killed_under_load_loses_nothing_and_nothing_is_d
             healthy = await cluster.health(service)
             assert healthy.returncode == 0, healthy.stderr
 
-        receipts = await cluster.submit_many()
         view = await cluster.pending_proposal()
+        receipts = await cluster.submit_many()
         # More calls than one worker makes at a time: some of those that wait are the doomed one's.
         await cluster.until_answers_are_awaited(SLOTS + 1)
         approval = await sending_approval(cluster, view)
