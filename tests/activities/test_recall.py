@@ -45,8 +45,12 @@ async def test_another_model_or_dimension_embeds_anew(
     if change == "dimension":
         ollama.script.dimension = 300
     model = "other" if change == "model" else EMBEDDING
-    recalled = await remembering.recall("Plant trees in a town?", model=model)
-    assert (names(recalled), recalled.means) == (["trees"], f"embeddings {model}")
+
+    async def embedded() -> list[str]:
+        recalled = await remembering.recall("Plant trees in a town?", model=model)
+        return names(recalled) if recalled.means == f"embeddings {model}" else []
+
+    assert await until(embedded) == ["trees"]
 
 
 async def test_what_is_not_embedded_yet_is_found_by_shared_words(
@@ -68,8 +72,13 @@ async def test_without_the_embedding_model_shared_words_find_it(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:
     ollama.script.models = ["qwen2.5:7b", "llama3.1:8b"]
-    recalled = await remembering.recall("Would trees shade the town?")
-    assert (names(recalled), recalled.means) == (["trees"], f"shared words (no embedding model {EMBEDDING})")
+
+    async def found() -> list[str]:
+        recalled = await remembering.recall("Would trees shade the town?")
+        in_time = recalled.means == f"shared words (no embedding model {EMBEDDING})"
+        return names(recalled) if in_time else []
+
+    assert await until(found) == ["trees"]
     assert names(await remembering.recall("Which recipe makes lentil soup?")) == []
 
 
