@@ -17,6 +17,7 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -27,6 +28,8 @@ Value = bool | int | FiniteFloat | str
 """What one key of settings.toml may hold."""
 
 
+FEWEST_BLOCKS = 10
+"""Of two tasks each: what fewer of them say of a change is chance."""
 CONTEXT_TOKENS = 16_384
 """The largest window of a model where nobody says otherwise."""
 
@@ -215,9 +218,17 @@ class OptimizerSettings(Section):
     trial_budget_tokens: int = Field(default=400_000, ge=0, le=100_000_000)
     creator: MaybeModelName = ""
     judge: MaybeModelName = ""
-    verify_blocks: int = Field(default=40, ge=10, le=200)
+    verify_blocks: int = Field(default=40, ge=0, le=200)
+    verify_within: Duration = timedelta(days=30)
     minimum_gain: float = Field(default=0.01, ge=0.0, le=0.5)
     risk: float = Field(default=0.35, ge=0.0, le=1.0)
+
+    @field_validator("verify_blocks")
+    @classmethod
+    def _is_enough_to_tell(cls, blocks: int) -> int:
+        if 0 < blocks < FEWEST_BLOCKS:
+            raise ValueError(f"must be 0 (none) or at least {FEWEST_BLOCKS}")
+        return blocks
 
     @property
     def first_round_tasks(self) -> int:

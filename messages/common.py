@@ -52,6 +52,10 @@ Outcome = Literal["converged", "max_turns", "failed"]
 LoopState = Literal["approved", "rejected", "expired", "stale", "no_proposal", "failed"]
 
 
+Arm = Literal["old", "new"]
+"""Under which settings of a comparison a task runs."""
+
+
 Phase = Literal["active", "paused", "retiring", "retired"]
 
 

@@ -9,6 +9,7 @@ from configuration import Value
 from messages.common import LoopState, Phase
 from messages.loops import Decided, Reasoned
 from messages.tasks import PerformanceLog
+from messages.verification import Verified
 
 
 class SetAside(BaseModel):
@@ -42,7 +43,8 @@ class Amendment(Reasoned, Decided):
     """One entry of the ledger: a change of the settings or of the conditions, or a loop that changed nothing.
 
     `digest_before` and `digest` name the settings before and after it, `conditions_before` and `conditions`
-    what else arguments rested on; empty where nobody recorded them.
+    what else arguments rested on; empty where nobody recorded them. `verified`: whether it helped, once that
+    was told.
     """
 
     revision: int
@@ -53,6 +55,7 @@ class Amendment(Reasoned, Decided):
     decided_at: datetime
     conditions_before: str = ""
     conditions: str = ""
+    verified: Verified | None = None
 
     @property
     def changes_conditions(self) -> bool:
@@ -141,7 +144,7 @@ class ImageStatus(BaseModel):
     """`obstacles`: of the loops that cannot get at settings.toml, what is in the way.
 
     `conditions` names the prompts, models and program of the latest argument. `figures`: what the arguments
-    under the present settings came to.
+    under the present settings came to. `verification`: how the change stands that is being verified.
     """
 
     image_id: str
@@ -169,3 +172,4 @@ class ImageStatus(BaseModel):
     saved_at: datetime | None = None
     saved_generation: int = 0
     snapshot_problem: str = ""
+    verification: str = ""

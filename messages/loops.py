@@ -126,7 +126,10 @@ class OptimizerAnswer(BaseModel):
 
 
 class LoopStart(BaseModel):
-    """What a loop looks at. `held`: the image is paused, and trials wait."""
+    """What a loop looks at. `held`: the image is paused, and trials wait.
+
+    `proposal`: one that is there already, so that nothing is looked at. `urgent`: a change does harm.
+    """
 
     image_id: str
     loop_id: str
@@ -137,6 +140,8 @@ class LoopStart(BaseModel):
     observations: list[Observation] = []
     past: list[Past] = []
     held: bool = False
+    proposal: Proposal | None = None
+    urgent: bool = False
 
 
 class Hold(BaseModel):
@@ -149,6 +154,7 @@ class ProposalView(Proposal, Decided):
     """The answer to the query `proposal`. `state` is analysing, trying, pending, rewriting or how it ended.
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
+    `urgent`: the image has found that a change does harm.
     """
 
     loop_id: str
@@ -158,6 +164,7 @@ class ProposalView(Proposal, Decided):
     expires_at: datetime | None = None
     obstacle: str = ""
     decided_at: datetime | None = None
+    urgent: bool = False
 
 
 class LoopWaits(BaseModel):
@@ -171,6 +178,7 @@ class LoopConcluded(Reasoned, Decided):
     """How a loop ended: its result, the answer to `decide`, and its signal to the image.
 
     `task_ids` are the logs it judged, `observed` what its trials came to: a row for each set of values.
+    `expected`: what an approved change is expected to do, where it is the proposed one.
     """
 
     loop_id: str
@@ -178,10 +186,11 @@ class LoopConcluded(Reasoned, Decided):
     decided_at: datetime
     task_ids: list[str] = []
     observed: list[Observation] = []
+    expected: Effect | None = None
 
     @model_validator(mode="after")
     def _fits_the_ledger(self) -> Self:
-        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification", "observed"})
+        kept = self.model_dump_json(exclude={"reason", "task_ids", "justification", "observed", "expected"})
         if len(kept.encode()) > CONCLUSION_BYTES:
             raise ValueError(f"a conclusion is at most {CONCLUSION_BYTES} bytes of JSON")
         return self

@@ -20,6 +20,9 @@ INQUIRY_CONCLUDED = "inquiry_concluded"
 HOLD = "hold"
 """The signal by which an image holds the trials of its loops back, or lets them go on."""
 
+REVERSAL = "reversal"
+"""The source of a proposal to take back what has not helped."""
+
 TRIAL = "trial"
 """The origin of tasks that are argued once more; they tell their image nothing."""
 

@@ -72,6 +72,20 @@ class RevertSettings(Request):
     comment: Comment = ""
 
 
+class VerifySettings(Request):
+    """Verify a person's own change of the settings: that of a revision, else the latest."""
+
+    revision: int | None = None
+
+
+class EndVerification(Request):
+    """End a verification by a person's order: with the new values as they are, or with those of before."""
+
+    action: Literal["accept", "revert"] | None = None
+    approver: Person = ""
+    comment: Comment = ""
+
+
 class Approver(Request):
     """The argument of the signals `approve` and `reject`."""
 

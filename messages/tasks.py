@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from configuration import Name, Settings, Value
-from messages.common import LOG_BYTES, Conditions, Kind, ModelNames, Outcome, Unit
+from messages.common import LOG_BYTES, Arm, Conditions, Kind, ModelNames, Outcome, Unit
 from messages.memory import Recalled, Recollection
 
 
@@ -32,7 +32,8 @@ class TaskReceipt(BaseModel):
 class TaskView(Task):
     """One task as people see it. `task` is an excerpt; all of it stands in the dialogue's history.
 
-    `rating`: what a person thinks of the answer. `row`: which row of the observations counts it.
+    `rating`: what a person thinks of the answer. `row`: which row of the observations counts it. `block`,
+    `arm`: its place in a comparison of settings, if any.
     """
 
     phase: Literal["queued", "running", "finished"]
@@ -43,16 +44,22 @@ class TaskView(Task):
     rating: float | None = None
     rating_comment: str = ""
     rated_by: str = ""
+    block: int | None = None
+    arm: Arm | None = None
 
 
 class DialogueStart(Task):
-    """A task and the settings it is pinned to. `recalled`: instead of what would be looked for."""
+    """A task and the settings it is pinned to. `recalled`: instead of what would be looked for.
+
+    `arm`: on which side of a comparison of settings it runs, if on any.
+    """
 
     image_id: str
     settings: Settings
     settings_digest: str
     revision: int
     recalled: Recalled | None = None
+    arm: Arm | None = None
 
 
 class Dissonance(BaseModel):
@@ -113,7 +120,7 @@ class PerformanceLog(BaseModel):
     finished_at: AwareDatetime | None = None
     conditions: Conditions = ""
     rating: Unit | None = None
-    arm: Literal["old", "new"] | None = None
+    arm: Arm | None = None
 
     @model_validator(mode="after")
     def _holds_together(self) -> Self:

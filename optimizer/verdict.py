@@ -1,13 +1,14 @@
-"""Did an approved change help? Decided block by block, while it runs. Standard library only.
+"""Did a change help? Decided block by block, while it runs. Standard library only.
 
 Tasks run in random blocks of two, one under the old and one under the new settings; of each block only
 D = loss under the old - loss under the new counts, each corrected for its type of task. Three questions are
 asked of the D so far, and the first that is answered ends the watch:
 
-- Does it do harm? By an e-process, which may be looked at after every block (Ramdas et al. 2023).
+- Does it do harm? By an e-process, which may be looked at after every block (Ramdas et al. 2023). Failures
+  and people's ratings have one of their own.
 - Did it improve? By t tests at looks that were fixed before, with bounds of O'Brien and Fleming (1979): at
   most 5% of the changes that make no difference are claimed to.
-- Is it wise to keep it? By the posterior, every ten blocks and at the cap. That decides, and claims nothing.
+- Is it wise to keep it? By the posterior, at the same looks. That decides, and claims nothing.
 """
 
 import math
@@ -18,93 +19,135 @@ from typing import Literal
 from pydantic import BaseModel
 
 from messages.trials import Effect, Moments
-
-Verdict = Literal["improved", "kept_unconfirmed", "harmful", "no_difference"]
-KEPT: frozenset[Verdict] = frozenset({"improved", "kept_unconfirmed"})
-"""The verdicts by which the new settings stay; by the others their reversal is proposed."""
+from messages.verification import Look, Verdict
 
 HARM_AT = 10.0
 """By Ville's inequality, a change that makes no difference reaches this once in ten times at most."""
+GUARDRAIL_AT = 20.0
+"""The same, once in twenty times: there are two guardrails. Five tasks that fail on one side alone do it."""
 _STAKES = (1.0, 2.0, 4.0, 8.0)
-"""What the e-process bets on: harm from about 1 down to about .1."""
+"""What an e-process bets on: harm from about 1 down to about .1."""
 
-LOOKS = (3 / 8, 3 / 4, 1.0)
-"""When it is asked whether it improved, in shares of the cap: 15, 30 and 40 of 40 blocks."""
-LEVELS = (0.00245, 0.02333, 0.04245)
-"""The one-sided level of each look: z = 1.723 / sqrt(share), which makes .05 of all three together."""
+LOOKS = (1 / 4, 1 / 2, 3 / 4, 1.0)
+"""When it is looked at, in shares of the cap: after 10, 20, 30 and 40 of 40 blocks.
 
-POSTERIOR_EVERY = 10
+That often, because the early looks keep what does harm from staying."""
+LEVELS = (0.00026, 0.00714, 0.02270, 0.04154)
+"""The one-sided level of each look: z = 1.733 / sqrt(share), which makes .05 of all four together."""
+
 KEEP_ABOVE, REVERT_BELOW = 0.97, 0.2
-"""The posterior probability of a gain that ends the watch early: what keeps harmful changes from staying."""
+"""The posterior probability of a gain that ends the watch at a look before the cap."""
 KEEP_AT_CAP = 0.9
+"""The same at the cap: what is kept is wrong once in ten times."""
+
+USUAL = Effect(gain=0.0, low=-0.1, high=0.1, better=0.5, worse=0.2)
+"""What a change does of which nobody has expected anything, such as a person's own."""
+_VARIANCE, _WEIGHT = 0.04, 10
+"""The variance of D before there are many, and how many D that counts for: two tasks of .02 each."""
 
 Posterior = Callable[[Moments], float]
 """From the D so far to the probability of a gain."""
+Guardrail = Literal["failures", "ratings"]
 
 
-class Look(BaseModel):
-    """What was found at one look. `p`: of the t test, where one was due."""
+class Bets(BaseModel):
+    """An e-process against harm: for each stake, the logarithm of what a bet on harm has become."""
 
-    blocks: int
-    better: float
-    p: float | None = None
+    logs: list[float] = [0.0] * len(_STAKES)
+
+    @property
+    def value(self) -> float:
+        """How much richer a bet on harm would have become."""
+        return sum(map(math.exp, self.logs)) / len(self.logs)
+
+    def add(self, difference: float, times: int = 1) -> None:
+        """Take a difference in [-1, 1], below 0 for harm; `times` -1 takes one back."""
+        bets = zip(self.logs, _STAKES, strict=True)
+        self.logs = [told + times * _log_bet(stake * difference) for told, stake in bets]
 
 
 class Watch(BaseModel):
-    """The state of a verification, of constant size but for its looks: at most one every four blocks.
+    """What a verification has seen, of constant size: there are at most four looks.
 
-    differences: the D so far. log_bets: for each stake, the logarithm of its part of the e-process.
+    differences: the D so far. harm: what they say of harm. guardrails: the same of failures and ratings.
     """
 
     cap: int
     differences: Moments = Moments()
-    log_bets: list[float] = [0.0] * len(_STAKES)
+    harm: Bets = Bets()
+    guardrails: dict[Guardrail, Bets] = {}
     looks: list[Look] = []
     verdict: Verdict | None = None
-
-    @property
-    def harm(self) -> float:
-        """The e-value: how much richer a bet on harm would have become."""
-        return sum(map(math.exp, self.log_bets)) / len(self.log_bets)
 
     def add(self, difference: float, posterior: Posterior) -> Verdict | None:
         """Take the next block's D, in [-1, 1]. A verdict, once there, stays."""
         if self.verdict is None:
             self.differences.add(difference)
-            bets = zip(self.log_bets, _STAKES, strict=True)
-            self.log_bets = [told + _log_bet(stake * difference) for told, stake in bets]
-            self.verdict = "harmful" if self.harm >= HARM_AT else self._look(posterior)
+            self.harm.add(difference)
+            self.verdict = "harmful" if self.harm.value >= HARM_AT else self._look(posterior)
         return self.verdict
 
+    def guard(self, what: Guardrail, difference: float, times: int = 1) -> Verdict | None:
+        """Take what counts beside the loss: below 0 where it speaks against the new settings."""
+        if self.verdict is None:
+            bets = self.guardrails.setdefault(what, Bets())
+            bets.add(difference, times)
+            self.verdict = "harmful" if bets.value >= GUARDRAIL_AT else None
+        return self.verdict
+
+    def close(self, posterior: Posterior) -> Verdict:
+        """Decide by the posterior, for no more blocks will come."""
+        if self.verdict is None:
+            better = posterior(self.differences)
+            self.verdict = "kept_unconfirmed" if better > KEEP_AT_CAP else "no_difference"
+        return self.verdict
+
+    def looks_to_come(self) -> list[int]:
+        return [blocks for blocks in levels(self.cap) if blocks > self.differences.n and not self.verdict]
+
     def _look(self, posterior: Posterior) -> Verdict | None:
-        blocks = self.differences.n
-        level = levels(self.cap).get(blocks)
-        if level is None and blocks % POSTERIOR_EVERY:
+        level = levels(self.cap).get(self.differences.n)
+        if level is None:
             return None
-        p = None if level is None else p_value(self.differences)
-        better = posterior(self.differences)
-        self.looks.append(Look(blocks=blocks, better=better, p=p))
-        if level is not None and p is not None and p <= level:
+        look = look_at(self.differences, posterior)
+        self.looks.append(look)
+        if look.p <= level:
             return "improved"
-        last = blocks >= self.cap
-        if better > (KEEP_AT_CAP if last else KEEP_ABOVE):
+        last = look.blocks >= self.cap
+        if look.better > (KEEP_AT_CAP if last else KEEP_ABOVE):
             return "kept_unconfirmed"
-        return "no_difference" if last or better < REVERT_BELOW else None
+        return "no_difference" if last or look.better < REVERT_BELOW else None
 
 
 def levels(cap: int) -> dict[int, float]:
-    """At how many blocks it is asked whether it improved, and at which one-sided level."""
+    """After how many blocks it is looked at, and at which one-sided level."""
     return {math.ceil(share * cap): level for share, level in zip(LOOKS, LEVELS, strict=True)}
 
 
+def look_at(differences: Moments, posterior: Posterior) -> Look:
+    """What the D so far say; without two of them they have no interval."""
+    low, high = interval(differences) or (-1.0, 1.0)
+    return Look(
+        blocks=differences.n,
+        gain=differences.mean,
+        low=low,
+        high=high,
+        better=posterior(differences),
+        p=p_value(differences),
+    )
+
+
 def normal_posterior(expected: Effect) -> Posterior:
-    """What was expected before, as a normal prior, with the D as they come."""
+    """What was expected before, as a normal prior, with the D as they come.
+
+    The surrogate's posterior before the first D has all data of before in it, so that with the D this is the
+    posterior from all of them, and the image can compute it by itself.
+    """
     prior_sd = (expected.high - expected.low) / (2 * NormalDist().inv_cdf(0.95))
 
     def better(differences: Moments) -> float:
-        variance = differences.variance
-        if not variance:
-            return expected.better
+        squares = differences.m2 + _WEIGHT * _VARIANCE
+        variance = squares / (max(differences.n - 1, 0) + _WEIGHT)
         told, prior = differences.n / variance, 1 / prior_sd**2
         mean = (told * differences.mean + prior * expected.gain) / (told + prior)
         return NormalDist().cdf(mean * math.sqrt(told + prior))
@@ -127,6 +170,14 @@ def p_value(differences: Moments) -> float:
     return student_sf(differences.mean / math.sqrt(variance / differences.n), differences.n - 1)
 
 
+def interval(differences: Moments, level: float = 0.9) -> tuple[float, float] | None:
+    """Of the mean, by Student's t; None below two."""
+    if differences.variance is None:
+        return None
+    half = student_isf((1 - level) / 2, differences.n - 1) * math.sqrt(differences.variance / differences.n)
+    return differences.mean - half, differences.mean + half
+
+
 def student_sf(t: float, freedom: int) -> float:
     """P(T > t) for whole degrees of freedom, as a finite sum (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle = math.atan(t / math.sqrt(freedom))
@@ -139,6 +190,17 @@ def student_sf(t: float, freedom: int) -> float:
     if odd:
         inside = (angle + inside) * 2 / math.pi
     return (1 - inside) / 2
+
+
+def student_isf(p: float, freedom: int) -> float:
+    """The t with P(T > t) = p, for p in (0, .5), by bisection."""
+    low, high = 0.0, 1.0
+    while student_sf(high, freedom) > p:
+        high *= 2
+    while high - low > 1e-9 * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_sf(middle, freedom) > p else (low, middle)
+    return high
 
 
 def _log_bet(stake: float) -> float:

@@ -89,6 +89,8 @@ class Image:
                 "optimizer.trial_tasks": 0,
                 "optimizer.creator": "off",
                 "optimizer.judge": "off",
+                # What is approved is not verified.
+                "optimizer.verify_blocks": 0,
                 **(settings or {}),
             },
         )

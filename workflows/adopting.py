@@ -11,11 +11,15 @@ with workflow.unsafe.imports_passed_through():
     from messages.common import excerpt
     from messages.files import Rewrite, SettingsFile
     from messages.loops import Change, LoopConcluded
-    from messages.requests import RevertSettings
+    from messages.names import REVERSAL
+    from messages.requests import EndVerification, RevertSettings
+    from messages.trials import Effect
+    from workflows import verifying
     from workflows.image_state import ImageState
     from workflows.ledger import NoWayBack, UnheardRevert
     from workflows.messaging import failure_text, refuse, refuse_failed
     from workflows.orders import files
+    from workflows.verification import Verification
 
 
 class Adopter:
@@ -36,7 +40,9 @@ class Adopter:
             if conclusion.state not in ("no_proposal", "rejected", "expired"):
                 with contextlib.suppress(ApplicationError):
                     file = await self._read()
+            before = self._state.ledger.revision
             self._state.conclude(conclusion, file)
+            self._verify_what_was_approved(before, conclusion.expected)
             return file
 
     async def adopt_edit(self) -> bool:
@@ -46,7 +52,17 @@ class Adopter:
             if (file.rewritten_by or file.last_loop) in self._state.open_loops:
                 # What a loop has just written is not a person's edit; the loop will say so itself.
                 return False
-            return self._state.ledger.adopt_file(file, workflow.now())
+            before = self._state.ledger.revision
+            changed = self._state.ledger.adopt_file(file, workflow.now())
+            # An approval of which nobody could say whether it was carried out may show now.
+            self._verify_what_was_approved(before, None)
+            return changed
+
+    def _verify_what_was_approved(self, since: int, expected: Effect | None) -> None:
+        approved = self._state.ledger.latest_change("approved", since=since)
+        if approved is None or approved.source == REVERSAL or not workflow.patched("verify-changes"):
+            return
+        verifying.begin(self._state, approved, workflow.now(), expected=expected)
 
     def changes_of_revert(self, revision: int) -> list[Change]:
         """What going back to an earlier revision changes. Refuses one that cannot be gone back to."""
@@ -58,32 +74,41 @@ class Adopter:
     async def revert(self, request: RevertSettings) -> bool:
         """Rewrite settings.toml to an earlier revision by a person's order, and adopt it as theirs."""
         async with self._one_at_a_time:
-            order = Rewrite(
-                loop_id=f"{self._state.image_id}/revert/{request.revision}/{self._state.ledger.revision}",
-                changes=self.changes_of_revert(request.revision),
-                by_person=True,
+            changes = self.changes_of_revert(request.revision)
+            return await self._carry_out(
+                changes, str(request.revision), f"revert to revision {request.revision}", request
             )
-            source = f"revert to revision {request.revision}"
-            try:
-                receipt = await files.rewrite_settings(
-                    order, f"Rewrite settings.toml to revision {request.revision}"
+
+    async def take_back(self, current: Verification, request: EndVerification) -> bool:
+        """Rewrite settings.toml to what held before a change under verification, by a person's order."""
+        async with self._one_at_a_time:
+            changes = current.proposal().changes
+            return await self._carry_out(
+                changes, f"before-{current.revision}", f"reversal of {current.loop_id}", request
+            )
+
+    async def _carry_out(
+        self, changes: list[Change], name: str, source: str, request: RevertSettings | EndVerification
+    ) -> bool:
+        order = Rewrite(
+            loop_id=f"{self._state.image_id}/revert/{name}/{self._state.ledger.revision}",
+            changes=changes,
+            by_person=True,
+        )
+        try:
+            receipt = await files.rewrite_settings(order, f"Rewrite settings.toml: {source}")
+        except ActivityError as error:
+            if isinstance(error.cause, TimeoutError):
+                # Its worker may have died after the rewrite; then the file will say so.
+                self._state.ledger.unheard = UnheardRevert(
+                    order=order.loop_id, source=source, by=request.approver, comment=request.comment
                 )
-            except ActivityError as error:
-                if isinstance(error.cause, TimeoutError):
-                    # Its worker may have died after the rewrite; then the file will say so.
-                    self._state.ledger.unheard = UnheardRevert(
-                        order=order.loop_id, source=source, by=request.approver, comment=request.comment
-                    )
-                refuse_failed(error, failure_text(error), "InvalidSettings")
-            if receipt.stale:
-                refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
-            changed = self._state.ledger.adopt_edit(
-                receipt.settings,
-                request.approver,
-                workflow.now(),
-                source=source,
-                comment=request.comment,
-            )
+            refuse_failed(error, failure_text(error), "InvalidSettings")
+        if receipt.stale:
+            refuse(f"settings.toml says otherwise by now: {', '.join(receipt.stale)}; look at it again")
+        changed = self._state.ledger.adopt_edit(
+            receipt.settings, request.approver, workflow.now(), source=source, comment=request.comment
+        )
         self._note_change()
         return changed
 

@@ -188,6 +188,7 @@ class Dialogue:
             origin=self._start.origin,
             finished_at=workflow.now(),
             conditions=self._conditions,
+            arm=self._start.arm,
         )
 
     async def _tell_image(self, log: PerformanceLog) -> None:

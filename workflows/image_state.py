@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, model_validator
 
 from configuration import Settings, Value
-from messages.common import Outcome, Phase, excerpt, part
+from messages.common import Arm, Outcome, Phase, excerpt, part
 from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
@@ -22,6 +22,7 @@ from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation
 from workflows.observing import Observing, values_at
+from workflows.verification import Verifying
 
 # Bytes of JSON that each list may take. With the ledger's (40 KiB), the observations (20), the running tasks
 # (22), the goals (16), the settings (9) and the answered updates (2) they stay under 256 KiB, half of what
@@ -40,12 +41,14 @@ MOST_FINISHED = 60
 class RunningTask(Task):
     """A task whose dialogue lives. `task` is an excerpt: the dialogue holds the whole.
 
-    `number` grows from each task that is started to the next.
+    `number` grows from each task that is started to the next. `block`, `arm`: its place in a verification.
     """
 
     settings_digest: str
     heuristics: dict[str, Value] = {}
     number: int = 0
+    block: int | None = None
+    arm: Arm | None = None
 
 
 class ImageStart(BaseModel):
@@ -70,6 +73,7 @@ class ImageState(BaseModel):
     obstacles      of these, what keeps a loop from settings.toml
     ledger         the adopted settings and how they came to be what they are
     observing      the table that the optimizer learns from
+    verifying      whether the latest change helps
     motivation     its own goals
     keeping        when it was last active and last saved; no part of a snapshot
     """
@@ -98,6 +102,7 @@ class ImageState(BaseModel):
     logs_since_look: int = 0
     ledger: Ledger
     observing: Observing = Observing()
+    verifying: Verifying = Verifying()
     motivation: Motivation = Motivation()
     keeping: Keeping = Keeping()
 
@@ -146,22 +151,25 @@ class ImageState(BaseModel):
             place = next((n for n, other in enumerate(self.queue) if other.origin == MOTIVATOR), place)
         self.queue.insert(place, task)
 
-    def next_task(self) -> Task | None:
-        """Take the next task off the queue if the image may start one, and count it as running."""
+    def next_task(self) -> tuple[RunningTask, str] | None:
+        """Take the next task off the queue if the image may start one: as it runs, and its whole text."""
         free = len(self.running) < self.settings.system.max_concurrent_tasks
         if not (self.phase == "active" and self.queue and free):
             return None
         task = self.queue.pop(0)
-        self.running.append(
-            RunningTask(
-                **_excerpt(task),
-                settings_digest=self.ledger.digest,
-                heuristics=self.settings.heuristics(),
-                number=self.finished_count + len(self.running),
-            )
+        block, arm = self.verifying.place() or (None, None)
+        settings = self.verifying.settings_of(arm, self.settings)
+        running = RunningTask(
+            **_excerpt(task),
+            settings_digest=settings.digest(),
+            heuristics=settings.heuristics(),
+            number=self.finished_count + len(self.running),
+            block=block,
+            arm=arm,
         )
-        self._pin_values()
-        return task
+        self.running.append(running)
+        self._pin_values(settings)
+        return running, task.task
 
     def finish(self, log: PerformanceLog, failure: str, now: datetime) -> bool:
         """A running task has ended: file it and its log. False when it does not run (any more)."""
@@ -171,6 +179,8 @@ class ImageState(BaseModel):
         self.running.remove(task)
         self.ledger.note_conditions(log, task.number, now)
         row = self._record(log)
+        if task.block is not None and task.arm is not None:
+            self.verifying.end_task(task.block, task.arm, log, self.settings)
         self._file_finished(task, log.outcome, failure, now, row or "")
         self.motivation.note_discord(self.settings.motivator, log, task.task)
         return True
@@ -190,8 +200,10 @@ class ImageState(BaseModel):
     def _file_finished(
         self, task: Task, outcome: Outcome, failure: str, now: datetime, row: str = ""
     ) -> None:
+        place = {"block": task.block, "arm": task.arm} if isinstance(task, RunningTask) else {}
         view = TaskView(
             **_excerpt(task),
+            **place,
             phase="finished",
             outcome=outcome,
             failure=excerpt(failure, 300),
@@ -243,12 +255,13 @@ class ImageState(BaseModel):
         self.window = keep_newest([*self.window, log], self.settings.cadence.window, WINDOW_BYTES)
         self.logs_since_look += 1
         self.ledger.tally(log)
-        if log.settings_digest == self.ledger.digest:
-            self._pin_values()
+        for settings in self.verifying.sides(self.settings):
+            if log.settings_digest == settings.digest():
+                self._pin_values(settings)
         return self.observing.add(log)
 
-    def _pin_values(self) -> None:
-        self.observing.pin(self.ledger.digest, values_at(self.settings))
+    def _pin_values(self, settings: Settings) -> None:
+        self.observing.pin(settings.digest(), values_at(settings))
 
     def put_aside(self, what: str, reason: str, message: object, now: datetime) -> None:
         """Keep a message that did not validate where a person can see it."""
@@ -313,7 +326,7 @@ class ImageState(BaseModel):
     def next_look(self) -> datetime | None:
         """When the image will look at its logs of itself; None while there is nothing to wait for."""
         enough = len(self.window) >= self.settings.cadence.min_logs and self.logs_since_look > 0
-        if not enough or self.open_loops or self.phase != "active":
+        if not enough or self.open_loops or self.verifying.open or self.phase != "active":
             return None
         return (
             self.started_at if self.last_look is None else self.last_look + self.settings.cadence.check_every
@@ -377,6 +390,7 @@ class ImageState(BaseModel):
             saved_at=self.keeping.saved_at,
             saved_generation=self.keeping.generation,
             snapshot_problem=self.keeping.problem,
+            verification=self.verifying.open.standing() if self.verifying.open else "",
         )
 
 

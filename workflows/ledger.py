@@ -11,6 +11,7 @@ from messages.files import SettingsFile
 from messages.image import Amendment, HistoryEntry, Means, SettingsView, Tally
 from messages.loops import Change, Decided, LoopConcluded, Past, Reasoned
 from messages.tasks import PerformanceLog
+from messages.verification import Verified
 from workflows.bounded import keep_newest
 
 AMENDMENT_BYTES = 30 * 1024
@@ -260,6 +261,23 @@ class Ledger(BaseModel):
         if not changes:
             raise NoWayBack(f"the settings are those of revision {revision} already")
         return changes
+
+    def latest_change(self, *states: str, since: int = 0) -> Amendment | None:
+        """The latest change of what may be tuned after a revision, of those in these states."""
+        return next(
+            (
+                entry
+                for entry in reversed(self.amendments)
+                if entry.revision > since and entry.state in states and self._tunable(entry)
+            ),
+            None,
+        )
+
+    def note_verified(self, revision: int, verified: Verified) -> None:
+        """Enter whether the change of a revision has helped; in the place of what was known of it before."""
+        for number, entry in enumerate(self.amendments):
+            if entry.revision == revision and entry.digest != entry.digest_before:
+                self.amendments[number] = entry.model_copy(update={"verified": verified})
 
     def past(self) -> list[Past]:
         """The latest changes and proposals, for whoever thinks of the next one."""

@@ -7,42 +7,44 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import (
-    ApplicationError,
-)
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from messages.common import Phase
     from messages.files import SnapshotReceipt
     from messages.goals import InquiryConcluded
-    from messages.image import Amendment, HistoryEntry, ImageStatus, Rated, ReloadReceipt, SettingsView
+    from messages.image import ImageStatus, Rated, ReloadReceipt
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
     from messages.names import IMAGE_PHASE, SETTINGS_REVISION, TRIAL
     from messages.requests import (
         Approver,
+        EndVerification,
         RateTask,
         Reason,
         ReloadSettings,
         RevertSettings,
         SaveImage,
         SubmitTask,
+        VerifySettings,
     )
-    from messages.tasks import LogReceipt, PerformanceLog, Task, TaskCompleted, TaskReceipt, TaskView
-    from messages.trials import Observation
+    from messages.tasks import LogReceipt, PerformanceLog, Task, TaskCompleted, TaskReceipt
+    from messages.verification import VerificationView
     from workflows import rating
     from workflows.adopting import Adopter
     from workflows.details.image import image_details
+    from workflows.image_queries import ImageQueries
     from workflows.image_state import ImageStart, ImageState
     from workflows.keeping import Keeper
     from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
     from workflows.supervision import Supervisor
+    from workflows.verifying import Verifier
 
 RETIRED = "Retired: the image was retired"
 
 
 @workflow.defn
-class LivingImage:
+class LivingImage(ImageQueries):
     @workflow.init
     def __init__(self, start: Any = None) -> None:
         begin = take(ImageStart, start)
@@ -56,6 +58,7 @@ class LivingImage:
         self._adopter = Adopter(self._state, self._note_change)
         self._supervisor = Supervisor(self._state, self._adopter, self._note_change)
         self._keeper = Keeper(self._state, self._wake)
+        self._verifier = Verifier(self._state, self._supervisor.open_reversal)
         self._changed = False
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_for: datetime | None = None
@@ -67,6 +70,7 @@ class LivingImage:
     async def _live(self) -> ImageState:
         sweep = asyncio.create_task(self._supervisor.sweep_children_of_earlier_runs())
         while not self._has_retired():
+            await self._verifier.look()
             await self._supervisor.start_dialogues()
             await self._look_at_logs_if_due()
             await self._look_for_a_goal_if_due()
@@ -89,6 +93,7 @@ class LivingImage:
             "Until the next look at the logs": self._state.next_look(),
             "Until the personas look for a goal": self._state.next_inquiry(),
             "Until the image saves itself": self._keeper.due(),
+            "Until the verification ends": self._verifier.due(),
         }
         due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
         if due != self._alarm_for:
@@ -169,7 +174,8 @@ class LivingImage:
     @workflow.update(description="Hand in a performance log from outside")
     async def record_performance(self, message: Any = None) -> LogReceipt:
         # Conditions are what our own workers found; others may name theirs alike and mean something else.
-        self._state.record_log(take(PerformanceLog, message).model_copy(update={"conditions": ""}))
+        log = take(PerformanceLog, message)
+        self._state.record_log(log.model_copy(update={"conditions": "", "arm": None}))
         self._note_change()
         return LogReceipt(accepted=True, window=len(self._state.window))
 
@@ -211,6 +217,8 @@ class LivingImage:
     def _check_reflect(self, message: Any = None) -> None:
         take(Reason, message)
         self._refuse_when_retiring()
+        if not self._state.open_loops and (reason := self._state.verifying.why_not_reflect()):
+            refuse(reason)
 
     @workflow.update(description="Read settings.toml again and adopt a person's edit of it")
     async def reload_settings(self, message: Any = None) -> ReloadReceipt:
@@ -237,6 +245,35 @@ class LivingImage:
         if not request.approver:
             refuse('say who decides: "approver": "your name"')
         self._adopter.changes_of_revert(request.revision)
+
+    @workflow.update(
+        description='Verify your own change of the settings: nothing for the latest, or {"revision": 3}'
+    )
+    async def verify_settings(self, message: Any = None) -> VerificationView | None:
+        self._verifier.verify_edit(take(VerifySettings, message))
+        self._note_change()
+        return self._state.verifying.view()
+
+    @verify_settings.validator
+    def _check_verify(self, message: Any = None) -> None:
+        self._refuse_when_retiring()
+        self._verifier.edit_to_verify(take(VerifySettings, message))
+
+    @workflow.update(
+        description='End a verification: {"action": "accept" or "revert", "approver": "you", "comment"?}'
+    )
+    async def end_verification(self, message: Any = None) -> VerificationView | None:
+        request = take(EndVerification, message)
+        current = self._verifier.to_end(request)
+        if request.action == "revert":
+            await self._adopter.take_back(current, request)
+        self._verifier.end(current, request)
+        self._note_change()
+        return self._state.verifying.view()
+
+    @end_verification.validator
+    def _check_end(self, message: Any = None) -> None:
+        self._verifier.to_end(take(EndVerification, message))
 
     @workflow.update(description='Save a snapshot now: nothing, or {"path": "a folder or URL"}')
     async def save_image(self, message: Any = None) -> SnapshotReceipt:
@@ -328,40 +365,6 @@ class LivingImage:
         except ApplicationError as error:
             self._state.put_aside("loop_waits", error.message, message, workflow.now())
         self._wake()
-
-    # --- queries ---
-
-    @workflow.query(description="How the image is")
-    def status(self) -> ImageStatus:
-        return self._state.status()
-
-    @workflow.query(description="The adopted settings")
-    def settings(self) -> SettingsView:
-        return self._state.ledger.settings_view()
-
-    @workflow.query(description="The present window of performance logs")
-    def performance_logs(self) -> list[PerformanceLog]:
-        return self._state.window
-
-    @workflow.query(description="The recent tasks: finished, running, queued")
-    def tasks(self) -> list[TaskView]:
-        return self._state.task_views()
-
-    @workflow.query(description="Every outcome of every loop and every person's edit, oldest first")
-    def amendments(self) -> list[Amendment]:
-        return self._state.ledger.amendments
-
-    @workflow.query(description="The amendments, each with how arguments went before and after it")
-    def history(self) -> list[HistoryEntry]:
-        return self._state.ledger.history()
-
-    @workflow.query(description="How arguments went, by settings, conditions and batch")
-    def observations(self) -> list[Observation]:
-        return self._state.observing.table()
-
-    @workflow.query(description="Everything the image remembers")
-    def state(self) -> ImageState:
-        return self._state
 
     # --- helpers ---
 

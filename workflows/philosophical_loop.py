@@ -49,7 +49,7 @@ class PhilosophicalLoop:
     @workflow.init
     def __init__(self, start: Any = None) -> None:
         self._start = take(LoopStart, start)
-        self._view = ProposalView(loop_id=self._start.loop_id, state="analysing")
+        self._view = ProposalView(loop_id=self._start.loop_id, state="analysing", urgent=self._start.urgent)
         self._deliberation = Deliberation(self._start, self._show_trials)
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
@@ -96,6 +96,8 @@ class PhilosophicalLoop:
 
     async def _deliberate(self) -> OptimizerAnswer | None:
         """What the optimizer says in the end; None if the image retires meanwhile. Raises ActivityError."""
+        if self._start.proposal is not None:
+            return OptimizerAnswer(proposal=self._start.proposal)
         thinking = asyncio.create_task(self._deliberation.answer())
         await workflow.wait_condition(
             lambda: thinking.done() or (self._image_retires and self._view.state == "trying")
@@ -293,6 +295,8 @@ class PhilosophicalLoop:
             decided_at=workflow.now(),
             task_ids=[log.task_id for log in self._start.window],
             observed=self._deliberation.observed(),
+            # What was expected of the proposal says nothing of a person's own values.
+            expected=None if self._decision is None or self._decision.changes else view.effect,
             **part(Reasoned, view) | part(Decided, view) | {"reason": reason},
         )
 
@@ -306,7 +310,7 @@ class PhilosophicalLoop:
 def digest_of(start: LoopStart, proposal: Proposal) -> str:
     """Twelve hex digits that name exactly this proposal, with all that a person is shown of it."""
     shown: Any = proposal.model_dump(mode="json")
-    if proposal.provenance is None:
+    if proposal.provenance is None and start.proposal is None:
         # As histories of 0.2.0 have it: they hold decisions that name this one.
         shown = [change.model_dump() for change in proposal.changes]
     parts = [start.loop_id, start.settings_digest, shown]

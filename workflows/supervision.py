@@ -20,13 +20,13 @@ with workflow.unsafe.imports_passed_through():
     from configuration.team import TEAM
     from messages.common import part
     from messages.goals import InquiryConcluded, InquiryStart
-    from messages.loops import Hold, LoopConcluded, LoopStart
+    from messages.loops import Hold, LoopConcluded, LoopStart, Proposal
     from messages.names import HOLD
     from messages.tasks import DialogueStart, Task
     from workflows.adopting import Adopter
     from workflows.details.text import summary
     from workflows.dialogue import Dialogue
-    from workflows.image_state import ImageState
+    from workflows.image_state import ImageState, RunningTask
     from workflows.inquiry import Inquiry
     from workflows.orders import thinking
     from workflows.philosophical_loop import PhilosophicalLoop
@@ -48,19 +48,20 @@ class Supervisor:
     async def start_dialogues(self) -> None:
         """Start as many queued tasks as the image may run."""
         while task := self._state.next_task():
-            await self._start_dialogue(task)
+            await self._start_dialogue(*task)
 
-    async def _start_dialogue(self, task: Task) -> None:
+    async def _start_dialogue(self, task: RunningTask, whole: str) -> None:
         state = self._state
         workflow_id = state.task_workflow_id(task.task_id)
         start = DialogueStart(
-            **part(Task, task),
+            **part(Task, task) | {"task": whole},
             image_id=state.image_id,
-            settings=state.settings,
-            settings_digest=state.ledger.digest,
+            settings=state.verifying.settings_of(task.arm, state.settings),
+            settings_digest=task.settings_digest,
             revision=state.ledger.revision,
+            arm=task.arm,
         )
-        if not await self._start_child(Dialogue.run, start, workflow_id, task.task):
+        if not await self._start_child(Dialogue.run, start, workflow_id, whole):
             # Older than the image remembers, but the server does: the same task id is the same task.
             state.drop_running(
                 task.task_id, f"Duplicate: argued out before, see {workflow_id}", workflow.now()
@@ -69,20 +70,31 @@ class Supervisor:
     async def open_loop(self, reason: str) -> str:
         """Start a philosophical loop over the present window and return its workflow id."""
         state = self._state
+        return await self._open_loop(
+            f"Reflection: {reason}",
+            window=state.window,
+            conditions=state.ledger.conditions,
+            observations=state.observing.table(),
+            past=state.ledger.past(),
+            held=state.phase == "paused",
+        )
+
+    async def open_reversal(self, reason: str, proposal: Proposal, urgent: bool) -> str:
+        """Start a loop that puts the way back before a person; its workflow id."""
+        return await self._open_loop(f"Reversal: {reason}", window=[], proposal=proposal, urgent=urgent)
+
+    async def _open_loop(self, purpose: str, **about: Any) -> str:
+        state = self._state
         while True:
             loop_id = state.open_loop(workflow.now())
             start = LoopStart(
                 image_id=state.image_id,
                 loop_id=loop_id,
-                window=state.window,
                 settings=state.settings,
                 settings_digest=state.ledger.digest,
-                conditions=state.ledger.conditions,
-                observations=state.observing.table(),
-                past=state.ledger.past(),
-                held=state.phase == "paused",
+                **about,
             )
-            if await self._start_child(PhilosophicalLoop.run, start, loop_id, f"Reflection: {reason}"):
+            if await self._start_child(PhilosophicalLoop.run, start, loop_id, purpose):
                 return loop_id
             # An earlier image of this name used the number.
             state.open_loops.remove(loop_id)
@@ -180,6 +192,6 @@ class Supervisor:
         if conclusion.loop_id not in self._state.open_loops:
             return
         file = await self._adopter.conclude(conclusion)
-        if conclusion.state == "stale" and file is not None:
+        if conclusion.state == "stale" and file is not None and not self._state.verifying.open:
             await self.open_loop(f"{conclusion.loop_id} was stale")
         self._note_change()

@@ -8,9 +8,10 @@ import numpy as np
 
 from benchmarks.living.surfaces import FAMILIES, GOALS, START, TUNABLES, WINDOWS, Surface, draw, unit
 from messages.trials import Candidate, Moments, Observation, Replay, Round
+from messages.verification import KEPT
 from optimizer.space import Array, Space, Values
 from optimizer.task_types import type_effects
-from optimizer.verdict import KEPT, Posterior, Watch, difference
+from optimizer.verdict import Posterior, Watch, difference
 
 TASKS = 40
 APPROVED = 0.9

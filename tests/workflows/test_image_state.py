@@ -156,7 +156,7 @@ class Life:
 
     def start(self) -> None:
         while task := self.state.next_task():
-            self.started.append(task.task_id)
+            self.started.append(task[0].task_id)
 
     def finish(self) -> None:
         if self.state.running:
