@@ -3,7 +3,19 @@
 from messages.image import Amendment, SetAside
 from messages.names import INBOX_QUERY
 from messages.tasks import TaskView
-from workflows.details.parts import LATEST, WORKFLOWS, from_to, link, listed, moment, page, section, table
+from messages.verification import PINNED, VerificationView
+from workflows.details.parts import (
+    LATEST,
+    WORKFLOWS,
+    from_to,
+    link,
+    listed,
+    moment,
+    more,
+    page,
+    section,
+    table,
+)
 from workflows.details.text import line, prose
 from workflows.image_state import ImageState
 
@@ -15,12 +27,15 @@ def image_details(state: ImageState) -> str:
     waiting = [_open_loop(state, loop) for loop in state.open_loops]
     running = [f"{_task(state, task.task_id, task.task)}, running" for task in state.running[-LATEST:]]
     finished = [_finished(state, task) for task in state.finished[-LATEST:]]
+    verification = state.verifying.view()
     parts = [
+        _pinned(verification),
         _facts(state),
         section("Waits for a person", listed(waiting or ["nothing"]), f"<p>The inbox: {INBOX}</p>"),
+        _verification(verification),
     ]
     if state.ledger.settings_problem:
-        parts.append(section("settings.toml was refused", prose(state.ledger.settings_problem, 1_000)))
+        parts.append(section("settings.toml was refused", prose(state.ledger.settings_problem, 800)))
     if problem := state.keeping.problem:
         parts.append(section("The last snapshot failed", prose(problem, 600)))
     if running or finished:
@@ -30,7 +45,7 @@ def image_details(state: ImageState) -> str:
         parts.append(section("Latest amendments", listed(map(_amendment, latest))))
     parts.append(section("What to do here", _what_to_do()))
     if state.set_aside:
-        aside = listed(map(_aside, state.set_aside[::-1]))
+        aside = listed(map(_aside, state.set_aside[: -LATEST - 1 : -1])) + more(state.set_aside, LATEST)
         parts.append(section("Set aside: messages that could not be read", aside))
     return page(f"Living image {line(state.image_id)}", *parts)
 
@@ -51,9 +66,42 @@ def _facts(state: ImageState) -> str:
     )
 
 
+def _pinned(view: VerificationView | None) -> str:
+    if view is None or not view.pinned:
+        return ""
+    why = f"{line(view.loop_id, 160)} does harm. Below is what to do about it"
+    return f"<p><b>{PINNED}: {why}.</b></p>"
+
+
+def _verification(view: VerificationView | None) -> str:
+    """The change that is being verified, or the last one, with what is known and what to send."""
+    if view is None:
+        return ""
+    whose = line(view.loop_id, 160) if view.by_person else link(view.loop_id, view.loop_id)
+    of = f"<p>{whose}, revision {view.revision}, since {moment(view.since)}:</p>"
+    changes = listed(map(from_to, view.changes[:2])) + more(view.changes, 2)
+    rows = [tuple(line(cell, 80) for cell in row) for row in view.rows()]
+    looks = table(rows, tuple(map(line, view.heads()))) if rows else ""
+    return section(
+        "Does the latest change help?", of, changes, prose(view.standing, 600), looks, _how_to_end(view)
+    )
+
+
+def _how_to_end(view: VerificationView) -> str:
+    if view.settled:
+        return ""
+    if view.reversal:
+        return f"<p>To decide: {link(view.reversal, view.reversal)}</p>"
+    return (
+        "<p>To end it: the update <code>end_verification</code> with <code>&#123;"
+        '"action": "accept", "approver": "your name"&#125;</code> (the new values stay) or '
+        '<code>"revert"</code> (those of before hold again)</p>'
+    )
+
+
 def _open_loop(state: ImageState, loop: str) -> str:
     if obstacle := state.obstacles.get(loop):
-        return f"{link(loop, loop)} cannot get at settings.toml: {line(obstacle, 800)}"
+        return f"{link(loop, loop)} cannot get at settings.toml: {line(obstacle, 600)}"
     return f"{link(loop, loop)} has a proposal, or is looking for one"
 
 
@@ -63,7 +111,7 @@ def _task(state: ImageState, task_id: str, task: str) -> str:
 
 def _finished(state: ImageState, task: TaskView) -> str:
     outcome = {"max_turns": "out of turns"}.get(task.outcome or "", task.outcome)
-    why = f": {line(task.failure, 160)}" if task.failure else ""
+    why = f": {line(task.failure, 120)}" if task.failure else ""
     return f"{_task(state, task.task_id, task.task)}, {outcome}{why}{_rating(task)}"
 
 
@@ -71,7 +119,7 @@ def _rating(task: TaskView) -> str:
     if task.rating is None:
         return ""
     by = f" by {line(task.rated_by, 80)}" if task.rated_by else ""
-    comment = f": {line(task.rating_comment, 160)}" if task.rating_comment else ""
+    comment = f": {line(task.rating_comment, 120)}" if task.rating_comment else ""
     return f", rated <b>{task.rating:g}</b>{by}{comment}"
 
 
@@ -83,9 +131,10 @@ def _amendment(amendment: Amendment) -> str:
     source = link(amendment.loop_id, amendment.loop_id) if amendment.loop_id else "settings.toml"
     if amendment.changes_conditions:
         source, what = "not in settings.toml", line(amendment.justification)
+    verdict = f". <b>{line(amendment.verified, 300)}</b>" if amendment.verified else ""
     return (
         f"Revision {amendment.revision}, {moment(amendment.decided_at)}, {source}: "
-        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)})"
+        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)}){verdict}"
     )
 
 
@@ -100,6 +149,8 @@ def _what_to_do() -> str:
         "gives the image a task",
         'the update <code>rate_task</code> with <code>&#123;"task_id": "...", "rating": 0.8&#125;</code> '
         "says what you think of an answer, from 0 to 1",
+        "<code>verify_settings</code> verifies your latest edit of settings.toml, and "
+        "<code>end_verification</code> ends what is being verified",
         "<code>reflect</code> makes it look at its logs now",
         "<code>pause</code> and <code>resume</code> stop it from starting tasks and let it start them again",
         "<code>retire</code> ends it for good once its running tasks are done",
