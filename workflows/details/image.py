@@ -3,7 +3,7 @@
 from messages.image import Amendment, SetAside
 from messages.names import INBOX_QUERY
 from messages.tasks import TaskView
-from messages.verification import PINNED, VerificationView
+from messages.verification import PINNED, VerificationView, Verified, gain_in_words
 from workflows.details.parts import (
     LATEST,
     WORKFLOWS,
@@ -35,7 +35,7 @@ def image_details(state: ImageState) -> str:
         _verification(verification),
     ]
     if state.ledger.settings_problem:
-        parts.append(section("settings.toml was refused", prose(state.ledger.settings_problem, 800)))
+        parts.append(section("settings.toml was refused", prose(state.ledger.settings_problem, 600)))
     if problem := state.keeping.problem:
         parts.append(section("The last snapshot failed", prose(problem, 600)))
     if running or finished:
@@ -80,8 +80,8 @@ def _verification(view: VerificationView | None) -> str:
     whose = line(view.loop_id, 160) if view.by_person else link(view.loop_id, view.loop_id)
     of = f"<p>{whose}, revision {view.revision}, since {moment(view.since)}:</p>"
     changes = listed(map(from_to, view.changes[:2])) + more(view.changes, 2)
-    rows = [tuple(line(cell, 80) for cell in row) for row in view.rows()]
-    looks = table(rows, tuple(map(line, view.heads()))) if rows else ""
+    # Figures of our own: there is nothing in them to make safe.
+    looks = table(map(tuple, view.rows()), tuple(view.heads())) if view.rows() else ""
     return section(
         "Does the latest change help?", of, changes, prose(view.standing, 600), looks, _how_to_end(view)
     )
@@ -131,11 +131,17 @@ def _amendment(amendment: Amendment) -> str:
     source = link(amendment.loop_id, amendment.loop_id) if amendment.loop_id else "settings.toml"
     if amendment.changes_conditions:
         source, what = "not in settings.toml", line(amendment.justification)
-    verdict = f". <b>{line(amendment.verified, 300)}</b>" if amendment.verified else ""
     return (
         f"Revision {amendment.revision}, {moment(amendment.decided_at)}, {source}: "
-        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)}){verdict}"
+        f"{amendment.state.replace('_', ' ')}{who} ({what or line(amendment.reason)})"
+        f"{_verdict(amendment.verified)}"
     )
+
+
+def _verdict(verified: Verified | None) -> str:
+    if verified is None:
+        return ""
+    return f". <b>{line(verified.verdict)}</b>: {line(gain_in_words(verified.blocks, verified))}"
 
 
 def _aside(item: SetAside) -> str:
