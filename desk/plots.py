@@ -124,8 +124,9 @@ def _verification(ax: Axes, of: VerificationView) -> None:
         ax.axvline(blocks, color="grey", linewidth=1, linestyle=":")
     ax.axhline(0, color="grey", linewidth=1)
     ax.set_xlim(0, of.cap + 1)
+    ax.set_xticks([0, *of.levels])
     ax.set_title(f"Verified: {VERDICTS[of.verdict] if of.verdict else 'no verdict yet'}")
-    ax.set_xlabel("blocks of two tasks; dotted: looks to come")
+    ax.set_xlabel("blocks of two tasks; hollow: now; dotted: looks to come")
     ax.set_ylabel("gain, 90% interval")
 
 

@@ -72,7 +72,7 @@ def ask(view: "VerificationView | None", order: "EndVerification") -> None:
 @command
 async def verify(
     revision: Annotated[
-        int | None, typer.Argument(metavar="[REVISION]", help="Of which edit; else of your latest.")
+        int | None, typer.Argument(metavar="REVISION", help="Of which edit; else of your latest.")
     ] = None,
     *,
     as_json: Json = False,

@@ -17,6 +17,7 @@ from desk.rendering import (
     new_table,
     paragraph,
     toml,
+    whole,
     words,
 )
 
@@ -45,15 +46,19 @@ def pinned(view: VerificationView) -> RenderableType:
         f"{each.key} = {toml(each.old)}, and settings.toml has {toml(each.new)}" for each in view.changes
     )
     return paragraph(
-        words(f"{PINNED}: {view.loop_id} does harm.", "bold red"), *map(words, values), _way_out(view)
+        words(f"{PINNED}: {view.loop_id} does harm.", "bold red"), *map(words, values), *_ways_out(view)
     )
 
 
-def _way_out(view: VerificationView) -> Text:
-    if view.reversal:
-        loop = f"python starter.py approve {view.reversal}"
-        return words(f"To go back: {loop}. To run tasks under the new values: reject it instead.")
-    return words(f"To end this: {WAYS}.")
+def _ways_out(view: VerificationView) -> list[RenderableType]:
+    """Commands, never broken into lines."""
+    back, stay = f"approve {view.reversal}", f"reject {view.reversal}"
+    if not view.reversal:
+        back, stay = "verification --revert", "verification --accept"
+    return [
+        whole(f"To go back to the old values: python starter.py {back}"),
+        whole(f"To use the new ones:          python starter.py {stay}"),
+    ]
 
 
 def _facts(view: VerificationView) -> dict[str, Text]:
@@ -120,8 +125,7 @@ def _looks(view: VerificationView) -> RenderableType:
 
 def _so_far(view: VerificationView) -> str:
     return (
-        f"Of {view.verified} change{'s' * (view.verified != 1)} verified so far {view.claims} "
-        f"{'was' if view.claims == 1 else 'were'} claimed as improved. "
+        f"Claimed as improved: {view.claims} of {view.verified} verified so far. "
         "Of changes that make no difference, up to 5% are."
     )
 

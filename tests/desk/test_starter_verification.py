@@ -96,7 +96,7 @@ async def test_a_change_under_way_shows_its_figures_and_the_looks_to_come(
         "from 10 on it counts as harm",
         "to come",
         "0.00026",
-        "Of 0 changes verified so far 0 were claimed as improved",
+        "Claimed as improved: 0 of 0 verified so far",
         "up to 5% are",
     ):
         assert part in shown.out, part

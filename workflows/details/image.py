@@ -16,7 +16,7 @@ from workflows.details.parts import (
     section,
     table,
 )
-from workflows.details.text import line, prose
+from workflows.details.text import RED, line, prose
 from workflows.image_state import ImageState
 
 INBOX = f'<a href="{WORKFLOWS}?query={INBOX_QUERY}">everything that waits for a person</a>'
@@ -70,14 +70,14 @@ def _pinned(view: VerificationView | None) -> str:
     if view is None or not view.pinned:
         return ""
     why = f"{line(view.loop_id, 160)} does harm. Below is what to do about it"
-    return f"<p><b>{PINNED}: {why}.</b></p>"
+    return f'<p><font color="{RED}"><b>{PINNED}: {why}.</b></font></p>'
 
 
 def _verification(view: VerificationView | None) -> str:
     """The change that is being verified, or the last one, with what is known and what to send."""
     if view is None:
         return ""
-    whose = line(view.loop_id, 160) if view.by_person else link(view.loop_id, view.loop_id)
+    whose = "A person's edit" if view.by_person else link(view.loop_id, view.loop_id)
     of = f"<p>{whose}, revision {view.revision}, since {moment(view.since)}:</p>"
     changes = listed(map(from_to, view.changes[:2])) + more(view.changes, 2)
     # Figures of our own: there is nothing in them to make safe.
