@@ -136,6 +136,30 @@ async def test_harm_is_told_wherever_a_person_looks(world: World, starter: Start
     assert "ended by" in told.out and "Ada" in told.out
 
 
+async def test_harm_that_nobody_answers_for_stays_pinned_until_a_person_ends_it(
+    world: World, starter: Starter
+) -> None:
+    loop_id = await approved(world)
+    world.edit({"governance.approval_timeout": "1s"})
+    await starter("reload")
+    await argued(world, 5, "opposite")
+
+    async def left_alone() -> bool:
+        return "nobody answered" in (await world.status()).verification
+
+    await until(left_alone)
+    status, told = await starter.each(["status"], ["verification"])
+    for ran in (status, told):
+        assert f"{PINNED}: {loop_id} does harm." in ran.out
+        assert "To go back to the old values: python starter.py verification --revert" in ran.out
+        assert "python starter.py verification --accept" in ran.out
+    assert (await starter("verification", "--accept", "--yes")).code == 0
+    view = await view_of(starter)
+    assert (view.verdict, view.pinned, view.settled, view.ended_by) == ("harmful", False, True, "marie")
+    result = await world.ask("Q0?")
+    assert result.log.active_heuristics["autopoiesis.max_turns"] == 3
+
+
 async def test_a_change_that_helps_has_its_verdict_in_place_of_bare_means(
     world: World, starter: Starter
 ) -> None:
