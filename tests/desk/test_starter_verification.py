@@ -144,11 +144,14 @@ async def test_harm_that_nobody_answers_for_stays_pinned_until_a_person_ends_it(
     await starter("reload")
     await argued(world, 5, "opposite")
 
-    async def left_alone() -> bool:
-        return "nobody answered" in (await world.status()).verification
+    async def asked_twice() -> bool:
+        state = await world.state()
+        return [entry.state for entry in state.ledger.amendments].count("expired") == 2
 
-    await until(left_alone)
+    await until(asked_twice)
+    await world.loops_concluded()
     status, told = await starter.each(["status"], ["verification"])
+    assert "nobody answered when it was proposed to go back" in " ".join(status.out.split())
     for ran in (status, told):
         assert f"{PINNED}: {loop_id} does harm." in ran.out
         assert "To go back to the old values: python starter.py verification --revert" in ran.out
