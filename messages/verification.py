@@ -15,7 +15,7 @@ REVERSED: frozenset[Verdict] = frozenset({"harmful", "no_difference"})
 
 VERDICTS: dict[Verdict, str] = {
     "improved": "it improved: the test says so",
-    "kept_unconfirmed": "it is probably better, which no test has confirmed; it stays",
+    "kept_unconfirmed": "it stays, which no test has confirmed",
     "harmful": "it does harm",
     "no_difference": "no gain can be seen",
     "superseded": "settings.toml was changed before it could be told",

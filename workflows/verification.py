@@ -190,7 +190,7 @@ class Verification(BaseModel):
                 "gain of the change": round(look.gain, 3),
                 "gain, 90% from": round(look.low, 3),
                 "gain, 90% to": round(look.high, 3),
-                "probability that it helps": round(look.better, 3),
+                "probability that it helps, by this and what was known before": round(look.better, 3),
                 "e-value of harm": round(watch.harm.value, 2),
                 **{f"e-value of {what}": round(bets.value, 2) for what, bets in watch.guardrails.items()},
             },

@@ -103,10 +103,10 @@ class Verifier:
         self._wake()
 
     async def _ask_for_the_way_back(self, current: Verification) -> None:
-        current.asked += 1
         urgent = current.watch.verdict == "harmful"
         reason = f"{current.loop_id} has not helped"
         current.reversal = await self._open_loop(reason, current.proposal(), urgent)
+        current.asked += 1
 
     def _note_how_the_reversal_ended(self, current: Verification) -> None:
         if not current.reversal or current.reversal in self._state.open_loops:
