@@ -167,7 +167,6 @@ async def test_observations_and_opinions_go_on_in_the_next_run(world: World) -> 
 
 async def continue_as_new(world: World) -> None:
     """Let the image's history grow until it begins anew, and until that run has asked after its children."""
-    load = Load(world)
     run_id = (await world.image.describe()).run_id
     while (await world.image.describe()).run_id == run_id:
         await asyncio.gather(*(world.update("resume", None, ImageStatus) for _ in range(8)))
