@@ -9,11 +9,13 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +23,7 @@ from rich.table import Table
 from messages.trials import Effect, Moments
 from messages.verification import Verdict
 from optimizer.space import Array
+from optimizer.task_types import type_effects
 from optimizer.verdict import LOOKS, USUAL, Watch, difference, levels, normal_posterior, p_value
 from testbed.group_sequential import obrien_fleming
 
@@ -30,6 +33,8 @@ SD = 0.15
 EFFECTS = {"question": 0.0, "essay": 0.08, "code": -0.08}
 SHARED = 0.5
 """The part of a task's variance that stays where it is argued once more under other settings."""
+SEEN = 120
+"""How many tasks, of three windows, the effects of the types are estimated from."""
 LOSS = 0.45
 
 GAINS = (0.0, 0.03, 0.05, 0.08, 0.12)
@@ -46,11 +51,14 @@ FAILING = ((0.05, 0.05), (0.2, 0.2), (0.05, 0.15), (0.05, 0.3))
 
 @dataclass(frozen=True)
 class Design:
-    """When the t test looks, and at what: tasks `corrected` for their type, or the same task in both arms."""
+    """When the t test looks, and at what.
+
+    effects: what is known of the types of task. replayed: the same task in both arms.
+    """
 
     name: str
     looks: tuple[int, ...]
-    corrected: bool = True
+    effects: Literal["none", "known", "estimated"]
     replayed: bool = False
 
     def bounds(self) -> Mapping[int, float]:
@@ -61,12 +69,14 @@ class Design:
         return dict(zip(self.looks, obrien_fleming(shares), strict=True))
 
 
-AS_IT_IS = Design("10, 20, 30, 40 blocks, corrected for the type of task", (10, 20, 30, 40))
+AS_IT_IS = Design("10, 20, 30, 40 blocks, effects of types estimated", (10, 20, 30, 40), "estimated")
 DESIGNS = (
-    Design("10, 20, 30, 40 blocks", (10, 20, 30, 40), corrected=False),
+    Design("10, 20, 30, 40 blocks", (10, 20, 30, 40), "none"),
+    Design("10, 20, 30, 40 blocks, effects of types known", (10, 20, 30, 40), "known"),
     AS_IT_IS,
-    Design("20, 40, 60 blocks, corrected for the type of task", (20, 40, 60)),
-    Design("10, 20, 29 pairs, each the same task in both arms", (10, 20, 29), replayed=True),
+    Design("20, 40, 60 blocks, effects of types known", (20, 40, 60), "known"),
+    Design("20, 40, 60 blocks, effects of types estimated", (20, 40, 60), "estimated"),
+    Design("10, 20, 29 pairs, the same task in both arms", (10, 20, 29), "none", replayed=True),
 )
 Shares = dict[float, float]
 """By true gain."""
@@ -76,20 +86,45 @@ def differences(design: Design, gain: float, runs: int) -> Iterator[list[float]]
     """The D of each run. The same chance for every gain."""
     generator = np.random.default_rng(DESIGNS.index(design))
     shape = (2, runs, design.looks[-1])
-    added = np.array([*EFFECTS.values()])
-    types = generator.integers(len(added), size=shape)
+    types = generator.integers(len(EFFECTS), size=shape)
     common = 0.0
     if design.replayed:
         types[1] = types[0]
-        common = SHARED * SD**2 - added.var()
-    own = SD**2 - added.var() - common
-    losses = LOSS + added[types] + generator.normal(0, np.sqrt(own), shape)
-    losses += generator.normal(0, np.sqrt(common), shape[1:])
+        common = SHARED * SD**2 - _ADDED.var()
+    losses = _losses(types, common, generator) + generator.normal(0, np.sqrt(common), shape[1:])
     losses[1] -= gain
-    effects = EFFECTS if design.corrected else {}
-    for run in range(runs):
+    for run, effects in enumerate(_effects(design, runs)):
         old, new = (tasks(types[arm, run], losses[arm, run]) for arm in (0, 1))
         yield [difference(*block, effects) for block in zip(old, new, strict=True)]
+
+
+_ADDED = np.array([*EFFECTS.values()])
+
+
+def _losses(types: NDArray[np.int64], common: float, generator: np.random.Generator) -> Array:
+    """By the types; what of the variance is neither theirs nor `common` is each task's own."""
+    own = SD**2 - _ADDED.var() - common
+    return np.asarray(LOSS + _ADDED[types] + generator.normal(0, np.sqrt(own), types.shape))
+
+
+def _effects(design: Design, runs: int) -> Iterable[Mapping[str, float]]:
+    if design.effects == "estimated":
+        return estimates(runs)
+    return [EFFECTS if design.effects == "known" else {}] * runs
+
+
+@cache
+def estimates(runs: int) -> list[dict[str, float]]:
+    """Of the effects of the types, as the image makes them, for each run from tasks of before."""
+    generator = np.random.default_rng(len(DESIGNS))
+    types = generator.integers(len(EFFECTS), size=(runs, SEEN))
+    losses, found = _losses(types, 0.0, generator), []
+    for run in range(runs):
+        row: dict[str, Moments] = {}
+        for name, loss in tasks(types[run], losses[run]):
+            row.setdefault(name, Moments()).add(loss)
+        found.append(type_effects([row]))
+    return found
 
 
 def tasks(types: Array, losses: Array) -> list[tuple[str, float]]:
