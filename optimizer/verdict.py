@@ -12,7 +12,7 @@ asked of the D so far, and the first that is answered ends the watch:
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from statistics import NormalDist
 from typing import Literal
 
@@ -98,8 +98,8 @@ class Watch(BaseModel):
     def close(self, posterior: Posterior) -> Verdict:
         """Decide by the posterior, for no more blocks will come."""
         if self.verdict is None:
-            better = posterior(self.differences)
-            self.verdict = "kept_unconfirmed" if better > KEEP_AT_CAP else "no_difference"
+            look = look_at(self.differences, posterior)
+            self.verdict = "kept_unconfirmed" if _is_kept(look, KEEP_AT_CAP) else "no_difference"
         return self.verdict
 
     def looks_to_come(self) -> list[int]:
@@ -114,9 +114,14 @@ class Watch(BaseModel):
         if look.p <= level:
             return "improved"
         last = look.blocks >= self.cap
-        if look.better > (KEEP_AT_CAP if last else KEEP_ABOVE):
+        if _is_kept(look, KEEP_AT_CAP if last else KEEP_ABOVE):
             return "kept_unconfirmed"
         return "no_difference" if last or look.better < REVERT_BELOW else None
+
+
+def _is_kept(look: Look, above: float) -> bool:
+    """Never against what was seen, however much was expected before."""
+    return look.better > above and (look.gain > 0 or not look.blocks)
 
 
 def levels(cap: int) -> dict[int, float]:
@@ -155,11 +160,9 @@ def normal_posterior(expected: Effect) -> Posterior:
     return better
 
 
-def difference(old: tuple[str, float], new: tuple[str, float], effects: Mapping[str, float]) -> float:
-    """D of a block from type and loss of its two tasks, in [-1, 1]. `effects`: of types, fixed beforehand."""
-    (old_type, old_loss), (new_type, new_loss) = old, new
-    found = old_loss - effects.get(old_type, 0.0) - (new_loss - effects.get(new_type, 0.0))
-    return min(max(found, -1.0), 1.0)
+def difference(old: float, new: float) -> float:
+    """D of a block, in [-1, 1], from the losses of its two tasks, without what their types of task add."""
+    return min(max(old - new, -1.0), 1.0)
 
 
 def p_value(differences: Moments) -> float:

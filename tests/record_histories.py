@@ -22,8 +22,10 @@ from configuration import Value
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus, ReloadReceipt
 from messages.loops import LoopConcluded
+from messages.verification import VerificationView
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
+from tests.workflows import verified
 from tests.workflows.servers import server_with_movable_clocks
 from workflows.philosophical_loop import PhilosophicalLoop
 
@@ -297,6 +299,33 @@ async def record_trials(image: Recorder) -> None:
     await image.save_runs("living-image-trying")
 
 
+async def record_verifying(image: Recorder) -> None:
+    """An approved change does harm and is taken back; a person's own is verified, and they end that."""
+    image.ollama.script = verified.script(verified.HARM)
+    await image.record_reasons()
+    await image.decide(await image.reflect(), "approve")
+    await image.quiet()
+    await verified.ask(image, verified.HARM, 0, 4)
+    while (await image.status()).runs == 1:
+        await image.update("resume", None, ImageStatus)  # so that it continues as new in the middle
+    await verified.verdict_of(image, verified.HARM)
+    loop_id = await verified.reversal(image)
+    await image.ask(verified.task(50, ["a"]), task_id="pinned")
+    await image.decide(loop_id, "approve")
+    await image.loop(loop_id).result()
+    await image.save("loop-reversal", loop_id)
+    await image.save("dialogue-of-a-block", f"{image.name}/task/t1")
+    await image.quiet()
+    image.edit({"autopoiesis.convergence_threshold": 0.3})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.update("verify_settings", None, VerificationView)
+    await verified.ask(image, verified.HARM, 20, 2)
+    await image.update("end_verification", {"action": "revert", "approver": "Ada"}, VerificationView)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-verifying")
+
+
 TRYING: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", "optimizer.judge": ""}
 DREAMING: dict[str, Value] = {
     "motivator.goals": True,
@@ -312,6 +341,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
+    "verifying": (200, record_verifying, {"optimizer.verify_blocks": 10}),
 }
 
 

@@ -58,7 +58,7 @@ class LivingImage(ImageQueries):
         self._adopter = Adopter(self._state, self._note_change)
         self._supervisor = Supervisor(self._state, self._adopter, self._note_change)
         self._keeper = Keeper(self._state, self._wake)
-        self._verifier = Verifier(self._state, self._supervisor.open_reversal)
+        self._verifier = Verifier(self._state, self._supervisor.open_reversal, self._wake)
         self._changed = False
         self._alarm: asyncio.Task[None] | None = None
         self._alarm_for: datetime | None = None
@@ -93,7 +93,6 @@ class LivingImage(ImageQueries):
             "Until the next look at the logs": self._state.next_look(),
             "Until the personas look for a goal": self._state.next_inquiry(),
             "Until the image saves itself": self._keeper.due(),
-            "Until the verification ends": self._verifier.due(),
         }
         due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
         if due != self._alarm_for:

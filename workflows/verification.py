@@ -30,10 +30,9 @@ END_IT = "python starter.py verification --accept (or --revert) ends it"
 
 
 class Half(BaseModel):
-    """What one task of a block came to. `loss` None: it was not measured."""
+    """What one task of a block came to. `loss`: without what its type of task adds; None: not measured."""
 
     arm: Arm
-    task_type: str
     loss: float | None = None
     failed: bool = False
 
@@ -108,8 +107,7 @@ class Verification(BaseModel):
         if old.failed != new.failed:
             self.watch.guard("failures", -1.0 if new.failed else 1.0)
         elif old.loss is not None and new.loss is not None:
-            found = difference((old.task_type, old.loss), (new.task_type, new.loss), self.effects)
-            self.watch.add(found, normal_posterior(self.expected))
+            self.watch.add(difference(old.loss, new.loss), normal_posterior(self.expected))
 
     def forget_halves(self, alive: set[int]) -> None:
         """Leave out halves whose other task is gone. `alive`: the blocks of running tasks."""
@@ -144,6 +142,14 @@ class Verification(BaseModel):
         if self.watch.verdict not in REVERSED:
             self.settle()
         self.pinned = self.watch.verdict == "harmful" and not self.by_person and not self.settled
+
+    def has_a_way_back(self, settings: Settings) -> bool:
+        """Whether the values of before could hold again: a rule of today may forbid them."""
+        try:
+            self.settings_of("old", settings)
+        except InvalidSettings:
+            return False
+        return True
 
     def holds(self, settings: Settings) -> bool:
         """Whether the values that it verifies hold."""
@@ -248,11 +254,7 @@ class Verifying(BaseModel):
         return block, arm
 
     def settings_of(self, arm: Arm | None, settings: Settings) -> Settings:
-        try:
-            return self.open.settings_of(arm, settings) if self.open else settings
-        except InvalidSettings:
-            # A rule of today forbids the old values: there is nothing to compare with.
-            return settings
+        return self.open.settings_of(arm, settings) if self.open else settings
 
     def sides(self, settings: Settings) -> list[Settings]:
         """The settings that tasks may have: the present ones, and the old ones of a comparison."""
@@ -264,9 +266,9 @@ class Verifying(BaseModel):
             return
         measured = log.outcome != "failed" and log.final_dissonance is not None
         tokens = log.tokens_in + log.tokens_out
-        loss = Goals.of(settings).loss(log.final_dissonance or 0.0, tokens) if measured else None
-        half = Half(arm=arm, task_type=log.task_type, loss=loss, failed=log.outcome == "failed")
-        self.open.end_half(block, half)
+        loss = Goals.of(settings).loss(log.final_dissonance or 0.0, tokens)
+        corrected = loss - self.open.effects.get(log.task_type, 0.0) if measured else None
+        self.open.end_half(block, Half(arm=arm, loss=corrected, failed=log.outcome == "failed"))
 
     def why_not_reflect(self) -> str:
         """Why nothing else is proposed now, or nothing."""

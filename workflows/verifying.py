@@ -1,7 +1,9 @@
 """How the image lives with a change under verification: begins it, ends it, asks for the way back."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -13,9 +15,14 @@ with workflow.unsafe.imports_passed_through():
     from messages.trials import Effect
     from optimizer.task_types import type_effects
     from optimizer.verdict import USUAL, Watch
+    from workflows.bounded import size_of
     from workflows.image_state import ImageState
     from workflows.messaging import refuse
     from workflows.verification import Verification
+
+MOST_EFFECTS = 8
+MOST_BYTES = 2 * 1024
+"""Of what a change that is verified may take: the image carries it for as long as that lasts."""
 
 OpenLoop = Callable[[str, Proposal, bool], Coroutine[Any, Any, str]]
 """Starts a loop for a reason, with a proposal that is there already; the last says whether it is urgent."""
@@ -37,23 +44,29 @@ def begin(
         since=now,
         ends_at=now + options.verify_within,
         expected=expected or USUAL,
-        effects=type_effects(row.dissonance for row in state.observing.rows),
+        effects=_effects(state),
         watch=Watch(cap=options.verify_blocks),
         first_block=state.verifying.next_block,
     )
 
 
-class Verifier:
-    """Acts for one run of the image on the state it is given."""
+def _effects(state: ImageState) -> dict[str, float]:
+    """Those of the types of task that were seen most."""
+    rows = [row.dissonance for row in state.observing.rows]
+    seen = Counter({name: sum(row[name].n for row in rows if name in row) for row in rows for name in row})
+    effects = type_effects(rows)
+    return {name: effects[name] for name, _ in seen.most_common(MOST_EFFECTS) if name in effects}
 
-    def __init__(self, state: ImageState, open_loop: OpenLoop) -> None:
+
+class Verifier:
+    """Acts for one run of the image on the state it is given; `wake` makes the image look again."""
+
+    def __init__(self, state: ImageState, open_loop: OpenLoop, wake: Callable[[], None]) -> None:
         self._state = state
         self._open_loop = open_loop
-
-    def due(self) -> datetime | None:
-        """When the verification under way ends at the latest."""
-        current = self._state.verifying.open
-        return current.ends_at if current and current.is_running else None
+        self._wake = wake
+        self._deadline: asyncio.Task[None] | None = None
+        self._deadline_of: Verification | None = None
 
     async def look(self) -> None:
         """Act on what has come to be known since the last time."""
@@ -61,16 +74,32 @@ class Verifier:
         if current is None:
             return
         self._note_how_the_reversal_ended(current)
-        if current.is_running and ledger.latest_change("approved", "adopted", since=current.revision):
+        edited = ledger.latest_change("approved", "adopted", since=current.revision)
+        if not current.has_a_way_back(self._state.settings) or (current.is_running and edited):
             current.supersede()
-        if not current.is_running and not current.holds(self._state.settings):
+        elif not current.is_running and not current.holds(self._state.settings):
             current.settle()
         current.close_if_due(workflow.now())
         current.forget_halves({task.block for task in self._state.running if task.block is not None})
         self._note_verdict(current)
+        self._await_deadline(current)
         may_ask = self._state.phase in ("active", "paused") and not self._state.open_loops
         if current.wants_reversal and may_ask:
             await self._ask_for_the_way_back(current)
+
+    def _await_deadline(self, current: Verification) -> None:
+        """One timer for the whole of it: the image's own alarm would set it anew with every task."""
+        if self._deadline_of is current and current.is_running:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline_of = current
+        self._deadline = asyncio.create_task(self._ring_at(current.ends_at)) if current.is_running else None
+
+    async def _ring_at(self, at: datetime) -> None:
+        pause = max(at - workflow.now(), timedelta(0))
+        await workflow.sleep(pause, summary="Until the verification ends")
+        self._wake()
 
     async def _ask_for_the_way_back(self, current: Verification) -> None:
         current.asked += 1
@@ -112,6 +141,8 @@ class Verifier:
         changes = [change for change in entry.changes if change.key in tunables]
         if not changes:
             refuse(f"revision {entry.revision} changed nothing that is tunable")
+        if sum(map(size_of, changes)) > MOST_BYTES:
+            refuse(f"revision {entry.revision} changed too much to be verified at once")
         if any(now[change.key] != change.new for change in changes):
             refuse(f"what revision {entry.revision} set does not hold any more")
         return entry

@@ -136,21 +136,21 @@ class Image:
             new = int(generator.random() < 0.5)
             if self._old is not None:
                 both[1 - new] = self._old
-            losses: list[tuple[str, float]] = []
+            losses: list[float] = []
             for number, values in zip((first, first + 1), both, strict=True):
                 total += self.regret(values)
                 name = tasks.types[number]
                 dissonance, tokens = self._argue(
                     values, name, float(tasks.hardness[number]), shift, generator
                 )
-                losses.append((name, GOALS.loss(dissonance, tokens)))
+                losses.append(GOALS.loss(dissonance, tokens) - effects.get(name, 0.0))
                 key = repr(values)
                 row = rows.setdefault(key, Observation(digest=key, batch=self.batch, values=values))
                 row.dissonance.setdefault(name, Moments()).add(dissonance)
                 row.tokens.setdefault(name, Moments()).add(tokens)
             if self._watch is not None:
                 watch, posterior = self._watch
-                if watch.add(difference(losses[1 - new], losses[new], effects), posterior):
+                if watch.add(difference(losses[1 - new], losses[new]), posterior):
                     self._conclude(watch)
         self.observations += rows.values()
         self.batch += 1

@@ -17,6 +17,7 @@ from messages.image import Keeping
 from messages.loops import Change, LoopConcluded, LoopWaits
 from messages.requests import RateTask, SubmitTask
 from messages.tasks import PerformanceLog, Task, TaskCompleted
+from messages.verification import Look
 from tests.workflows.image_states import (
     LONG,
     LONGEST,
@@ -25,7 +26,7 @@ from tests.workflows.image_states import (
     a_log,
     a_state,
 )
-from workflows import rating
+from workflows import rating, verifying
 from workflows.bounded import keep_newest, size_of
 from workflows.image_state import QUEUE_BYTES, ImageState
 from workflows.ledger import MOST_TALLIES, Ledger, UnheardRevert
@@ -121,6 +122,7 @@ class Life:
             [
                 *(self.submit, self.submit, self.finish, self.lose, self.log, self.err),
                 *(self.reflect, self.edit, self.wonder, self.fail, self.rate, self.rewrite_prompts),
+                *(self.verify, self.end_verification),
             ]
         )()
 
@@ -153,6 +155,9 @@ class Life:
         while not self.state.open_loops:
             self.state.open_loop(NOW)
         self.fail()
+        self.end_verification()
+        self.verify()
+        self.start()
 
     def start(self) -> None:
         while task := self.state.next_task():
@@ -208,6 +213,31 @@ class Life:
         settings = self.state.settings.with_changes({"autopoiesis.max_turns": turns % 10 + 1})
         file = SettingsFile(settings=settings, digest=settings.digest(), owner=self.char * 32)
         self.state.conclude(conclusion, self.chance.choice([None, file]))
+
+    def verify(self) -> None:
+        """A change of as much as can be verified."""
+        entry = self.state.ledger.amendments[-1] if self.state.ledger.amendments else None
+        if entry is None or self.state.verifying.open:
+            return
+        smile = WORST["4-byte characters"]
+        names = [Change(key=f"models.{key}", old=smile * 120, new="n" * 480) for key in ("brick", "robin")]
+        changed = entry.model_copy(update={"changes": names, "loop_id": f"{'i' * 64}/loop/1000000"})
+        verifying.begin(self.state, changed, NOW)
+        current = self.state.verifying.current
+        assert current is not None
+        assert len(current.changes) == 2
+        while len(current.watch.looks) < 4:
+            current.watch.looks.append(
+                Look(blocks=100, gain=LONG / 7, low=-LONG / 7, high=LONG / 7, better=LONG / 7, p=LONG / 7)
+            )
+
+    def end_verification(self) -> None:
+        if current := self.state.verifying.open:
+            current.watch.close(lambda differences: 1.0)
+            current.settle(self.char * 80, self.char * 400)
+            verified = current.verified()
+            assert verified is not None
+            self.state.ledger.note_verified(current.revision, verified)
 
     def edit(self) -> None:
         threshold = round(self.chance.uniform(0.05, 0.9), 2)
