@@ -94,8 +94,9 @@ def differences(design: Design, gain: float, runs: int) -> Iterator[list[float]]
     losses = _losses(types, common, generator) + generator.normal(0, np.sqrt(common), shape[1:])
     losses[1] -= gain
     for run, effects in enumerate(_effects(design, runs)):
-        old, new = (tasks(types[arm, run], losses[arm, run]) for arm in (0, 1))
-        yield [difference(*block, effects) for block in zip(old, new, strict=True)]
+        taken_out = np.array([effects.get(name, 0.0) for name in EFFECTS])
+        old, new = (losses[:, run] - taken_out[types[:, run]]).tolist()
+        yield [difference(*block) for block in zip(old, new, strict=True)]
 
 
 _ADDED = np.array([*EFFECTS.values()])
@@ -118,18 +119,13 @@ def estimates(runs: int) -> list[dict[str, float]]:
     """Of the effects of the types, as the image makes them, for each run from tasks of before."""
     generator = np.random.default_rng(len(DESIGNS))
     types = generator.integers(len(EFFECTS), size=(runs, SEEN))
-    losses, found = _losses(types, 0.0, generator), []
-    for run in range(runs):
+    names, found = [*EFFECTS], []
+    for tasks in zip(types.tolist(), _losses(types, 0.0, generator).tolist(), strict=True):
         row: dict[str, Moments] = {}
-        for name, loss in tasks(types[run], losses[run]):
-            row.setdefault(name, Moments()).add(loss)
+        for number, loss in zip(*tasks, strict=True):
+            row.setdefault(names[number], Moments()).add(loss)
         found.append(type_effects([row]))
     return found
-
-
-def tasks(types: Array, losses: Array) -> list[tuple[str, float]]:
-    names = [*EFFECTS]
-    return [(names[number], loss) for number, loss in zip(types.tolist(), losses.tolist(), strict=True)]
 
 
 def is_claimed(found: Iterable[float], bounds: Mapping[int, float]) -> bool:
