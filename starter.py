@@ -17,6 +17,7 @@ import desk.memory_commands
 import desk.observing_commands
 import desk.proposal_commands
 import desk.snapshot_commands
+import desk.verification_commands
 from desk.app import main
 
 if __name__ == "__main__":

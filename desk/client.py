@@ -32,6 +32,7 @@ from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.names import loop_workflow_id, task_workflow_id
 from messages.requests import (
     Decision,
+    EndVerification,
     RateTask,
     Reason,
     ReloadSettings,
@@ -39,9 +40,11 @@ from messages.requests import (
     RevertSettings,
     SaveImage,
     SubmitTask,
+    VerifySettings,
 )
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
 from messages.trials import Observation
+from messages.verification import VerificationView
 
 if TYPE_CHECKING:
     from workflows.image_state import ImageState
@@ -125,6 +128,12 @@ class Desk:
     async def observations(self) -> list[Observation]:
         return await self._ask_image("observations", list[Observation])
 
+    async def verification(self) -> VerificationView | None:
+        """The verification under way or the last one; None where nothing was verified yet."""
+        either: Any = VerificationView | None  # which is no `type` to mypy
+        answer: VerificationView | None = await self._ask_image("verification", either)
+        return answer
+
     async def state(self) -> "ImageState":
         from workflows.image_state import ImageState
 
@@ -144,6 +153,12 @@ class Desk:
 
     async def revert(self, request: RevertSettings) -> ReloadReceipt:
         return await self._tell_image("revert_settings", request, ReloadReceipt)
+
+    async def verify(self, request: VerifySettings) -> VerificationView:
+        return await self._tell_image("verify_settings", request, VerificationView)
+
+    async def end_verification(self, request: EndVerification) -> VerificationView:
+        return await self._tell_image("end_verification", request, VerificationView)
 
     async def save(self, request: SaveImage) -> SnapshotReceipt:
         return await self._tell_image("save_image", request, SnapshotReceipt)

@@ -91,16 +91,27 @@ async def ask(
 @command
 async def status(*, as_json: Json = False, desk: "Desk") -> None:
     """How the image is."""
+    from desk import verification_rendering
+
     ended, now, inbox = await desk.ended(), await desk.status(), desk.inbox
-    value = {**now.model_dump(mode="json"), "workflow": ended or "running", "inbox": inbox}
-    present(value, as_json, lambda: rendering.status(now, ended, inbox))
+    verified = await desk.verification() if now.verification else None
+    pinned = verified.changes if verified and verified.pinned else []
+    value = {
+        **now.model_dump(mode="json"),
+        "workflow": ended or "running",
+        "inbox": inbox,
+        "pinned": pinned,
+    }
+    alarms = [verification_rendering.pinned(verified)] if verified and pinned else []
+    present(value, as_json, lambda: rendering.status(now, ended, inbox, *alarms))
 
 
 reading("tasks", "The recent tasks: finished, running, queued.", lambda desk: desk.tasks(), rendering.tasks)
 reading("logs", "The performance logs of the present window.", lambda desk: desk.logs(), rendering.logs)
 reading(
     "amendments",
-    "Every change of the settings and every proposal that came to nothing, oldest first.",
+    "Every change of the settings, with its verdict where it was verified, and every proposal that came to "
+    "nothing, oldest first.",
     lambda desk: desk.amendments(),
     rendering.amendments,
 )

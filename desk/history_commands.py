@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 reading(
     "history",
-    "Every amendment with who, when and why, and how arguments went before and after it.",
+    "Every amendment with who, when and why, and whether it helped; where that was not verified, how "
+    "arguments went before and after it.",
     lambda desk: desk.history(),
     rendering.history,
 )

@@ -1,9 +1,13 @@
-"""A proposal as a picture: the expected effect, the loss so far, what was learnt about each changed key."""
+"""A proposal as a picture: the expected effect, the loss so far, what was learnt about each changed key.
+
+Where its change was verified, also what came of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +15,7 @@ import matplotlib
 import numpy as np
 
 from connection.problems import Problem
+from messages.verification import VERDICTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +24,7 @@ if TYPE_CHECKING:
     from messages.image import Amendment
     from messages.loops import OptimizerRequest, ProposalView
     from messages.trials import Observation
+    from messages.verification import VerificationView
     from optimizer.goals import Goals
     from optimizer.surrogate import Surrogate
 
@@ -28,11 +34,45 @@ Z90 = 1.645
 INK, BAND, MARK = "#1f5a96", "#bcd3ea", "#b3541e"
 
 
-def save_plot(file: Path, view: ProposalView, request: OptimizerRequest, ledger: Sequence[Amendment]) -> None:
+def save_plot(
+    file: Path,
+    view: ProposalView,
+    request: OptimizerRequest,
+    ledger: Sequence[Amendment],
+    verified: VerificationView | None,
+) -> None:
     """Write the picture; its ending says the format. Raises Problem where it cannot be written."""
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    panels = _panels(view, request, ledger, verified)
+    heights = [1, *[2] * (len(panels) - 1)]
+    figure, axes = pyplot.subplots(
+        len(panels),
+        1,
+        figsize=(8, 2 + 3 * (len(panels) - 1)),
+        height_ratios=heights,
+        layout="constrained",
+    )
+    figure.suptitle(f"{view.loop_id}: {', '.join(f'{c.key} {c.old} to {c.new}' for c in view.changes)}")
+    for ax, draw in zip(axes, panels, strict=True):
+        draw(ax)
+    try:
+        figure.savefig(file, dpi=120)
+    except (OSError, ValueError) as error:
+        told = f"{file} cannot be written ({error})"
+        raise Problem(f"{told}. Name a file that ends in .png, .svg or .pdf") from None
+    finally:
+        pyplot.close(figure)
+
+
+def _panels(
+    view: ProposalView,
+    request: OptimizerRequest,
+    ledger: Sequence[Amendment],
+    verified: VerificationView | None,
+) -> list[Callable[[Axes], None]]:
+    """What draws each part of the picture, from the top down."""
     from optimizer.consider import rows_of, situation_of, surrogate_of
 
     situation = situation_of(request)
@@ -44,26 +84,16 @@ def save_plot(file: Path, view: ProposalView, request: OptimizerRequest, ledger:
         for row in rows_of(tried, situation.present, situation.conditions, 0)
         if row.dissonance
     ]
-    keys = [change.key for change in view.changes]
-    figure, axes = pyplot.subplots(
-        2 + len(keys),
-        1,
-        figsize=(8, 2 + 3 * (1 + len(keys))),
-        height_ratios=[1, *[2] * (1 + len(keys))],
-        layout="constrained",
-    )
-    figure.suptitle(f"{view.loop_id}: {', '.join(f'{c.key} {c.old} to {c.new}' for c in view.changes)}")
-    _effect(axes[0], view)
-    _loss_over_time(axes[1], request.observations, situation.goals, ledger)
-    for ax, key in zip(axes[2:], keys, strict=True):
-        _along(ax, situation.space.tunables[key], surrogate, rows, situation.goals)
-    try:
-        figure.savefig(file, dpi=120)
-    except (OSError, ValueError) as error:
-        told = f"{file} cannot be written ({error})"
-        raise Problem(f"{told}. Name a file that ends in .png, .svg or .pdf") from None
-    finally:
-        pyplot.close(figure)
+    tunables = [situation.space.tunables[change.key] for change in view.changes]
+    return [
+        partial(_effect, view=view),
+        *([partial(_verification, of=verified)] if verified else []),
+        partial(_loss_over_time, rows=request.observations, goals=situation.goals, ledger=ledger),
+        *(
+            partial(_along, tunable=tunable, surrogate=surrogate, rows=rows, goals=situation.goals)
+            for tunable in tunables
+        ),
+    ]
 
 
 def _effect(ax: Axes, view: ProposalView) -> None:
@@ -78,6 +108,26 @@ def _effect(ax: Axes, view: ProposalView) -> None:
     ax.set_yticks([])
     ax.set_ylim(-1, 1)
     ax.set_xlabel("gain, with the interval that holds it with probability .9")
+
+
+def _verification(ax: Axes, of: VerificationView) -> None:
+    """The gain with its interval at each look, and hollow as it is now where that is later."""
+    told = [(look.blocks, look.gain, look.low, look.high) for look in of.looks]
+    now = []
+    if of.effect is not None and of.interval is not None and of.blocks not in [blocks for blocks, *_ in told]:
+        now = [(of.blocks, of.effect, *of.interval)]
+    for points, face in ((told, INK), (now, "white")):
+        if points:
+            blocks, gain, low, high = np.transpose(points)
+            ax.errorbar(blocks, gain, yerr=[gain - low, high - gain], fmt="o", capsize=6, color=INK, mfc=face)
+    for blocks in of.looks_to_come:
+        ax.axvline(blocks, color="grey", linewidth=1, linestyle=":")
+    ax.axhline(0, color="grey", linewidth=1)
+    ax.set_xlim(0, of.cap + 1)
+    ax.set_xticks([0, *of.levels])
+    ax.set_title(f"Verified: {VERDICTS[of.verdict] if of.verdict else 'no verdict yet'}")
+    ax.set_xlabel("blocks of two tasks; hollow: now; dotted: looks to come")
+    ax.set_ylabel("gain, 90% interval")
 
 
 def _loss_over_time(ax: Axes, rows: Sequence[Observation], goals: Goals, ledger: Sequence[Amendment]) -> None:

@@ -57,7 +57,9 @@ async def draw(desk: "Desk", view: "ProposalView", file: Path) -> None:
             f"{view.loop_id} has no proposal with figures to draw: {view.state}. {view.reason}".strip()
         )
     request, _ = await recorded(desk, view.loop_id)
-    save_plot(file, view, request, await desk.amendments())
+    latest = await desk.verification()
+    verified = latest if latest and latest.loop_id == view.loop_id else None
+    save_plot(file, view, request, await desk.amendments(), verified)
 
 
 @command

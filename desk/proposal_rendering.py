@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from desk.rendering import change_line, changes, diff, fields, moment, new_table, paragraph, styled, words
+from desk.rendering import (
+    change_line,
+    changes,
+    diff,
+    fields,
+    known,
+    moment,
+    new_table,
+    paragraph,
+    styled,
+    words,
+)
 
 if TYPE_CHECKING:
     from configuration import Value
     from messages.loops import LoopConcluded, OptimizerAnswer, ProposalView
     from messages.trials import Round
+
+URGENT = "a change does harm, and this takes it back"
 
 
 def proposals(pending: list[ProposalView]) -> RenderableType:
@@ -22,6 +35,7 @@ def proposals(pending: list[ProposalView]) -> RenderableType:
     entries = [
         paragraph(
             words(f"{view.loop_id}  until {moment(view.expires_at)}, by {view.source}"),
+            *([words(URGENT, "red")] if view.urgent else []),
             changes(view.changes),
         )
         for view in pending
@@ -33,6 +47,7 @@ def proposal(view: ProposalView) -> RenderableType:
     facts = {
         "loop": words(view.loop_id, "bold"),
         "state": styled(view.state),
+        "urgent": words(URGENT if view.urgent else "", "red"),
         "waits, because": words(view.obstacle, "yellow"),
         "reason": words(view.reason),
         "decided by": words(view.decided_by),
@@ -42,7 +57,7 @@ def proposal(view: ProposalView) -> RenderableType:
         "proposed by": words(view.source),
         "expires": words(moment(view.expires_at)),
     }
-    parts: list[RenderableType] = [fields({name: value for name, value in facts.items() if value})]
+    parts: list[RenderableType] = [fields(known(facts))]
     if view.changes:
         parts += [
             Text("\nThe change to settings.toml", "bold"),
@@ -75,7 +90,7 @@ def explanation(loop_id: str, recorded: OptimizerAnswer, differ: list[str]) -> R
         "computed from": words(proposal.provenance or "unknown") if proposal else Text(),
         "computed again": words("something else" if differ else "the same", "red" if differ else "green"),
     }
-    return Group(fields({name: told for name, told in rows.items() if told}), *map(words, differ))
+    return Group(fields(known(rows)), *map(words, differ))
 
 
 def _trials(tried: Round) -> RenderableType:

@@ -43,6 +43,11 @@ STYLES = {
     "ok": "green",
     "warning": "yellow",
     "broken": "red",
+    "improved": "green",
+    "kept_unconfirmed": "green",
+    "harmful": "red",
+    "no_difference": "yellow",
+    "superseded": "yellow",
 }
 DIFF_STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -86,7 +91,8 @@ def changes(of: Iterable[Change]) -> Text:
 # --- the image ---
 
 
-def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
+def status(image: ImageStatus, ended: str, inbox: str | None, *alarms: RenderableType) -> RenderableType:
+    """How the image is; `alarms` stand last, where the person's eye is."""
     rows: dict[str, Text] = {
         "image": words(image.image_id, "bold"),
         "phase": styled(f"{image.phase} (its workflow is {ended})" if ended else image.phase),
@@ -100,6 +106,7 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         **_motivation(image),
         "open loops": words("\n".join(image.waiting_loops) or "none"),
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
+        **known({"verification": words(image.verification, "yellow")}),
         "conditions": words(image.conditions or "no argument has told them yet"),
         "arguments under them": words(_figures(image.figures)),
         "last snapshot": words(
@@ -120,13 +127,16 @@ def status(image: ImageStatus, ended: str, inbox: str | None) -> RenderableType:
         for item in image.set_aside:
             aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
         parts.append(aside)
-    return Group(*parts)
+    return Group(*parts, *alarms)
 
 
 def _motivation(image: ImageStatus) -> dict[str, Text]:
     """The rows about goals of its own, for an image that has any."""
-    rows = {"next look for a goal": words(moment(image.next_goal_at)), "last goal": words(image.last_inquiry)}
-    return {name: row for name, row in rows.items() if row}
+    goals = {
+        "next look for a goal": words(moment(image.next_goal_at)),
+        "last goal": words(image.last_inquiry),
+    }
+    return known(goals)
 
 
 def tasks(views: list[TaskView]) -> RenderableType:
@@ -182,11 +192,11 @@ def history(entries: list[HistoryEntry]) -> RenderableType:
 
 
 def _episode(entry: HistoryEntry) -> RenderableType:
-    """An amendment with its diff, and the figures on both sides of it."""
+    """An amendment with its diff, and the figures on both sides of it where it was not verified."""
     amended = entry.amendment
     told = "" if amended.changes_conditions else amended.justification  # told there already
     lines = [words(told)] if told else []
-    if amended.state in ("approved", "adopted"):
+    if amended.state in ("approved", "adopted") and amended.verified is None:
         lines += [
             words(f"before: {_figures(entry.before)}"),
             words(f"after:  {_figures(entry.after)}"),
@@ -217,6 +227,8 @@ def _amendment(entry: Amendment) -> RenderableType:
     changed = f"{entry.justification}: {entry.conditions_before} → {entry.conditions}"
     told = (changed if entry.changes_conditions else "", entry.comment, entry.reason)
     remarks = [words(remark) for remark in told if remark]
+    if entry.verified is not None:
+        remarks.append(words(entry.verified, STYLES[entry.verified.verdict]))
     return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
 
 
@@ -306,6 +318,11 @@ def fields(rows: Mapping[str, Text]) -> Table:
     for name, value in rows.items():
         table.add_row(words(name, "dim"), value)
     return table
+
+
+def known(rows: Mapping[str, Text]) -> dict[str, Text]:
+    """The rows of fields that say something."""
+    return {name: row for name, row in rows.items() if row}
 
 
 def toml(value: Value) -> str:

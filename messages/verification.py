@@ -15,11 +15,15 @@ REVERSED: frozenset[Verdict] = frozenset({"harmful", "no_difference"})
 
 VERDICTS: dict[Verdict, str] = {
     "improved": "it improved: the test says so",
-    "kept_unconfirmed": "it is probably better, which no test has confirmed; it stays",
+    "kept_unconfirmed": "it stays, which no test has confirmed",
     "harmful": "it does harm",
     "no_difference": "no gain can be seen",
     "superseded": "settings.toml was changed before it could be told",
 }
+
+
+PINNED = "Tasks run under the old values, although settings.toml has the new ones"
+"""What a person must know where a change does harm."""
 
 
 class Look(BaseModel):
@@ -34,6 +38,10 @@ class Look(BaseModel):
     high: float
     better: float
     p: float
+
+    def row(self) -> list[str]:
+        gain, interval = f"{self.gain:+.3f}", f"{self.low:+.3f} to {self.high:+.3f}"
+        return [gain, interval, f"{self.better:.2f}", f"{self.p:.2g}"]
 
 
 class Verified(BaseModel):
@@ -57,12 +65,15 @@ class Verified(BaseModel):
 class VerificationView(BaseModel):
     """The change that is being verified, or the last one: the answer to the query `verification`.
 
-    loop_id         whose change it is; of a person's edit the id of the image and `revision`
+    loop_id         whose change it is; of a person's edit (`by_person`) the id of the image and `revision`
     blocks          blocks of two tasks that were counted so far, of at most `cap`
     effect          the mean gain of a task's loss, and its `interval` of 90%
     better          the posterior probability of a gain
-    harm            the e-value of harm; `guardrails`: those of failures and of people's ratings
+    harm            the e-value of harm, of which `harm_at` is the end
+    guardrails      those of failures and of people's ratings, of which `guardrail_at` is the end
     looks           those passed; `looks_to_come`: after how many blocks the others are
+    levels          what p must not exceed at each look, by its blocks, for the claim that it improved
+    settled         nothing more comes of it
     reversal        the loop that asks for the way back, if one does
     pinned          tasks run under the old values though settings.toml has the new ones
     standing        all of it in a sentence
@@ -70,6 +81,7 @@ class VerificationView(BaseModel):
 
     loop_id: str
     revision: int
+    by_person: bool = False
     changes: list[Change]
     since: datetime
     ends_at: datetime
@@ -79,17 +91,34 @@ class VerificationView(BaseModel):
     interval: tuple[float, float] | None = None
     better: float
     harm: float
+    harm_at: float = 0.0
     guardrails: dict[str, float] = {}
+    guardrail_at: float = 0.0
     looks: list[Look] = []
     looks_to_come: list[int] = []
+    levels: dict[int, float] = {}
     verdict: Verdict | None = None
     ended_by: str = ""
     comment: str = ""
     reversal: str = ""
     pinned: bool = False
+    settled: bool = False
     standing: str = ""
     claims: int = 0
     verified: int = 0
+
+    def heads(self) -> list[str]:
+        """Those of a table of the looks: it improved where p is at most the last figure."""
+        return ["blocks", "gain", "90% interval", "better", "p", "p at most"]
+
+    def rows(self) -> list[list[str]]:
+        """A row for each look; of those to come only their blocks and the last figure are known."""
+        passed = {look.blocks: look.row() for look in self.looks}
+        to_come = {blocks: ["to come", "", "", ""] for blocks in self.looks_to_come}
+        return [
+            [str(blocks), *told, f"{self.levels[blocks]:g}" if blocks in self.levels else ""]
+            for blocks, told in (passed | to_come).items()
+        ]
 
 
 def gain_in_words(blocks: int, of: Verified | Look | None) -> str:

@@ -111,8 +111,8 @@ def test_the_optimizer_runs_without_temporal() -> None:
     assert subprocess.run([sys.executable, "-c", loaded], cwd=PROJECT, check=False).returncode == 0
 
 
-def test_every_function_on_the_way_of_a_task_and_of_an_approval_is_where_the_page_says() -> None:
-    for title in ("The way of a task", "The way of an approval"):
+def test_every_function_on_the_ways_is_where_the_page_says() -> None:
+    for title in ("The way of a task", "The way of an approval", "The way of a verification"):
         named = code(section(title))
         assert len(named) > 20
         file = ""

@@ -22,7 +22,7 @@ from messages.verification import (
     gain_in_words,
 )
 from optimizer.goals import Goals
-from optimizer.verdict import Watch, difference, look_at, normal_posterior
+from optimizer.verdict import GUARDRAIL_AT, HARM_AT, Watch, difference, levels, look_at, normal_posterior
 
 MOST_ASKED = 2
 """How often the way back is proposed where nobody answers."""
@@ -190,7 +190,7 @@ class Verification(BaseModel):
                 "gain of the change": round(look.gain, 3),
                 "gain, 90% from": round(look.low, 3),
                 "gain, 90% to": round(look.high, 3),
-                "probability that it helps": round(look.better, 3),
+                "probability that it helps, by this and what was known before": round(look.better, 3),
                 "e-value of harm": round(watch.harm.value, 2),
                 **{f"e-value of {what}": round(bets.value, 2) for what, bets in watch.guardrails.items()},
             },
@@ -287,6 +287,7 @@ class Verifying(BaseModel):
         return VerificationView(
             loop_id=current.loop_id,
             revision=current.revision,
+            by_person=current.by_person,
             changes=current.changes,
             since=current.since,
             ends_at=current.ends_at,
@@ -296,14 +297,18 @@ class Verifying(BaseModel):
             interval=(look.low, look.high) if told else None,
             better=look.better,
             harm=watch.harm.value,
+            harm_at=HARM_AT,
             guardrails={what: bets.value for what, bets in watch.guardrails.items()},
+            guardrail_at=GUARDRAIL_AT,
             looks=watch.looks,
             looks_to_come=watch.looks_to_come(),
+            levels=levels(watch.cap),
             verdict=watch.verdict,
             ended_by=current.ended_by,
             comment=current.comment,
             reversal=current.reversal,
             pinned=current.pinned,
+            settled=current.settled,
             standing=current.standing(),
             claims=self.claims,
             verified=self.verified,

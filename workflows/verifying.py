@@ -72,6 +72,7 @@ class Verifier:
         """Act on what has come to be known since the last time."""
         current, ledger = self._state.verifying.open, self._state.ledger
         if current is None:
+            self._await_deadline(None)
             return
         self._note_how_the_reversal_ended(current)
         edited = ledger.latest_change("approved", "adopted", since=current.revision)
@@ -82,19 +83,19 @@ class Verifier:
         current.close_if_due(workflow.now())
         current.forget_halves({task.block for task in self._state.running if task.block is not None})
         self._note_verdict(current)
-        self._await_deadline(current)
+        self._await_deadline(current if current.is_running else None)
         may_ask = self._state.phase in ("active", "paused") and not self._state.open_loops
         if current.wants_reversal and may_ask:
             await self._ask_for_the_way_back(current)
 
-    def _await_deadline(self, current: Verification) -> None:
+    def _await_deadline(self, running: Verification | None) -> None:
         """One timer for the whole of it: the image's own alarm would set it anew with every task."""
-        if self._deadline_of is current and current.is_running:
+        if self._deadline_of is running:
             return
         if self._deadline is not None:
             self._deadline.cancel()
-        self._deadline_of = current
-        self._deadline = asyncio.create_task(self._ring_at(current.ends_at)) if current.is_running else None
+        self._deadline_of = running
+        self._deadline = asyncio.create_task(self._ring_at(running.ends_at)) if running else None
 
     async def _ring_at(self, at: datetime) -> None:
         pause = max(at - workflow.now(), timedelta(0))
@@ -102,10 +103,10 @@ class Verifier:
         self._wake()
 
     async def _ask_for_the_way_back(self, current: Verification) -> None:
-        current.asked += 1
         urgent = current.watch.verdict == "harmful"
         reason = f"{current.loop_id} has not helped"
         current.reversal = await self._open_loop(reason, current.proposal(), urgent)
+        current.asked += 1
 
     def _note_how_the_reversal_ended(self, current: Verification) -> None:
         if not current.reversal or current.reversal in self._state.open_loops:

@@ -25,7 +25,7 @@ async def test_help_loads_no_client_and_no_message(tmp_path: Path) -> None:
     assert not rooms & (HEAVY | AT_WORK | {"temporalio", "pydantic", "configuration", "workflows"})
 
 
-@pytest.mark.parametrize("question", ["status", "tasks", "proposals"])
+@pytest.mark.parametrize("question", ["status", "tasks", "proposals", "verification"])
 async def test_a_question_to_the_image_loads_nothing_that_does_its_work(question: str, world: World) -> None:
     rooms = await loaded(world.file.parent, world.client.service_client.config.target_host, question)
     assert "temporalio" in rooms

@@ -12,9 +12,11 @@ from temporalio.testing import WorkflowEnvironment
 
 from connection.places import memory_file
 from messages.files import SnapshotReceipt
+from messages.image import ReloadReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.desk.command_line import Starter
+from tests.workflows import verified
 from tests.workflows.servers import server_with_movable_clocks
 
 TREES = "Should a town plant trees along its streets?"
@@ -100,6 +102,23 @@ async def test_an_image_is_the_same_on_an_empty_server(
 
 async def _recalled(starter: Starter) -> Any:
     return (await starter("memory", "search", TREES, "--json")).json["items"]
+
+
+async def test_a_verification_goes_on_where_it_was(world: World, other: tuple[World, Starter]) -> None:
+    there, starter = other
+    world.ollama.script = verified.script(verified.HARM)
+    world.edit({"optimizer.verify_blocks": 10})
+    await world.update("reload_settings", None, ReloadReceipt)
+    await world.decide((await world.pending_proposal()).loop_id)
+    await world.loops_concluded()
+    await verified.ask(world, verified.HARM, 0, 4)
+    path = await save(world)
+    await world.image.terminate()
+    assert (await starter("restore", path)).code == 0
+    assert (await verified.verification(there)).blocks == 2
+    found = await verified.verdict_of(there, verified.HARM)
+    assert (found.verdict, found.blocks, found.pinned) == ("harmful", 5, True)
+    assert (await there.proposal(await verified.reversal(there))).urgent
 
 
 async def test_what_was_under_way_is_queued_again_word_for_word(

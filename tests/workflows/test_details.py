@@ -15,6 +15,9 @@ from messages.loops import Change, ProposalView
 from messages.memory import Recollection
 from messages.requests import Decision
 from messages.tasks import Dissonance, TaskView, Transcript, Turn
+from messages.trials import Effect, Moments
+from messages.verification import PINNED, Look, Verified
+from optimizer.verdict import Watch
 from tests.web_ui.hostile import HOSTILE
 from tests.workflows.image_states import NOW, SHIPPED, a_state
 from workflows.details.dialogue import dialogue_details
@@ -24,6 +27,7 @@ from workflows.details.loop import loop_details
 from workflows.details.text import SUMMARY_BYTES, summary
 from workflows.image_state import ImageState, RunningTask
 from workflows.ledger import Ledger
+from workflows.verification import Verification, Verifying
 
 QUICK_BYTES = 20_000
 STATES = ["analysing", "pending", "rewriting", *get_args(LoopState)]
@@ -96,6 +100,34 @@ class Shown(HTMLParser):
         raise AssertionError(f"a comment hides {data}")
 
 
+LOOKS = [
+    Look(blocks=blocks, gain=-0.1234, low=-0.2345, high=-0.0123, better=0.0123, p=0.9876)
+    for blocks in (10, 20, 30, 40)
+]
+
+
+def verification(**more: Any) -> Verification:
+    """Of one turn more, after four looks and without a verdict."""
+    usual = {
+        "loop_id": "image/loop/1",
+        "revision": 2,
+        "changes": [Change(key="autopoiesis.max_turns", old=2, new=3)],
+        "by_person": False,
+        "since": NOW,
+        "ends_at": NOW,
+        "expected": Effect(gain=0.05, low=0.0, high=0.1, better=0.9, worse=0.1),
+        "watch": Watch(cap=40, differences=Moments(n=40, mean=-0.1234, m2=1.0), looks=LOOKS),
+        "first_block": 0,
+    }
+    return Verification.model_validate(usual | more)
+
+
+def harmful(**more: Any) -> Verification:
+    """The same, which does harm: tasks are pinned to the old values."""
+    watch = Watch(cap=40, differences=Moments(n=40, mean=-0.1234, m2=1.0), looks=LOOKS, verdict="harmful")
+    return verification(watch=watch, pinned=True, noted=True, **more)
+
+
 def proposal(**more: Any) -> ProposalView:
     view = {
         "loop_id": "image/loop/1",
@@ -125,10 +157,11 @@ def hostile_proposal(text: str, state: str = "pending") -> ProposalView:
         reason=text,
         decided_by=text[:80],
         comment=text[:400],
+        urgent=True,
     )
 
 
-def hostile_image(text: str, name: str) -> ImageState:
+def hostile_image(text: str, name: str, is_asked: bool = True) -> ImageState:
     finished = TaskView(
         task_id=name,
         task=text,
@@ -153,6 +186,16 @@ def hostile_image(text: str, name: str) -> ImageState:
         decided_by=text,
         comment=text,
         decided_at=NOW,
+        verified=Verified(
+            verdict="kept_unconfirmed", blocks=40, gain=-0.1234, low=-0.2, high=0.1, ended_by=text[:80]
+        ),
+    )
+    verified = harmful(
+        loop_id=name,
+        changes=[Change(key=text, old=text, new=text)] * 20,
+        reversal=name if is_asked else "",
+        asked=2,
+        ended_by=text[:80],
     )
     return ImageState(
         image_id=name,
@@ -163,6 +206,7 @@ def hostile_image(text: str, name: str) -> ImageState:
         finished=[finished] * 60,
         open_loops=[name],
         set_aside=[SetAside(what=text, reason=text, excerpt=text, at=NOW)] * 10,
+        verifying=Verifying(current=verified),
     )
 
 
@@ -187,7 +231,7 @@ def hostile_pages(text: str) -> list[str]:
     return [
         *(loop_details(hostile_proposal(text, state)) for state in STATES),
         image_details(hostile_image(text, text)),
-        image_details(hostile_image(text, "n" * 64)),
+        *(image_details(hostile_image(text, "n" * 64, is_asked)) for is_asked in (True, False)),
         dialogue_details(hostile_transcript(text)),
         inquiry_details(text, [Goal(persona="ROBIN", goal=text, why=text, score=0.5)] * 8, text),
     ]
@@ -335,6 +379,59 @@ def test_an_inquiry_shows_every_goal_with_its_score_and_what_came_of_it() -> Non
 def test_a_failed_dialogue_shows_why() -> None:
     transcript = Transcript(task_id="x", task="Why?", failure="ModelNotPulled: there is no model m")
     assert "Failed: ModelNotPulled: there is no model m" in Shown(dialogue_details(transcript)).text
+
+
+# --- whether a change helped ------------------------------------------------------------------------
+
+
+def test_what_is_being_verified_shows_its_looks_and_what_to_send() -> None:
+    state = a_state()
+    assert "Does the latest change help?" not in Shown(image_details(state)).text
+    watch = Watch(cap=40, differences=Moments(n=12, mean=0.05, m2=0.1), looks=LOOKS[:1])
+    state.verifying.current = verification(watch=watch)
+    shown = Shown(image_details(state))
+    for part in (
+        "Does the latest change help?image/loop/1, revision 2, since 2026-01-01 12:00 UTC",
+        "autopoiesis.max_turns from 2 to 3",
+        "12 blocks of two tasks, gain +0.050",
+        'end_verification with {"action": "accept", "approver": "your name"}',
+        "verify_settings verifies your latest edit",
+    ):
+        assert part in shown.text
+    assert re.search(r"10\s+-0\.123\s+-0\.234 to -0\.012\s+0\.01\s+0\.99\s+0\.00026", shown.text)
+    assert re.search(r"40\s+to come\s+0\.04154", shown.text)
+    assert PINNED not in shown.text
+
+
+def test_tasks_under_other_values_than_the_file_has_are_told_first_of_all() -> None:
+    state = a_state()
+    state.verifying.current = harmful(reversal="image/loop/2")
+    shown = Shown(image_details(state))
+    assert shown.text.index(f"{PINNED}: image/loop/1 does harm") < shown.text.index("phase")
+    assert "/namespaces/{namespace}/workflows/image%2Floop%2F2" in shown.links
+    assert '"action"' not in shown.text
+    state.verifying.current.settle("Ada")
+    text = Shown(image_details(state)).text
+    assert PINNED not in text
+    assert "harmful: it does harm" in text and "ended by Ada" in text
+
+
+def test_the_latest_amendments_tell_their_verdicts() -> None:
+    state = a_state()
+    verified = Verified(verdict="improved", blocks=10, gain=0.12, low=0.08, high=0.16)
+    change = Change(key="autopoiesis.max_turns", old=2, new=3)
+    state.ledger.amendments.append(
+        Amendment(revision=2, changes=[change], state="approved", decided_at=NOW, verified=verified)
+    )
+    text = Shown(image_details(state)).text
+    assert "improved: 10 blocks of two tasks, gain +0.120 (90%: +0.080 to +0.160)" in text
+
+
+@pytest.mark.parametrize("state", ["pending", "rewriting", "approved", "expired"])
+def test_harm_is_urgent_in_the_title_until_the_loop_has_ended(state: str) -> None:
+    text = Shown(loop_details(proposal(state=state, urgent=True))).text
+    told = text.lstrip().startswith("URGENT: a change does harm. image/loop/1")
+    assert told == (state in ("pending", "rewriting"))
 
 
 # --- text of others ---------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """The page of a philosophical loop: a proposal as a person decides it."""
 
 import json
+from typing import get_args
 
+from messages.common import LoopState
 from messages.loops import ProposalView
 from messages.trials import Round
 from workflows.details.parts import from_to, listed, moment, more, page, section, table, value_text
@@ -10,6 +12,7 @@ from workflows.details.text import block, diff_block, line, prose
 MOST_CHANGES = 8
 MOST_FIGURES = 12
 MOST_REPLAYED = 8
+URGENT = "URGENT: a change does harm. "
 
 _TITLES = {
     "analysing": "the image looks at its logs",
@@ -23,7 +26,8 @@ _TITLES = {
 def loop_details(view: ProposalView) -> str:
     """A proposal as a person decides it: what would change, why, and what to click."""
     waits = "something is in the way of settings.toml" if view.obstacle else ""
-    title = f"{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
+    urgent = URGENT if view.urgent and view.state not in get_args(LoopState) else ""
+    title = f"{urgent}{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
     if view.state == "analysing":
         return page(title, "<p>Nothing to decide yet.</p>", _obstacle(view))
     ended = [_obstacle(view)]

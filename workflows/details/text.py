@@ -21,8 +21,9 @@ MOST_LINES = 60
 # The UI shows a summary of at most this length.
 SUMMARY_BYTES = 200
 
-# Red for "-" and green for "+", escaped; both are readable on the UI's light and dark pages.
-_COLOURS = {"&#45;": "#c62828", "&#43;": "#2e7d32"}
+# Both are readable on the UI's light and dark pages; "-" and "+" are escaped.
+RED, GREEN = "#c62828", "#2e7d32"
+_COLOURS = {"&#45;": RED, "&#43;": GREEN}
 _BREAK, _NEWLINE = "<br>", "&#10;"  # a real newline could leave a blank line, which would end the HTML
 _HALF_AN_ESCAPE = re.compile("&[^;]*$")
 _PUNCTUATION = re.compile(f"[{re.escape(string.punctuation)}]")
