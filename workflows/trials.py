@@ -110,7 +110,7 @@ class Trials:
         for task in self._tasks:
             ours, other = (self._answers.get((side.digest(), task.task_id)) for side in (tried, present))
             if ours is not None and other is not None:
-                await self._compare(judged, task, ours, other)
+                await self.compare(judged, task, ours, other)
         return judged
 
     async def judge_single_answers(self) -> Judged:
@@ -124,7 +124,7 @@ class Trials:
             call = PersonaCall.under(settings, "ALFRED", "single", {"task": task.task})
             said = await thinking.speak(call, settings, "One answer without an argument")
             self.tokens += said.usage.tokens_in + said.usage.tokens_out
-            await self._compare(judged, task, argued, said.text)
+            await self.compare(judged, task, argued, said.text)
         return judged
 
     # --- steps ---
@@ -177,7 +177,7 @@ class Trials:
         self._answers[start.settings_digest, start.task_id] = result.synthesis
         return replay
 
-    async def _compare(self, judged: Judged, task: Task, ours: str, other: str) -> None:
+    async def compare(self, judged: Judged, task: Task, ours: str, other: str) -> None:
         if ours == other:
             judged.add("same", "same", (len(ours), len(other)))
             return

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq
-from scipy.stats import multivariate_normal, norm, t
+from scipy.stats import norm, t
 
 from messages.trials import Effect, Moments
 from messages.verification import KEPT
@@ -21,6 +20,7 @@ from optimizer.verdict import (
     p_value,
     student_sf,
 )
+from testbed.group_sequential import obrien_fleming
 
 SD = 0.21
 RUNS = 2000
@@ -43,15 +43,7 @@ def ends(mean: float, runs: int, *, cap: int = 40) -> list[Watch]:
 
 
 def test_the_levels_are_those_of_obrien_and_fleming() -> None:
-    shares = np.array(LOOKS)
-    together = np.sqrt(np.minimum.outer(shares, shares) / np.maximum.outer(shares, shares))
-
-    def too_many(constant: float) -> float:
-        none = multivariate_normal.cdf(constant / np.sqrt(shares), cov=together, rng=np.random.default_rng(1))
-        return 1 - float(none) - 0.05
-
-    constant = brentq(too_many, 1.5, 2.0, xtol=1e-4)
-    assert norm.sf(constant / np.sqrt(shares)) == pytest.approx(LEVELS, abs=2e-4)
+    assert obrien_fleming(LOOKS) == pytest.approx(LEVELS, abs=2e-4)
 
 
 def test_bounds_on_t_at_forty_blocks() -> None:
