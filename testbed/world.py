@@ -121,9 +121,21 @@ class Image:
         return await self.update("submit_task", {"task": task, **more}, TaskReceipt)
 
     async def update(self, name: str, message: object, result: type[Result], **options: Any) -> Result:
-        """Send an update to the image as any program would: by name, with plain JSON."""
-        answer: Result = await self.image.execute_update(name, message, result_type=result, **options)
-        return answer
+        """Send an update to the image as any program would: by name, with plain JSON, until it is answered.
+
+        The server hands back updates that reach it at the very moment of a continue-as-new: not taken, and
+        free to be sent again. The same update id makes it safe whatever became of the first one.
+        """
+        options.setdefault("id", uuid.uuid4().hex)
+        while True:
+            try:
+                answer: Result = await self.image.execute_update(name, message, result_type=result, **options)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
+                    raise
+                await asyncio.sleep(0.02)
+            else:
+                return answer
 
     async def ask(self, task: str, **more: Any) -> DialogueResult:
         return await self.result(await self.submit(task, **more))

@@ -3,20 +3,18 @@
 import asyncio
 import itertools
 import json
-import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.service import RPCError, RPCStatusCode
 from temporalio.testing import WorkflowEnvironment
 
 from messages.image import ImageStatus, Rated
 from messages.tasks import LogReceipt, TaskReceipt
 from testbed.fake_ollama import FakeOllama, Script
-from testbed.world import Result, World, until
+from testbed.world import World, until
 from tests.workflows.servers import server_with_movable_clocks
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
@@ -66,43 +64,27 @@ class Load:
             *(self.submit(task) for _ in range(2)),
             self.submit_and_retry(f"update-{number}"),
             *(self.log(log) for _ in range(2)),
-            *(self.send("resume", None, ImageStatus) for _ in range(4)),
+            *(self.world.update("resume", None, ImageStatus) for _ in range(4)),
         )
         for _ in range(4):
-            await asyncio.gather(*(self.send("resume", None, ImageStatus) for _ in range(8)))
+            await asyncio.gather(*(self.world.update("resume", None, ImageStatus) for _ in range(8)))
         self.tasks.append(task)
         self.logs.append(log)
 
-    async def send(
-        self, update: str, message: object, result: type[Result], update_id: str | None = None
-    ) -> Result:
-        """Send an update until it is answered.
-
-        The server hands back updates that reach it at the very moment of a continue-as-new: not taken, and
-        free to be sent again. The same update id makes it safe whatever became of the first one.
-        """
-        update_id = update_id or uuid.uuid4().hex
-        while True:
-            try:
-                return await self.world.update(update, message, result, id=update_id)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.FAILED_PRECONDITION:
-                    raise
-
     async def submit(self, task_id: str) -> None:
         task = {"task": f"What about {task_id}?", "task_id": task_id}
-        receipt = await self.send("submit_task", task, TaskReceipt)
+        receipt = await self.world.update("submit_task", task, TaskReceipt)
         assert receipt.workflow_id == f"{self.world.name}/task/{task_id}"
 
     async def submit_and_retry(self, update_id: str) -> None:
-        first = await self.send("submit_task", {"task": "Again?"}, TaskReceipt, update_id)
-        again = await self.send("submit_task", {"task": "Again?"}, TaskReceipt, update_id)
+        first = await self.world.update("submit_task", {"task": "Again?"}, TaskReceipt, id=update_id)
+        again = await self.world.update("submit_task", {"task": "Again?"}, TaskReceipt, id=update_id)
         assert first.task_id == again.task_id
         self.tasks.append(first.task_id)
 
     async def log(self, task_id: str) -> None:
         log = {"task_id": task_id, "final_dissonance": 0.7, "turn_count": 1, "outcome": "max_turns"}
-        assert (await self.send("record_performance", log, LogReceipt)).accepted
+        assert (await self.world.update("record_performance", log, LogReceipt)).accepted
 
 
 async def carried_states(world: World) -> list[ImageState]:
@@ -185,10 +167,9 @@ async def test_observations_and_opinions_go_on_in_the_next_run(world: World) -> 
 
 async def continue_as_new(world: World) -> None:
     """Let the image's history grow until it begins anew, and until that run has asked after its children."""
-    load = Load(world)
     run_id = (await world.image.describe()).run_id
     while (await world.image.describe()).run_id == run_id:
-        await asyncio.gather(*(load.send("resume", None, ImageStatus) for _ in range(8)))
+        await asyncio.gather(*(world.update("resume", None, ImageStatus) for _ in range(8)))
 
     async def asked() -> bool:
         events = world.image.fetch_history_events()
