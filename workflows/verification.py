@@ -254,7 +254,11 @@ class Verifying(BaseModel):
         return block, arm
 
     def settings_of(self, arm: Arm | None, settings: Settings) -> Settings:
-        return self.open.settings_of(arm, settings) if self.open else settings
+        try:
+            return self.open.settings_of(arm, settings) if self.open else settings
+        except InvalidSettings:
+            # An edit has just forbidden the old values; that ends the verification at the image's next look.
+            return settings
 
     def sides(self, settings: Settings) -> list[Settings]:
         """The settings that tasks may have: the present ones, and the old ones of a comparison."""

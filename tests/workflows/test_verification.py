@@ -164,3 +164,15 @@ def test_what_cannot_be_verified_is_refused_with_the_reason(entry: Amendment, wh
     verifier = Verifier(state, never, lambda: None)
     with pytest.raises(ApplicationError, match=re.escape(why)):
         verifier.edit_to_verify(VerifySettings())
+
+
+def test_old_values_that_an_edit_forbids_stop_no_task(state: ImageState) -> None:
+    """Until the image looks again: its next task starts, and one that ends is filed."""
+    tokens = "models.max_answer_tokens"
+    begin(state, an_entry(revision=3, changes=[Change(key=tokens, old=4096, new=700)]), NOW)
+    state.ledger.settings = state.settings.with_changes({"models.context_tokens": 4096})
+    assert not verification_of(state).has_a_way_back(state.settings)
+    for task in start(state, 2):
+        assert task.settings_digest == state.ledger.digest
+        finish(state, task)
+    assert state.finished_count == 2
