@@ -5,13 +5,15 @@ activity says itself when to stop: the workflow's retry policy needs no maximum 
 """
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from messages.calls import Heard
 from messages.common import excerpt
 
 FailureType = Literal[
@@ -55,36 +57,43 @@ MOST_ATTEMPTS = 100
 MOST_CHARACTERS = 2_000
 """Of a failure's sentence: one that is too large for the server is none, and is tried again in silence."""
 
-
-class _Heartbeat(BaseModel):
-    """What one heartbeat says. `failed` counts the failures of earlier attempts, by type."""
-
-    state: str = ""
-    tokens: int = 0
-    failed: dict[str, int] = {}
+MOST_HEARD = 2_000
+"""Characters of what is being said, in a heartbeat: one goes to the server each second."""
 
 
 class Attempt:
     """This attempt of the running activity: what its heartbeats and its failure say.
 
     An attempt that ended with its worker, or in another failure, uses up none of a failure's attempts.
+    `said` tells what was said so far, where that is for people to read.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, persona: str = "") -> None:
+        self.persona = persona
         self.state = ""
         self.tokens = 0
+        self.said: Callable[[], str] = str
         self._failed = _failed_before()
 
     def beat(self) -> None:
         """Send a heartbeat."""
-        beat = _Heartbeat(state=self.state, tokens=self.tokens, failed=dict(self._failed))
-        activity.heartbeat(beat.model_dump())
+        said = self.said()
+        heard = Heard(
+            persona=self.persona,
+            state=self.state,
+            tokens=self.tokens,
+            said=said[-MOST_HEARD:],
+            before=max(len(said) - MOST_HEARD, 0),
+            failed=dict(self._failed),
+        )
+        activity.heartbeat(heard.model_dump())
 
     def failure(self, kind: FailureType, sentence: str) -> ApplicationError:
         """The error to raise: it knows its pause before the next attempt, or that it was the last."""
         sentence = sentence if len(sentence) <= MOST_CHARACTERS else excerpt(sentence, MOST_CHARACTERS)
         pauses = PAUSES[kind]
         self._failed[kind] += 1
+        self.said = str  # the next attempt begins anew
         self.beat()
         count, most = self._failed[kind], len(pauses) + 1
         if count >= most or activity.info().attempt >= MOST_ATTEMPTS:
@@ -100,6 +109,6 @@ class Attempt:
 
 def _failed_before() -> Counter[str]:
     try:
-        return Counter(_Heartbeat.model_validate(activity.info().heartbeat_details[0]).failed)
+        return Counter(Heard.model_validate(activity.info().heartbeat_details[0]).failed)
     except (IndexError, ValidationError):
         return Counter()

@@ -75,7 +75,7 @@ class Personas:
     @activity.defn
     async def speak(self, call: PersonaCall) -> Speech:
         """Free text: research, thesis, antithesis or synthesis."""
-        text, usage = await self._ask(Attempt(), call, call.temperature, call.max_answer_tokens)
+        text, usage = await self._ask(Attempt(call.persona), call, call.temperature, call.max_answer_tokens)
         return Speech(text=text, usage=usage)
 
     @activity.defn
@@ -134,7 +134,7 @@ class Personas:
     async def _ask_in_form(
         self, form: type[Form], call: PersonaCall, temperature: float, token_limit: int
     ) -> tuple[Form, Usage]:
-        attempt = Attempt()
+        attempt = Attempt(call.persona)
         text, usage = await self._ask(attempt, call, temperature, token_limit, form)
         try:
             return read_form(form, text), usage

@@ -22,10 +22,12 @@ from temporalio.service import RPCError, RPCStatusCode
 from connection.places import SETTINGS, STATE_DIR
 from connection.problems import Problem
 from connection.server import connect, if_there
+from connection.speech import heard_of
 from connection.web_ui import inbox_url, known_web_ui
 from desk.plain_words import Addressee, failure, in_plain_words
 from desk.problems import Refused, Unknown, no_task, waits_because
 from desk.which import image_named_in, read_settings
+from messages.calls import Heard
 from messages.files import SnapshotReceipt
 from messages.image import Amendment, HistoryEntry, ImageStatus, Rated, ReloadReceipt
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
@@ -199,6 +201,11 @@ class Desk:
 
     async def transcript(self, task_id: str) -> Transcript:
         return await self._ask(self._dialogue(task_id), "transcript", Transcript, self._the_task(task_id))
+
+    async def heard(self, task_id: str) -> Heard | None:
+        """What is being said in a dialogue at this moment; None between the calls of its personas."""
+        with in_plain_words(self.server, self._the_task(task_id)):
+            return await heard_of(self.client, task_workflow_id(self.image_id, task_id))
 
     def _dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
         workflow_id = task_workflow_id(self.image_id, task_id)

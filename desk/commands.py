@@ -58,7 +58,7 @@ async def ask(
     task_type: Annotated[
         str, typer.Option("--type", metavar="T", help="What kind of task it is, in a word of your own.")
     ] = "question",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show each turn as it comes.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show what is said as it comes.")] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
     timeout: Annotated[
         timedelta | None,

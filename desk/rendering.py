@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from messages.image import Amendment, HistoryEntry, ImageStatus, Means
     from messages.loops import Change
     from messages.memory import Recollection
-    from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView, Turn
+    from messages.tasks import DialogueResult, Dissonance, PerformanceLog, TaskView
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -238,16 +238,6 @@ def paragraph(head: RenderableType, *lines: RenderableType) -> RenderableType:
 
 
 # --- a task ---
-
-
-def turn(said: Turn) -> RenderableType:
-    return Group(
-        Text(f"Turn {said.turn}", "bold"),
-        spoken("BRICK", said.thesis),
-        spoken("ROBIN", said.antithesis),
-        Text("  dissonance: ").append_text(dissonance(said.dissonance)),
-        Text(),
-    )
 
 
 def spoken(persona: str, text: str) -> RenderableType:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.status import Status
 
 from connection.problems import Problem
-from desk import rendering
+from desk import rendering, speech_rendering
 from desk.client import LOOK_EVERY_SECONDS, Desk
 from desk.problems import Interrupted, Refused, Unknown, no_task, waits_because
 from messages.loops import ProposalView
@@ -24,7 +24,7 @@ class TaskWatch:
         self._task_id = task_id
         self._console = console
         self._follow = follow
-        self._shown = Transcript(task_id=task_id, task="")
+        self._shown = 0
         self._place = 0
 
     async def result(self, timeout: timedelta | None) -> DialogueResult:
@@ -65,18 +65,19 @@ class TaskWatch:
             if self._follow:
                 self._show_news(transcript)
             if transcript.speaking:
-                status.update(rendering.words(transcript.speaking))
+                heard = await self._desk.heard(self._task_id) if self._words_come else None
+                status.update(speech_rendering.under_way(transcript.speaking, heard, self._console))
 
-    def _show_news(self, now: Transcript) -> None:
-        shown, self._shown = self._shown, now
-        if now.plan and not shown.plan:
-            self._console.print(rendering.spoken("ALFRED", now.plan))
-        if now.recalled_by and not shown.recalled_by:
-            self._console.print(rendering.recalled(now.recalled, now.recalled_by))
-        if now.research and not shown.research:
-            self._console.print(rendering.spoken("BABS", now.research))
-        for turn in now.turns[len(shown.turns) :]:
-            self._console.print(rendering.turn(turn))
+    @property
+    def _words_come(self) -> bool:
+        """Whether words are shown before they are complete: where they can be overwritten."""
+        return self._follow and self._console.is_terminal
+
+    def _show_news(self, transcript: Transcript) -> None:
+        told = speech_rendering.pieces(transcript)
+        for piece in told[self._shown :]:
+            self._console.print(piece)
+        self._shown = len(told)
 
     async def _wait_in_queue(self) -> None:
         task, place = await self._desk.task(self._task_id)

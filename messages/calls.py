@@ -1,4 +1,4 @@
-"""Persona calls: one call of a model, and what comes back."""
+"""Persona calls: one call of a model, what is heard of it meanwhile, and what comes back."""
 
 from typing import Self
 
@@ -53,6 +53,21 @@ def team_of(settings: Settings) -> list[str]:
     """
     choices = [tunable.choices for key, tunable in settings.tunables().items() if key.startswith("models.")]
     return sorted({*settings.models.by_persona().values(), *(model for each in choices for model in each)})
+
+
+class Heard(BaseModel):
+    """What a heartbeat of a running call says. `failed` counts the failures of earlier attempts, by type.
+
+    `said` is the end of what the persona has said so far, without its thinking, and `before` the number of
+    characters that it leaves out. Both are of the attempt under way: another one begins anew.
+    """
+
+    persona: str = ""
+    state: str = ""
+    tokens: int = 0
+    said: str = ""
+    before: int = 0
+    failed: dict[str, int] = {}
 
 
 class Usage(BaseModel):

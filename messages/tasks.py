@@ -81,6 +81,7 @@ class Transcript(BaseModel):
     """What was said so far. `speaking` names the persona at work; `failure` says why the dialogue failed.
 
     `recalled` is what BABS was handed of earlier tasks, `recalled_by` by which means it was found.
+    `thesis` and `antithesis` are those of the turn under way, empty between turns.
     """
 
     task_id: str
@@ -90,6 +91,8 @@ class Transcript(BaseModel):
     recalled_by: str = ""
     research: str = ""
     turns: list[Turn] = []
+    thesis: str = ""
+    antithesis: str = ""
     synthesis: str = ""
     speaking: str = ""
     failure: str = ""

@@ -42,7 +42,10 @@ PULL_BYTES = 4_000_000
 
 
 class FakeOllama:
-    """The server. `script` may be changed while it runs; `answering.clear()` holds every answer back."""
+    """The server. `script` may be changed while it runs; `answering.clear()` holds every answer back.
+
+    `ending.clear()` holds back the end of answers in words, when all that they say has been sent.
+    """
 
     def __init__(self, script: Script | None = None, port: int = 0) -> None:
         self.script = script or Script()
@@ -50,6 +53,8 @@ class FakeOllama:
         self.embeddings: list[Embedding] = []
         self.answering = asyncio.Event()
         self.answering.set()
+        self.ending = asyncio.Event()
+        self.ending.set()
         self.pulled: list[str] = []
         self.listings = 0
         self.most_at_once = 0
@@ -183,6 +188,8 @@ class FakeOllama:
             await (asyncio.Event() if silent else self.answering).wait()
             if call.stream:
                 for line in lines:
+                    if line.get("done") and call.asks == "text":
+                        await self.ending.wait()
                     yield json.dumps(line, ensure_ascii=call.outcome != "line_ends") + "\n"
             else:
                 *pieces, last = lines

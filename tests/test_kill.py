@@ -10,6 +10,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from connection.server import connect
+from connection.speech import heard_of
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import kill
@@ -58,17 +59,20 @@ async def _finished(world: Image) -> Any:
 
 async def test_a_worker_killed_in_mid_call_leaves_the_call_to_the_next_one(killed: Killed) -> None:
     world = killed
-    world.ollama.answering.clear()
+    world.ollama.ending.clear()
     with world.process() as process:
         receipt = await world.submit("Are you still there?")
-        await world.ollama.until(lambda: bool(world.ollama.calls))
+        assert (await until(lambda: heard_of(world.client, receipt.workflow_id))).persona == "BRICK"
         kill(process)
-    world.ollama.answering.set()
-    (held,) = world.ollama.calls
+    world.ollama.ending.set()
+    held = world.ollama.calls[-1]
     with world.process():
         assert (await world.result(receipt)).outcome == "converged"
     asked = [(call.system, call.user) for call in world.ollama.calls]
     assert asked.count((held.system, held.user)) == 2
+    # What was heard of the call before it was lost stands in no history.
+    history = await world.client.get_workflow_handle(receipt.workflow_id).fetch_history()
+    assert "heartbeat_details" not in str(history.events)
 
 
 async def test_a_worker_killed_while_a_proposal_waits_changes_nothing_about_it(killed: Killed) -> None:

@@ -101,6 +101,7 @@ class Dialogue:
         for number in range(1, limits.max_turns + 1):
             turn = await self._take_turn(number)
             self._transcript.turns.append(turn)
+            self._transcript.thesis = self._transcript.antithesis = ""
             if turn.dissonance.value is not None and turn.dissonance.value <= limits.convergence_threshold:
                 return "converged"
         return "max_turns"
@@ -113,9 +114,11 @@ class Dialogue:
         else:
             words, said = "thesis_first", {}
         thesis = await self._speak("BRICK", words, f"Turn {number}: BRICK's thesis", **background, **said)
+        self._transcript.thesis = thesis
         antithesis = await self._speak(
             "ROBIN", "antithesis", f"Turn {number}: ROBIN's antithesis", thesis=thesis
         )
+        self._transcript.antithesis = antithesis
         dissonance = await self._judge(number, thesis, antithesis)
         return Turn(turn=number, thesis=thesis, antithesis=antithesis, dissonance=dissonance)
 

@@ -259,6 +259,8 @@ class Asking:
 
     async def _stream(self, attempt: Attempt, question: Question, this: _Try) -> _Reply:
         reply = _Reply()
+        if question.form is None:  # JSON is for programs
+            attempt.said = lambda: reply.said
         size = 0
         chunks = await self.client(question.host).chat(
             model=question.model,

@@ -54,9 +54,10 @@ class Starter:
         """Several commands at once."""
         return await asyncio.gather(*(self(*command) for command in commands))
 
-    async def begin(self, *arguments: str, stdin: int = DEVNULL) -> Process:
+    async def begin(self, *arguments: str, stdin: int = DEVNULL, terminal: int | None = None) -> Process:
+        """Run a command. `terminal`: what it writes to instead of pipes."""
         environment = {
-            "COLUMNS": "200",
+            **({"COLUMNS": "200"} if terminal is None else {"TERM": "xterm-256color"}),
             **self.environment,
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
@@ -65,7 +66,12 @@ class Starter:
         }
         command = (sys.executable, str(STARTER), *arguments)
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=stdin, stdout=PIPE, stderr=PIPE, cwd=self.folder, env=environment
+            *command,
+            stdin=stdin,
+            stdout=PIPE if terminal is None else terminal,
+            stderr=PIPE if terminal is None else terminal,
+            cwd=self.folder,
+            env=environment,
         )
         self._processes.append(process)
         return process
