@@ -18,6 +18,7 @@ import desk.observing_commands
 import desk.proposal_commands
 import desk.snapshot_commands
 import desk.verification_commands
+import desk.watching
 from desk.app import main
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from desk.rendering import dissonance, recalled, spoken, words
@@ -44,14 +43,14 @@ def under_way(speaking: str, heard: Heard | None, console: Console) -> Renderabl
         return head
     if not heard.said:
         return head.append_text(words(f"  {heard.state}", "dim")) if heard.state else head
-    return Group(head, last_lines(heard, console, min(MOST_LINES, max(console.height - 4, 1))))
+    return Group(head, *last_lines(heard, console, min(MOST_LINES, max(console.height - 4, 1))))
 
 
-def last_lines(heard: Heard, console: Console, most: int) -> RenderableType:
+def last_lines(heard: Heard, console: Console, most: int) -> list[Text]:
     """The last lines of what is being said, as wide as the console is."""
     said = words(("…" if heard.before else "") + heard.said)
     lines = said.wrap(console, max(console.width - 6, 10))
-    return Padding(Group(*lines[-most:]), (0, 0, 0, 2), expand=False)
+    return [Text.assemble("  ", line) for line in lines[-most:]] if most > 0 else []
 
 
 def _thesis(turn: int, said: str) -> RenderableType:

@@ -40,14 +40,17 @@ def verification(view: VerificationView | None) -> RenderableType:
 
 def pinned(view: VerificationView) -> RenderableType:
     """That tasks run under other values than settings.toml has, why, and what to do about it."""
-    from messages.verification import PINNED
-
     values = (
         f"{each.key} = {toml(each.old)}, and settings.toml has {toml(each.new)}" for each in view.changes
     )
-    return paragraph(
-        words(f"{PINNED}: {view.loop_id} does harm.", "bold red"), *map(words, values), *_ways_out(view)
-    )
+    return paragraph(words(harm(view), "bold red"), *map(words, values), *_ways_out(view))
+
+
+def harm(view: VerificationView) -> str:
+    """That tasks run under the old values, and which change it is that does harm."""
+    from messages.verification import PINNED
+
+    return f"{PINNED}: {view.loop_id} does harm."
 
 
 def _ways_out(view: VerificationView) -> list[RenderableType]:

@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -36,7 +36,7 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float 
     """Wait until a condition holds and return what it gave."""
     async with asyncio.timeout(timeout_seconds):
         while not (held := await condition()):  # noqa: ASYNC110 (nothing to be told by)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.1)
     return held
 
 
@@ -253,6 +253,9 @@ class World(Image):
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop_workers()
+        # Nobody is left to answer its timers, and the server would go on asking.
+        with suppress(RPCError):
+            await self.image.terminate()
 
     async def start_workers(self) -> None:
         await self.start_files_worker()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from testbed.processes import ROOT
+from tests.desk import warm
 
 STARTER = ROOT / "starter.py"
 
@@ -48,22 +49,19 @@ class Starter:
         self._processes: list[Process] = []
 
     async def __call__(self, *arguments: str, stdin: bytes | None = None) -> Ran:
-        return await self.end(await self.begin(*arguments, stdin=DEVNULL if stdin is None else PIPE), stdin)
+        """Run a command to its end."""
+        code, out, err = await warm.run(STARTER, arguments, self.folder, self._environment(), stdin or b"")
+        return Ran(code, out.decode(), err.decode())
 
     async def each(self, *commands: list[str]) -> list[Ran]:
         """Several commands at once."""
         return await asyncio.gather(*(self(*command) for command in commands))
 
     async def begin(self, *arguments: str, stdin: int = DEVNULL, terminal: int | None = None) -> Process:
-        """Run a command. `terminal`: what it writes to instead of pipes."""
-        environment = {
-            **({"COLUMNS": "200"} if terminal is None else {"TERM": "xterm-256color"}),
-            **self.environment,
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "LOGNAME": "marie",
-            "TEMPORAL_ADDRESS": self.address,
-        }
+        """Begin `python starter.py ...`. `terminal`: what it writes to instead of pipes."""
+        environment = self._environment() | ({} if terminal is None else {"TERM": "xterm-256color"})
+        if terminal is not None:
+            del environment["COLUMNS"]
         command = (sys.executable, str(STARTER), *arguments)
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -80,6 +78,16 @@ class Starter:
         out, err = await process.communicate(stdin)
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "COLUMNS": "200",
+            **self.environment,
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "LOGNAME": "marie",
+            "TEMPORAL_ADDRESS": self.address,
+        }
 
     def stop_all(self) -> None:
         for process in self._processes:

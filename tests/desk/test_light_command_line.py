@@ -13,7 +13,8 @@ AT_WORK = {"activities", "runtime", "worker"}
 
 async def loaded(folder: Path, address: str, *arguments: str) -> set[str]:
     """The top-level names of all modules that a command loads, in a process of its own."""
-    ran = await Starter(folder, address, PYTHONPROFILEIMPORTTIME="1")(*arguments)
+    starter = Starter(folder, address, PYTHONPROFILEIMPORTTIME="1")
+    ran = await starter.end(await starter.begin(*arguments))
     assert ran.code == 0
     modules = [line.rpartition("|")[2].strip() for line in ran.err.splitlines() if "|" in line]
     assert "desk.app" in modules

@@ -1,0 +1,59 @@
+"""The live screen, as somebody sees it who sits before a terminal."""
+
+import re
+
+from testbed.world import World
+from tests.desk.command_line import Starter
+from tests.desk.screen import Screen
+
+WORDS = "Trees give shade for sixty years."
+
+
+async def three_tasks(world: World) -> None:
+    """Of three tasks two run, and their personas never come to the end of what they say."""
+    world.ollama.script.says = {"text": WORDS}
+    world.ollama.ending.clear()
+    for number in (1, 2, 3):
+        await world.submit(f"Question {number}?", task_id=f"q{number}")
+
+
+async def test_the_screen_shows_who_speaks_what_waits_and_how_it_went(world: World, starter: Starter) -> None:
+    view = await world.pending_proposal()
+    await three_tasks(world)
+    async with Screen(starter, "watch", columns=110, lines=32) as screen:
+        shown = await screen.until(WORDS)
+        assert re.search(rf"{world.name}\s+active\s+revision 1", shown)
+        assert "2 running, 1 queued, 0 finished" in shown
+        assert shown.count("Turn 1: BRICK's thesis  generating") == 2
+        assert "next: Question 3?" in shown
+        assert re.search(r"dissonance ▁▁▁▁████ mean 0\.55", shown)
+        assert f"{view.loop_id} waits for you: autopoiesis" in shown
+        world.ollama.ending.set()
+        await screen.until("3 finished", "Nobody argues at the moment.")
+        screen.type("q")
+        assert await screen.ended() == 0
+    assert screen.sent.rstrip().endswith(b"\x1b[?25h\x1b[?1049l")  # the screen of before is back
+
+
+async def test_a_small_screen_without_colours_has_the_head_and_the_foot(
+    world: World, starter: Starter
+) -> None:
+    await three_tasks(world)
+    starter.environment = {"NO_COLOR": "1"}
+    async with Screen(starter, "watch", columns=40, lines=10) as screen:
+        shown = await screen.until("2 running", "q quits", "BRICK's thesis")
+        assert max(map(len, shown.splitlines())) <= 40
+        assert not re.search(rb"\x1b\[[0-9;]*3\dm", screen.sent)
+        screen.type("q")
+        assert await screen.ended() == 0
+    world.ollama.ending.set()
+
+
+async def test_without_a_terminal_it_shows_the_screen_once(world: World, starter: Starter) -> None:
+    ran = await starter("watch")
+    assert (ran.code, ran.err) == (0, "")
+    assert "0 running, 0 queued, 0 finished" in ran.out
+    assert "dissonance: none measured in this window" in ran.out
+    nobody = await starter("watch", "--image", "nobody")
+    assert nobody.code == 2
+    assert nobody.sentence.startswith("No living image 'nobody' runs")
