@@ -12,7 +12,7 @@ from desk import speech_rendering, verification_rendering
 from desk.rendering import STYLES, change_line, styled, words
 
 if TYPE_CHECKING:
-    from desk.watching import Argument, Sight
+    from desk.sight import Argument, Sight
     from messages.image import ImageStatus
     from messages.loops import ProposalView
     from messages.tasks import PerformanceLog, TaskView
