@@ -27,6 +27,12 @@ class SubmitTask(Request):
         return self
 
 
+class AssignSettings(Request):
+    """Asked by a program before a task of its own: which settings it is to use for it."""
+
+    task_id: Name | None = None
+
+
 class RateTask(Request):
     """What a person thinks of the answer to a task: 0 bad .. 1 good."""
 

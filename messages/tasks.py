@@ -135,6 +135,21 @@ class PerformanceLog(BaseModel):
         return self
 
 
+class Assignment(BaseModel):
+    """The settings for a task of another program: all that may be tuned, by key.
+
+    `custom`: of these the program's own, by the name under [custom]. `arm`: on which side of a comparison it
+    is, if on any; `revision`: of the settings that the image has.
+    """
+
+    task_id: str
+    values: dict[str, Value]
+    custom: dict[str, Value]
+    settings_digest: str
+    revision: int
+    arm: Arm | None = None
+
+
 class LogReceipt(BaseModel):
     """`accepted` is true for a log sent twice as well; `window` counts the logs now held."""
 

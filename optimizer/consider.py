@@ -33,6 +33,8 @@ WORTH_A_TRIAL = 0.5
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
 """
 TOP = 5
+CUSTOM = "custom."
+"""What the keys of other programs begin with."""
 DECLINED = ("rejected", "expired")
 """How proposals ended that are not made again while the settings stay as they are."""
 
@@ -166,6 +168,11 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     generator = np.random.default_rng(situation.seed)
     offered = pool(situation.space, situation.present, situation.created, generator)
     offered = [one for one in offered if situation.allowed(one.values)]
+    if situation.may_try and (untried := [one for one in offered if not can_be_tried(one.values)]):
+        decision = _end(situation, surrogate, untried)
+        offered = [one for one in offered if can_be_tried(one.values)]
+        if decision.choice or not offered:
+            return decision
     top = best(surrogate, offered, situation.goals, TOP)
     if not top:
         return Decision(
@@ -178,6 +185,11 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     if gained < needed:
         return Decision(reason=not_worth_a_trial(top[0].values, situation.present, gained, needed))
     return Decision(candidates=_with_one_of_the_creators(surrogate, offered, top, situation.goals), top=top)
+
+
+def can_be_tried(values: Values) -> bool:
+    """Whether arguing recorded tasks once more tells of these values: not of those of other programs."""
+    return not any(key.startswith(CUSTOM) for key in values)
 
 
 def _with_one_of_the_creators(

@@ -17,7 +17,8 @@ from messages.goals import InquiryConcluded
 from messages.image import ImageStatus, Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
 from messages.names import TRIAL, loop_workflow_id, task_workflow_id
-from messages.tasks import PerformanceLog, Task, TaskView
+from messages.tasks import Assignment, PerformanceLog, Task, TaskView
+from workflows.assigning import Assigning
 from workflows.bounded import keep_newest, size_of
 from workflows.ledger import Ledger
 from workflows.motivation import Motivation
@@ -25,8 +26,9 @@ from workflows.observing import Observing, values_at
 from workflows.verification import Verifying
 
 # Bytes of JSON that each list may take. With the ledger's (40 KiB), the observations (20), the running tasks
-# (22), the goals (16), the settings (9) and the answered updates (2) they stay under 256 KiB, half of what
-# the server warns of. The window holds 100 of the longest logs, as many as `[cadence] min_logs` may ask for.
+# (22), the goals (16), the settings (9), the assigned tasks (5) and the answered updates (2) they stay under
+# 256 KiB, half of what the server warns of. The window holds 100 of the longest logs, as many as
+# `[cadence] min_logs` may ask for.
 QUEUE_BYTES = 36 * 1024
 WINDOW_BYTES = 72 * 1024
 FINISHED_BYTES = 20 * 1024
@@ -74,6 +76,7 @@ class ImageState(BaseModel):
     ledger         the adopted settings and how they came to be what they are
     observing      the table that the optimizer learns from
     verifying      whether the latest change helps
+    assigning      tasks of other programs whose logs are awaited
     motivation     its own goals
     keeping        when it was last active and last saved; no part of a snapshot
     """
@@ -103,6 +106,7 @@ class ImageState(BaseModel):
     ledger: Ledger
     observing: Observing = Observing()
     verifying: Verifying = Verifying()
+    assigning: Assigning = Assigning()
     motivation: Motivation = Motivation()
     keeping: Keeping = Keeping()
 
@@ -246,6 +250,18 @@ class ImageState(BaseModel):
     def record_log(self, log: PerformanceLog) -> bool:
         """Put a log into the window. False when a log of its task is there or was there already."""
         return self._record(log) is not None
+
+    def assign(self, task_id: str) -> Assignment:
+        """The settings that another program is to use for a task of its own."""
+        assignment = self.assigning.assign(task_id, self.verifying, self.settings, self.ledger.revision)
+        self._pin_values(self.verifying.settings_of(assignment.arm, self.settings))
+        return assignment
+
+    def record_from_outside(self, log: PerformanceLog) -> None:
+        """Put another program's log into the window; one that was assigned its settings counts under them."""
+        log, assigned = self.assigning.complete(log)
+        if self.record_log(log) and assigned and assigned.block is not None and assigned.arm is not None:
+            self.verifying.end_task(assigned.block, assigned.arm, log, self.settings)
 
     def _record(self, log: PerformanceLog) -> str | None:
         """Put a log into the window; None for one that does not belong there, else its observations' row."""

@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.goals import InquiryConcluded
     from messages.image import ImageStatus, Rated, ReloadReceipt
     from messages.loops import LoopConcluded, LoopReceipt, LoopWaits
-    from messages.names import IMAGE_PHASE, SETTINGS_REVISION, TRIAL
+    from messages.names import IMAGE_PHASE, SETTINGS_REVISION
     from messages.requests import (
         Approver,
         EndVerification,
@@ -27,7 +27,7 @@ with workflow.unsafe.imports_passed_through():
         SubmitTask,
         VerifySettings,
     )
-    from messages.tasks import LogReceipt, PerformanceLog, Task, TaskCompleted, TaskReceipt
+    from messages.tasks import Task, TaskCompleted, TaskReceipt
     from messages.verification import VerificationView
     from workflows import rating
     from workflows.adopting import Adopter
@@ -37,6 +37,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.keeping import Keeper
     from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
+    from workflows.program_updates import ProgramUpdates
     from workflows.supervision import Supervisor
     from workflows.verifying import Verifier
 
@@ -44,7 +45,7 @@ RETIRED = "Retired: the image was retired"
 
 
 @workflow.defn
-class LivingImage(ImageQueries):
+class LivingImage(ImageQueries, ProgramUpdates):
     @workflow.init
     def __init__(self, start: Any = None) -> None:
         begin = take(ImageStart, start)
@@ -169,20 +170,6 @@ class LivingImage(ImageQueries):
         self._refuse_when_retiring()
         if reason := self._state.why_no_room(request.task):
             refuse(reason, "QueueFull")
-
-    @workflow.update(description="Hand in a performance log from outside")
-    async def record_performance(self, message: Any = None) -> LogReceipt:
-        # Conditions are what our own workers found; others may name theirs alike and mean something else.
-        log = take(PerformanceLog, message)
-        self._state.record_log(log.model_copy(update={"conditions": "", "arm": None}))
-        self._note_change()
-        return LogReceipt(accepted=True, window=len(self._state.window))
-
-    @record_performance.validator
-    def _check_log(self, message: Any = None) -> None:
-        if take(PerformanceLog, message).origin == TRIAL:
-            refuse("a trial's log belongs to its loop and is no log of the image")
-        self._refuse_when_retiring()
 
     @workflow.update(
         description='What you think of an answer: {"task_id": "...", "rating": 0..1, "comment"?, "rated_by"?}'

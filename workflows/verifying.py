@@ -81,7 +81,8 @@ class Verifier:
         elif not current.is_running and not current.holds(self._state.settings):
             current.settle()
         current.close_if_due(workflow.now())
-        current.forget_halves({task.block for task in self._state.running if task.block is not None})
+        running = {task.block for task in self._state.running if task.block is not None}
+        current.forget_halves(running | self._state.assigning.blocks())
         self._note_verdict(current)
         self._await_deadline(current if current.is_running else None)
         may_ask = self._state.phase in ("active", "paused") and not self._state.open_loops

@@ -316,3 +316,35 @@ def test_an_edit_of_prompts_in_the_middle_is_not_taken_for_an_effect_of_the_sett
     assert (found.proposal is not None) is asked
     if found.proposal:
         assert [change.key for change in found.proposal.changes] == ["autopoiesis.max_turns"]
+
+
+# --- values of other programs ---
+
+
+def with_a_length(losses: dict[int, float]) -> OptimizerRequest:
+    """A program of a person's own has had lines of so many words, and they came to these losses."""
+    own = {"value": 20, "low": 5, "high": 80, "step": 20, "meaning": "words of a line"}
+    settings = Settings.parse(SETTINGS.model_dump(mode="json") | {"custom": {"length": own}})
+    rows = [
+        row(loss, batch).model_copy(update={"values": settings.tuned() | {LENGTH: value}})
+        for batch, (value, loss) in enumerate(losses.items())
+    ]
+    present = [log.model_copy(update={"settings_digest": settings.digest()}) for log in ARGUED]
+    return request(settings=settings, settings_digest=settings.digest(), window=present, observations=rows)
+
+
+LENGTH = "custom.length.value"
+
+
+def test_what_is_known_of_another_programs_value_is_asked_for_without_trials() -> None:
+    found = consider(with_a_length({20: 0.6, 30: 0.5, 40: 0.4}))
+    assert found.proposal is not None
+    assert {change.key for change in found.proposal.changes} == {LENGTH}
+    assert found.proposal.changes[0].new in (30, 40)
+    assert found.proposal.not_evaluated == ["the change was not tried on recorded tasks"]
+
+
+def test_what_no_argument_of_ours_can_tell_is_not_tried() -> None:
+    found = consider(with_a_length({20: 0.5}))
+    assert found.candidates
+    assert not any(LENGTH in one.values for one in [*found.candidates, *found.top])

@@ -22,6 +22,7 @@ WRONG_OBJECTS: dict[str, list[Any]] = {
         {"task": "Why?", "task_type": "\x01" * 40},
         {"task": "Why?", "priority": 1},
     ],
+    "assign": [{"task_id": "a b"}, {"task_id": "x" * 65}, {"task_id": 7}, {"task": "Why?"}],
     "record_performance": [
         {},
         {**LOG, "task_id": "a b"},
@@ -64,6 +65,7 @@ QUERIES = [
 ]
 FIELDS = {
     "submit_task": "task, task_id, task_type",
+    "assign": "task_id",
     "record_performance": "task_id, task_type, final_dissonance",
     "rate_task": "task_id, rating",
     "reflect": "reason",
