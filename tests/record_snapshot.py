@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
 from testbed.fake_ollama import FakeOllama
-from tests.record_histories import Recorder
+from tests.recorder import Recorder
 from tests.workflows.servers import server_with_movable_clocks
 
 
