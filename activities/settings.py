@@ -28,7 +28,7 @@ class SettingsFiles:
     @activity.defn
     def read_settings(self) -> SettingsFile:
         """The file as it stands. Fails with InvalidSettings (for good) or SettingsUnreadable."""
-        with _reported():
+        with reported():
             file = resolve(self._path)
             settings = load_settings(self._path)
             digest = settings.digest()
@@ -45,7 +45,7 @@ class SettingsFiles:
     @activity.defn
     def preview_rewrite(self, order: Rewrite) -> RewritePreview:
         """What a rewrite would do to the file; writes nothing. Fails as `read_settings` does."""
-        with _reported():
+        with reported():
             before = read_text(self._path)
             planned = plan(self._path, before, order.changes, order.by_person)
             return RewritePreview(diff=_diff(self._path.name, before, planned.text), stale=planned.stale)
@@ -57,7 +57,7 @@ class SettingsFiles:
         A retry that finds the order carried out answers with the settings the file holds now. Fails with
         InvalidSettings (for good), SettingsUnreadable or SettingsNotWritable.
         """
-        with _reported():
+        with reported():
             _check_approved(order)
             return rewrite(self._path, order, activity.info().workflow_run_id or "")
 
@@ -84,7 +84,7 @@ def _shortened(text: str, limit: int) -> str:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Let Temporal tell the failures apart by name. Only an invalid file does not mend on a retry."""
     try:
         yield

@@ -183,10 +183,29 @@ class CadenceSettings(Section):
         return self
 
 
+Word = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_NO_CONTROLS)]
+
+
+def is_address(word: str) -> bool:
+    return word.startswith(("http://", "https://"))
+
+
 class GovernanceSettings(Section):
-    """How long a proposal waits for a person. Never tunable."""
+    """How long a proposal waits for a person, and how they hear of it. Never tunable.
+
+    `notify`: a command with its arguments, or one http(s) address. It stays on the machine of the file: it is
+    no part of the settings that the image carries, whose history anybody may read who may read the server.
+    """
 
     approval_timeout: Duration
+    notify: list[Word] = Field(default=[], max_length=20, exclude=True)
+
+    @field_validator("notify")
+    @classmethod
+    def _is_one_address(cls, words: list[str]) -> list[str]:
+        if words and is_address(words[0]) and len(words) > 1:
+            raise ValueError("an address stands alone; a command begins with its program")
+        return words
 
 
 class MotivatorSettings(Section):

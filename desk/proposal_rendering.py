@@ -56,6 +56,7 @@ def proposal(view: ProposalView) -> RenderableType:
         "digest": words(view.digest),
         "proposed by": words(view.source),
         "expires": words(moment(view.expires_at)),
+        "notice": words(view.notice),
     }
     parts: list[RenderableType] = [fields(known(facts))]
     if view.changes:

@@ -154,7 +154,7 @@ class ProposalView(Proposal, Decided):
     """The answer to the query `proposal`. `state` is analysing, trying, pending, rewriting or how it ended.
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
-    `urgent`: the image has found that a change does harm.
+    `urgent`: the image has found that a change does harm. `notice`: whether a person was told, and how.
     """
 
     loop_id: str
@@ -165,6 +165,7 @@ class ProposalView(Proposal, Decided):
     obstacle: str = ""
     decided_at: datetime | None = None
     urgent: bool = False
+    notice: str = ""
 
 
 class LoopWaits(BaseModel):

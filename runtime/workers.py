@@ -14,6 +14,7 @@ from activities.children import Children
 from activities.memory.foresight import Foresight
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
+from activities.notifying import Notifier
 from activities.personas import Personas
 from activities.prompts import PROMPTS
 from activities.proposer import propose_amendment
@@ -86,6 +87,7 @@ def files_worker(client: Client, task_queue: str, settings: Path, memory: Memory
             files.read_settings,
             files.preview_rewrite,
             files.rewrite_settings,
+            Notifier(settings).notify_person,
             snapshots.write_snapshot,
         ],
         activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),

@@ -33,6 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.deliberating import Deliberation
     from workflows.details.loop import loop_details
     from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
+    from workflows.notifying import Notifying
     from workflows.obstacles import StillInTheWay, wait_out
     from workflows.orders import files
     from workflows.orders.terms import Terms
@@ -55,6 +56,7 @@ class PhilosophicalLoop:
         self._conclusion: LoopConcluded | None = None
         self._image_retires = False
         self._needs_human = False
+        self._notifying = Notifying(self._start.image_id, self._note_notice)
 
     @workflow.run
     async def run(self, start: Any = None) -> LoopConcluded:
@@ -119,6 +121,7 @@ class PhilosophicalLoop:
         self._view = self._view.model_copy(update=part(Proposal, proposal) | news)
         self._show()
         self._wait_for_human(True)
+        self._notifying.begin(self._view)
 
     async def _wait_for_decision(self) -> list[Change] | LoopConcluded:
         """What to rewrite, or the end of the loop: rejected or expired."""
@@ -128,6 +131,7 @@ class PhilosophicalLoop:
                 lambda: self._decision is not None, timeout=timeout, timeout_summary="The proposal expires"
             )
         self._wait_for_human(False)
+        self._notifying.stop()
         if (decision := self._note_decision()) is None:
             return self._ending("expired", f"nobody decided within {timeout}")
         if decision.verdict == "reject":
@@ -268,6 +272,10 @@ class PhilosophicalLoop:
         self._view.obstacle = obstacle
         self._show()
         self._wait_for_human(bool(obstacle))
+        if obstacle:
+            self._notifying.begin(self._view)
+        else:
+            self._notifying.stop()
         news = LoopWaits(loop_id=self._start.loop_id, obstacle=obstacle)
         await tell_image(self._start.image_id, LOOP_WAITS, news)
 
@@ -285,6 +293,10 @@ class PhilosophicalLoop:
     def _show_trials(self) -> None:
         trials = self._deliberation.trials
         self._view.state, self._view.rounds, self._view.trial_tokens = "trying", trials.rounds, trials.tokens
+        self._show()
+
+    def _note_notice(self, notice: str) -> None:
+        self._view.notice = notice
         self._show()
 
     def _ending(self, state: LoopState, reason: str = "") -> LoopConcluded:

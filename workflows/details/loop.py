@@ -43,6 +43,7 @@ def loop_details(view: ProposalView) -> str:
     return page(
         title,
         _deadline(view) if pending else "",
+        _notice(view) if pending or view.obstacle else "",
         *ended,
         section("The change" if done else "The proposed change", changes),
         section("In settings.toml, as proposed", diff_block(view.diff)) if view.diff else "",
@@ -53,6 +54,10 @@ def loop_details(view: ProposalView) -> str:
         *map(_round, view.rounds),
         section("How to decide", _how_to_decide(view)) if pending else "",
     )
+
+
+def _notice(view: ProposalView) -> str:
+    return f"<p>{line(view.notice, 300)}</p>" if view.notice else ""
 
 
 def _obstacle(view: ProposalView) -> str:

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
         SnapshotReceipt,
     )
     from messages.names import files_queue
+    from messages.notices import Notice, Notified
     from workflows.orders.terms import Terms, give
 
 Answer = TypeVar("Answer")
@@ -33,6 +34,12 @@ AT_ONCE = Terms(
         maximum_interval=timedelta(seconds=30),
         non_retryable_error_types=["InvalidSettings", "SettingsNotWritable"],
     ),
+)
+# Nobody waits for it: a worker that comes within the hour may still tell it.
+A_NOTICE = Terms(
+    done_within=timedelta(seconds=30),
+    closed_within=timedelta(hours=1),
+    tried_again=RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=3, maximum_attempts=4),
 )
 A_SNAPSHOT = replace(
     AT_ONCE,
@@ -55,6 +62,12 @@ async def preview_rewrite(order: Rewrite, summary: str, terms: Terms) -> Rewrite
 
 async def rewrite_settings(order: Rewrite, summary: str, terms: Terms | None = None) -> RewriteReceipt:
     return await _give("rewrite_settings", order, answer=RewriteReceipt, summary=summary, terms=terms)
+
+
+async def notify_person(notice: Notice) -> Notified:
+    again = " again" if notice.reminder else ""
+    summary = f"Tell a person{again}, if settings.toml says how"
+    return await _give("notify_person", notice, answer=Notified, summary=summary, terms=A_NOTICE)
 
 
 async def write_snapshot(order: SnapshotOrder) -> SnapshotReceipt:

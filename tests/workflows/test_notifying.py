@@ -1,0 +1,81 @@
+"""What waits for a person tells them so, again at half of its time; what fails there hurts nothing."""
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from temporalio.client import Client
+
+from testbed.fake_ollama import FakeOllama
+from testbed.world import World, until
+
+NOTE = "import sys; open('told', 'a').write(sys.argv[-1] + '\\n')"
+SECRET = "only-in-the-file"
+
+
+@pytest.fixture
+async def notified(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+    """A world whose people hear of what waits for them, by a line in the file `told`."""
+    world = World(client, ollama, tmp_path, {"governance.approval_timeout": "8s"})
+    name_a_way(world, [sys.executable, "-c", NOTE, SECRET])
+    async with world:
+        yield world
+
+
+def name_a_way(world: World, words: list[str]) -> None:
+    text = world.file.read_text()
+    world.file.write_text(text.replace("notify = []", f"notify = {json.dumps(words)}"))
+
+
+async def told(world: World, lines: int) -> list[str]:
+    async def enough() -> list[str]:
+        file = world.file.with_name("told")
+        found = file.read_text().splitlines() if file.exists() else []
+        return found if len(found) >= lines else []
+
+    found: list[str] = await until(enough)
+    return found
+
+
+async def test_a_person_hears_of_a_proposal_and_again_at_half_of_its_time(notified: World) -> None:
+    view = await notified.pending_proposal()
+    first, second = await told(notified, 2)
+    assert first.startswith(f"{view.loop_id} waits for you until ")
+    assert "autopoiesis.max_turns 2 -> 3" in first
+    assert second.startswith(f"{view.loop_id} still waits for you until ")
+    await notified.loops_concluded()
+    assert (await notified.state()).ledger.amendments[-1].state == "expired"
+    assert len(await told(notified, 2)) == 2
+    loop = await notified.loop(view.loop_id).fetch_history()
+    image = await notified.image.fetch_history()
+    assert SECRET not in f"{loop.to_json()}{image.to_json()}"
+
+
+async def test_whoever_has_decided_hears_no_more(notified: World) -> None:
+    view = await notified.pending_proposal()
+    await told(notified, 1)
+    await notified.decide(view.loop_id)
+    await notified.loops_concluded()
+    assert (await notified.proposal(view.loop_id, "approved")).notice.startswith(
+        "a person was told by a command"
+    )
+    events = (await notified.loop(view.loop_id).fetch_history()).events
+    assert str(events).count("notify_person") == 1
+
+
+async def test_what_fails_is_told_and_hurts_nothing(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    world = World(client, ollama, tmp_path)
+    name_a_way(world, [sys.executable, "-c", "import sys; sys.exit('no bus')"])
+    async with world:
+        view = await world.pending_proposal()
+
+        async def failed() -> bool:
+            notice = (await world.proposal(view.loop_id)).notice
+            return notice.startswith("nobody could be told: ") and "ended with code 1 (no bus)" in notice
+
+        await until(failed, 120)
+        assert (await world.decide(view.loop_id)).state == "approved"
