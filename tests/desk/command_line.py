@@ -50,7 +50,9 @@ class Starter:
 
     async def __call__(self, *arguments: str, stdin: bytes | None = None) -> Ran:
         """Run a command to its end."""
-        code, out, err = await warm.run(STARTER, arguments, self.folder, self._environment(), stdin or b"")
+        code, out, err = await warm.run(
+            STARTER, arguments, self.folder, self.environment_of_commands(), stdin or b""
+        )
         return Ran(code, out.decode(), err.decode())
 
     async def each(self, *commands: list[str]) -> list[Ran]:
@@ -59,7 +61,9 @@ class Starter:
 
     async def begin(self, *arguments: str, stdin: int = DEVNULL, terminal: int | None = None) -> Process:
         """Begin `python starter.py ...`. `terminal`: what it writes to instead of pipes."""
-        environment = self._environment() | ({} if terminal is None else {"TERM": "xterm-256color"})
+        environment = self.environment_of_commands() | (
+            {} if terminal is None else {"TERM": "xterm-256color"}
+        )
         if terminal is not None:
             del environment["COLUMNS"]
         command = (sys.executable, str(STARTER), *arguments)
@@ -79,7 +83,8 @@ class Starter:
         assert process.returncode is not None
         return Ran(process.returncode, out.decode(), err.decode())
 
-    def _environment(self) -> dict[str, str]:
+    def environment_of_commands(self) -> dict[str, str]:
+        """What commands find around them: nothing of whoever runs the tests."""
         return {
             "COLUMNS": "200",
             **self.environment,
