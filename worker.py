@@ -27,6 +27,7 @@ from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
 from runtime.banner import older_self, show_image, show_worker
 from runtime.dev_server import run_dev_server
+from runtime.gauges import Gauges
 from runtime.model_backend import Choice, RunningModel, choose, run_model
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
@@ -53,6 +54,7 @@ class Options:
     port: int
     ui_port: int
     state_dir: Path
+    metrics: str
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ async def host(prepared: Prepared) -> None:
                 state_dir=prepared.options.state_dir,
             )
         )
-        life = asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model))
-        await _until_one_fails(life, *([model.loading] if model and model.loading else []))
+        life = [asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model))]
+        if prepared.options.metrics and prepared.settings is not None:
+            gauges = Gauges(client, prepared.settings.system.image_id)
+            life.append(asyncio.create_task(gauges.run()))
+        await _until_one_fails(*life, *([model.loading] if model and model.loading else []))
 
 
 async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
@@ -216,6 +221,9 @@ def main(
     state_dir: Annotated[
         Path, typer.Option(help="Where the memory is kept; with --dev, all data and logs.")
     ] = STATE_DIR,
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve metrics for Prometheus there.")
+    ] = "",
 ) -> None:
     """Host a living image: its workflows, its personas and its settings file.
 
@@ -232,11 +240,12 @@ def main(
         port=port,
         ui_port=port + 1000 if ui_port is None else ui_port,
         state_dir=state_dir,
+        metrics=metrics if ":" in metrics or not metrics else f"127.0.0.1:{metrics}",
     )
-    configure_logs()
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        configure_logs(options.metrics)
         asyncio.run(host(prepare(options)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         leave(0)

@@ -13,6 +13,7 @@ from activities.dissonance import DissonanceAnswer
 from activities.failures import Attempt
 from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
 from activities.judge import ComparedAnswer
+from activities.measuring import measure_call
 from activities.model_server.answers import NotInForm, read_form
 from activities.model_server.asking import Asking, Question
 from activities.model_server.backend import ModelBackend
@@ -172,7 +173,7 @@ class Personas:
             may_be_raised=token_limit == call.max_answer_tokens,
         )
         answer = await self._asking.ask(attempt, question, call.max_concurrent_calls)
-        return answer.text, Usage(
+        usage = Usage(
             tokens_in=answer.tokens_in,
             tokens_out=answer.tokens_out,
             seconds=answer.seconds,
@@ -180,3 +181,5 @@ class Personas:
             model=model,
             model_digest=self._conditions.digest(host, model),
         )
+        measure_call(call.persona, usage, answer.waited)
+        return answer.text, usage

@@ -1,13 +1,22 @@
-"""What a worker prints while it runs: one line for one event, on stderr."""
+"""What a worker tells of itself: a line for each event, on stderr, and metrics where they are asked for."""
 
 import logging
 import time
 from datetime import timedelta
 
 from temporalio.exceptions import ApplicationError
-from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
+from temporalio.runtime import (
+    LogForwardingConfig,
+    LoggingConfig,
+    PrometheusConfig,
+    Runtime,
+    TelemetryConfig,
+    TelemetryFilter,
+)
 
 from configuration import InvalidSettings
+from connection.problems import Problem
+from messages.metrics import BUCKETS
 
 # An outage is worth a line when it begins and one now and then, not one for each of a dozen pollers.
 OUTAGE_SECONDS = 60.0
@@ -15,8 +24,11 @@ OUTAGE_SECONDS = 60.0
 WORKER_HEARTBEAT = timedelta(seconds=10)
 
 
-def configure_logs() -> None:
-    """To be called once, before the first client: the SDK's own log would go to stdout."""
+def configure_logs(metrics: str = "") -> None:
+    """To be called once, before the first client: the SDK's own log would go to stdout.
+
+    `metrics`: the address, as `host:port`, at which Prometheus finds them. Raises Problem where it is taken.
+    """
     handler = logging.StreamHandler()
     handler.addFilter(_Plain())
     logging.basicConfig(
@@ -29,9 +41,17 @@ def configure_logs() -> None:
         append_log_fields_to_message=False,
     )
     telemetry = LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=core)
-    Runtime.set_default(
-        Runtime(telemetry=TelemetryConfig(logging=telemetry), worker_heartbeat_interval=WORKER_HEARTBEAT)
+    prometheus = PrometheusConfig(
+        bind_address=metrics,
+        counters_total_suffix=True,
+        durations_as_seconds=True,
+        histogram_bucket_overrides=BUCKETS,
     )
+    config = TelemetryConfig(logging=telemetry, metrics=prometheus if metrics else None)
+    try:
+        Runtime.set_default(Runtime(telemetry=config, worker_heartbeat_interval=WORKER_HEARTBEAT))
+    except (RuntimeError, ValueError) as error:
+        raise Problem(f"Metrics cannot be served at {metrics} ({error}); choose another --metrics") from None
 
 
 class _Plain(logging.Filter):

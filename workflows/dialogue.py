@@ -21,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         Turn,
     )
     from workflows.details.dialogue import dialogue_details
+    from workflows.measuring import measure_task
     from workflows.messaging import failure_text, take, tell_image
     from workflows.orders import thinking
     from workflows.recalling import recall
@@ -196,6 +197,7 @@ class Dialogue:
 
     async def _tell_image(self, log: PerformanceLog) -> None:
         self._say("")
+        measure_task(self._start.image_id, log)
         if self._start.origin == TRIAL:
             return
         message = TaskCompleted(

@@ -17,6 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from optimizer.verdict import USUAL, Watch
     from workflows.bounded import size_of
     from workflows.image_state import ImageState
+    from workflows.measuring import measure_verdict
     from workflows.messaging import refuse
     from workflows.verification import Verification
 
@@ -178,4 +179,5 @@ class Verifier:
             verifying.verified += verified.verdict != "superseded"
             verifying.claims += verified.verdict == "improved"
             current.note_verdict()
+            measure_verdict(self._state.image_id, verified.verdict)
         self._state.ledger.note_verified(current.revision, verified)

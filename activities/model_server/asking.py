@@ -70,12 +70,16 @@ class Question:
 
 @dataclass
 class Answer:
-    """What has come back. `text` is without the thinking, the tokens are with it."""
+    """What has come back. `text` is without the thinking, the tokens are with it.
+
+    `waited`: seconds for a slot, beside the `seconds` of the call.
+    """
 
     text: str = ""
     tokens_in: int = 0
     tokens_out: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass
@@ -149,13 +153,14 @@ class Asking:
                 attempt.state = "waiting for the model to be loaded"
                 await asyncio.wait({self._loading})
             attempt.state = "waiting for a free model slot"
+            begun = time.monotonic()
             self._slots.total_tokens = most_at_once
             while _is_behind_people() and self._slots.available_tokens < 1:  # noqa: ASYNC110 (it must not queue)
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             async with self._slots:
                 started = time.monotonic()
                 answer = await self._send(attempt, question)
-        answer.seconds = round(time.monotonic() - started, 3)
+        answer.seconds, answer.waited = round(time.monotonic() - started, 3), started - begun
         return answer
 
     def client(self, host: str) -> AsyncClient:

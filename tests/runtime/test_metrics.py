@@ -1,0 +1,54 @@
+"""What Prometheus finds at a worker: the metrics that messages/metrics.py names, and Temporal's own."""
+
+import socket
+from pathlib import Path
+
+import httpx
+
+from connection.server import connect
+from messages import metrics
+from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
+from testbed.world import until
+from tests.runtime.worker_process import WorkerProcess, argue, dev_ports
+
+NAMES = {name for key, name in vars(metrics).items() if key.isupper() and isinstance(name, str)}
+AFTER_A_VERDICT, AFTER_A_SAVE = {metrics.VERDICTS}, {metrics.SNAPSHOT_SECONDS}
+
+
+async def scraped(port: int) -> str:
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+
+
+async def test_a_task_is_measured_from_the_queue_to_the_tokens(ollama: FakeOllama, tmp_path: Path) -> None:
+    port = free_port()
+    ollama.script.labels = ["partly_different"]
+    options = (*dev_ports(), "--metrics", str(port))
+    async with WorkerProcess(tmp_path, *options, OLLAMA_HOST=ollama.url) as worker:
+        await worker.awake()
+        await argue(await connect(worker.server.address), "Is it so?")
+
+        async def all_there() -> str:
+            text = await scraped(port)
+            there = {name for name in NAMES if f"# TYPE {name}" in text}
+            return text if there >= NAMES - AFTER_A_VERDICT - AFTER_A_SAVE else ""
+
+        text = await until(all_there)
+    lines = [line for line in text.splitlines() if line.startswith("living_image_")]
+    assert any(
+        line.startswith("living_image_tasks_total{") and 'outcome="converged"' in line and line.endswith(" 1")
+        for line in lines
+    )
+    assert "living_image_dissonance_bucket{" in text
+    assert 'persona="ROBIN"' in text
+    assert "temporal_workflow_task_execution_latency" in text
+
+
+async def test_an_address_that_is_taken_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with WorkerProcess(tmp_path, *dev_ports(), "--metrics", str(port)) as worker:
+            assert await worker.process.wait() == 2
+    assert len(worker.err.splitlines()) == 1
+    assert worker.err.startswith(f"Metrics cannot be served at 127.0.0.1:{port} (")
