@@ -55,6 +55,7 @@ class Options:
     ui_port: int
     state_dir: Path
     metrics: str
+    log_json: bool
 
 
 @dataclass(frozen=True)
@@ -224,6 +225,9 @@ def main(
     metrics: Annotated[
         str, typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve metrics for Prometheus there.")
     ] = "",
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log to stderr as JSON, with the ids of image, task and loop.")
+    ] = False,
 ) -> None:
     """Host a living image: its workflows, its personas and its settings file.
 
@@ -241,11 +245,12 @@ def main(
         ui_port=port + 1000 if ui_port is None else ui_port,
         state_dir=state_dir,
         metrics=metrics if ":" in metrics or not metrics else f"127.0.0.1:{metrics}",
+        log_json=log_json,
     )
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        configure_logs(options.metrics)
+        configure_logs(options.metrics, options.log_json)
         asyncio.run(host(prepare(options)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         leave(0)

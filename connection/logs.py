@@ -4,6 +4,7 @@ import logging
 import time
 from datetime import timedelta
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 from temporalio.runtime import (
     LogForwardingConfig,
@@ -17,6 +18,7 @@ from temporalio.runtime import (
 from configuration import InvalidSettings
 from connection.problems import Problem
 from messages.metrics import BUCKETS
+from messages.names import ids_of
 
 # An outage is worth a line when it begins and one now and then, not one for each of a dozen pollers.
 OUTAGE_SECONDS = 60.0
@@ -24,16 +26,19 @@ OUTAGE_SECONDS = 60.0
 WORKER_HEARTBEAT = timedelta(seconds=10)
 
 
-def configure_logs(metrics: str = "") -> None:
+def configure_logs(metrics: str = "", as_json: bool = False) -> None:
     """To be called once, before the first client: the SDK's own log would go to stdout.
 
-    `metrics`: the address, as `host:port`, at which Prometheus finds them. Raises Problem where it is taken.
+    `metrics`: the address, as `host:port`, at which Prometheus finds them. `as_json`: each line is an object,
+    with the image, task or loop that it is about. Raises Problem where the address is taken.
     """
     handler = logging.StreamHandler()
     handler.addFilter(_Plain())
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", handlers=[handler]
     )
+    if as_json:
+        _write_json(handler)
     logging.getLogger("runtime").setLevel(logging.INFO)
     core = LogForwardingConfig(
         logger=logging.getLogger("temporal_core"),
@@ -52,6 +57,31 @@ def configure_logs(metrics: str = "") -> None:
         Runtime.set_default(Runtime(telemetry=config, worker_heartbeat_interval=WORKER_HEARTBEAT))
     except (RuntimeError, ValueError) as error:
         raise Problem(f"Metrics cannot be served at {metrics} ({error}); choose another --metrics") from None
+
+
+def _write_json(handler: logging.Handler) -> None:
+    # Imported here: commands, which have no such log, do not wait for it.
+    from pythonjsonlogger.core import RESERVED_ATTRS  # noqa: PLC0415
+    from pythonjsonlogger.json import JsonFormatter  # noqa: PLC0415
+
+    handler.addFilter(_about)
+    handler.setFormatter(
+        JsonFormatter(
+            ["levelname", "name", "message"],
+            rename_fields={"levelname": "level", "name": "logger"},
+            reserved_attrs=[*RESERVED_ATTRS, "temporal_activity", "temporal_workflow"],
+            timestamp="time",
+        )
+    )
+
+
+def _about(record: logging.LogRecord) -> bool:
+    """Say in a record which workflow it is about, if about any."""
+    told = getattr(record, "temporal_activity", None) or getattr(record, "temporal_workflow", None) or {}
+    workflow_id = told.get("workflow_id") or (activity.info().workflow_id if activity.in_activity() else None)
+    for name, value in (ids_of(workflow_id) if workflow_id else {}).items():
+        setattr(record, name, value)
+    return True
 
 
 class _Plain(logging.Filter):

@@ -41,6 +41,15 @@ def task_of(workflow_id: str) -> tuple[str, str]:
     return image_id, task_id
 
 
+def ids_of(workflow_id: str) -> dict[str, str]:
+    """Which image a workflow is or belongs to, and which task, loop or inquiry of it it is, if any."""
+    for kind in ("task", "loop", "inquiry"):
+        image_id, found, rest = workflow_id.partition(f"/{kind}/")
+        if found:
+            return {"image": image_id, kind: rest}
+    return {"image": workflow_id}
+
+
 def loop_workflow_id(image_id: str, number: int | str) -> str:
     return f"{image_id}/loop/{number}"
 

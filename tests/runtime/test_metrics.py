@@ -1,16 +1,19 @@
 """What Prometheus finds at a worker: the metrics that messages/metrics.py names, and Temporal's own."""
 
+import json
 import socket
 from pathlib import Path
 
 import httpx
+import pytest
+from temporalio.client import WorkflowFailureError
 
 from connection.server import connect
 from messages import metrics
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
 from testbed.world import until
-from tests.runtime.worker_process import WorkerProcess, argue, dev_ports
+from tests.runtime.worker_process import IMAGE, WorkerProcess, argue, dev_ports
 
 NAMES = {name for key, name in vars(metrics).items() if key.isupper() and isinstance(name, str)}
 AFTER_A_VERDICT, AFTER_A_SAVE = {metrics.VERDICTS}, {metrics.SNAPSHOT_SECONDS}
@@ -21,13 +24,20 @@ async def scraped(port: int) -> str:
         return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
 
 
-async def test_a_task_is_measured_from_the_queue_to_the_tokens(ollama: FakeOllama, tmp_path: Path) -> None:
+async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_objects(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
     port = free_port()
-    ollama.script.labels = ["partly_different"]
-    options = (*dev_ports(), "--metrics", str(port))
+    ollama.fail("empty", times=9, asks="text")
+    options = (*dev_ports(), "--metrics", str(port), "--log-json")
     async with WorkerProcess(tmp_path, *options, OLLAMA_HOST=ollama.url) as worker:
         await worker.awake()
-        await argue(await connect(worker.server.address), "Is it so?")
+        client = await connect(worker.server.address)
+        with pytest.raises(WorkflowFailureError):
+            await argue(client, "Is it not?")
+        failed = (await client.get_workflow_handle(IMAGE).query("tasks"))[0]["task_id"]
+        ollama.script.faults.clear()
+        await argue(client, "Is it so?")
 
         async def all_there() -> str:
             text = await scraped(port)
@@ -43,6 +53,11 @@ async def test_a_task_is_measured_from_the_queue_to_the_tokens(ollama: FakeOllam
     assert "living_image_dissonance_bucket{" in text
     assert 'persona="ROBIN"' in text
     assert "temporal_workflow_task_execution_latency" in text
+    told = [json.loads(line) for line in worker.err.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set(told[0])
+    [failure] = [each for each in told if "(tried 3 times)" in each["message"]]
+    assert failure["message"].startswith("AnswerEmpty: ")
+    assert (failure["image"], failure["task"]) == (IMAGE, failed)
 
 
 async def test_an_address_that_is_taken_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
