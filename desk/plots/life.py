@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from desk.plots.pictures import INK, MARK, PAPER, QUIET, Picture, days, time_axis
@@ -37,6 +37,12 @@ def lane(entry: Amendment) -> str:
     return "conditions" if entry.changes_conditions else OF_STATE.get(entry.state, "came to nothing")
 
 
+def _span(of: timedelta) -> str:
+    units = (("days", timedelta(days=1)), ("hours", timedelta(hours=1)), ("minutes", timedelta(minutes=1)))
+    name, unit = next((each for each in units if of >= 2 * each[1]), units[-1])
+    return f"{of / unit:,.1f} {name}"
+
+
 def life(since: datetime, until: datetime, ledger: Sequence[Amendment]) -> Picture:
     """All that the ledger has, and the number of each revision at the change that began it."""
     lanes = {name: [entry for entry in ledger if lane(entry) == name] for name in LANES}
@@ -64,6 +70,5 @@ def life(since: datetime, until: datetime, ledger: Sequence[Amendment]) -> Pictu
         time_axis(ax, since, until)
 
     parts = ", ".join(f"{len(entries)} {name}" for name, entries in lanes.items() if entries)
-    span = f"{(until - since).total_seconds() / 86_400:,.1f} days"
-    told = f"{span}; the ledger has {parts or 'no entry'}. Numbers: revisions."
+    told = f"{_span(until - since)}; the ledger has {parts or 'no entry'}. Numbers: revisions."
     return Picture("The ledger over time", told, draw)

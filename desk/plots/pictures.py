@@ -98,7 +98,7 @@ def time_axis(ax: Axes, first: datetime, last: datetime) -> None:
     begin, end = days(first), days(last)
     margin = max((end - begin) * 0.03, 30 / 86_400)
     ax.set_xlim(begin - margin, end + margin)
-    locator = AutoDateLocator(minticks=2, maxticks=5)  # type: ignore[no-untyped-call]
+    locator = AutoDateLocator(minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 

@@ -1,7 +1,7 @@
 """What the page tells of the arguments: what they came to over time, and how they ended."""
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from statistics import fmean, stdev
 
@@ -11,6 +11,9 @@ from desk.report.figures import Figures, grid
 from desk.report.lived import Argument, Life
 from desk.report.markup import Html, paragraph, section, table
 from messages.trials import Observation
+
+SOON = timedelta(seconds=10)
+"""A dialogue that failed is known by when it ended, which is a moment after its log."""
 
 Points = list[tuple[datetime, float]]
 
@@ -56,7 +59,7 @@ def _older(of: Life) -> list[Observation]:
     """Rows of the table of observations that began before the first argument that was read."""
     first = of.arguments[0].ended_at if of.arguments else None
     rows = [row for row in of.state.observing.table() if row.since and not row.paired]
-    return [row for row in rows if first is None or (row.since and row.since < first)]
+    return [row for row in rows if first is None or (row.since and row.since < first - SOON)]
 
 
 def _within(moments: Iterable[datetime], points: Points, batches: Batches) -> list[datetime]:

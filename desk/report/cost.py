@@ -26,8 +26,8 @@ def the_cost(of: Life, figures: Figures) -> Html:
         most = [*tokens][:MOST_ROWS]
         drawn.append(_amounts(figures, "Tokens by persona and model", f"{told}.", most, tokens))
     if tried := {loop_id: view for loop_id, view in of.loops.items() if view.trial_tokens or view.rounds}:
-        tables.append(table("Trials", TRIALS, map(_trials, tried.values())))
-        tokens = {loop_id: view.trial_tokens for loop_id, view in tried.items()}
+        tables.append(table("Trials", TRIALS, (_trials(of, view) for view in tried.values())))
+        tokens = {of.name_of(loop_id): view.trial_tokens for loop_id, view in tried.items()}
         told = f"What looking for changes took: {sum(tokens.values()):,} tokens in all."
         drawn.append(_amounts(figures, "Tokens of trials", told, [*tokens][-MOST_ROWS:], tokens))
     if not tables:
@@ -59,9 +59,14 @@ def _by_models(of: Life) -> list[list[object]]:
     ]
 
 
-def _trials(view: ProposalView) -> list[object]:
+def _trials(of: Life, view: ProposalView) -> list[object]:
     replays = [replay for tried in view.rounds for replay in tried.replays]
-    return [view.loop_id, len(replays), sum((replay.seconds for replay in replays), 0.0), view.trial_tokens]
+    return [
+        of.name_of(view.loop_id),
+        len(replays),
+        sum((replay.seconds for replay in replays), 0.0),
+        view.trial_tokens,
+    ]
 
 
 def _counted(of: Life) -> list[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from configuration import Value
 from desk import rendering, verification_rendering
 from desk.plots.effects import MOST_ROWS, Gain, effects, looks
 from desk.plots.life import lane, life
@@ -10,6 +9,7 @@ from desk.report.figures import Figures, grid
 from desk.report.lived import Life
 from desk.report.markup import Html, element, facts, joined, lines, paragraph, section, table
 from messages.image import Amendment, HistoryEntry
+from messages.loops import Change
 from messages.verification import VERDICTS, VerificationView, Verified
 
 LEDGER = ["revision", "when", "what", "by", "change", "in words"]
@@ -19,7 +19,7 @@ NOT_ADOPTED = ("rejected", "expired", "stale", "no_proposal", "failed")
 
 def the_life(of: Life, figures: Figures) -> Html:
     """The time axis, and each entry of the ledger."""
-    rows = [_entry(each) for each in of.state.ledger.history()]
+    rows = [_entry(of, each) for each in of.state.ledger.history()]
     entries = (
         table("Every entry of the ledger, oldest first", LEDGER, rows) if rows else _none("No amendment yet")
     )
@@ -31,17 +31,17 @@ def _none(what: str) -> Html:
     return paragraph(f"{what}.")
 
 
-def _entry(entry: HistoryEntry) -> list[object]:
-    of = entry.amendment
-    what = lane(of) if of.state in ("approved", "adopted") else of.state.replace("_", " ")
-    told = [] if of.changes_conditions else [of.justification]  # which tells it already
-    told += [*rendering.remarks(of), str(of.verified or ""), *rendering.before_and_after(entry)]
+def _entry(of: Life, entry: HistoryEntry) -> list[object]:
+    amended = entry.amendment
+    changed = amended.state in ("approved", "adopted")
+    told = [] if amended.changes_conditions else [amended.justification]  # which tells it already
+    told += [*rendering.remarks(amended), str(amended.verified or ""), *rendering.before_and_after(entry)]
     return [
-        of.revision,
-        rendering.moment(of.decided_at),
-        what,
-        lines(filter(None, [of.decided_by, of.loop_id or of.source])),
-        lines(map(rendering.change_line, of.changes)),
+        amended.revision,
+        rendering.moment(amended.decided_at),
+        lane(amended) if changed else amended.state.replace("_", " "),
+        lines(filter(None, [amended.decided_by, of.name_of(amended.loop_id) or amended.source])),
+        lines(map(rendering.change_line, amended.changes)),
         lines(filter(None, told)),
     ]
 
@@ -100,7 +100,7 @@ def _verdict(entry: Amendment, found: Verified) -> list[object]:
 def _verification(now: VerificationView) -> Html:
     """The one under way or the last one, as the command line tells it."""
     told = rendering.known(verification_rendering.facts(now))
-    title = "The last verification" if now.settled else "The verification under way"
+    title = "The verification under way" if now.verdict is None else "The latest verification"
     shown = facts((name, each.plain) for name, each in told.items())
     rows = now.rows()
     passed = (
@@ -121,7 +121,7 @@ def the_settings(of: Life) -> Html:
     for entry in of.ledger:
         if entry.digest != entry.digest_before and entry.state not in NOT_ADOPTED:
             for change in entry.changes:
-                sets.setdefault(change.key, []).append(_set(entry, change.old, change.new))
+                sets.setdefault(change.key, []).append(_set(of, entry, change))
     heads = ["key", "now", "set by"]
     changed = [
         [key, rendering.toml(now[key]) if key in now else "not there any more", lines(told)]
@@ -138,8 +138,7 @@ def the_settings(of: Life) -> Html:
     return section("settings", title, *parts, behind)
 
 
-def _set(entry: Amendment, old: Value, new: Value) -> str:
-    by = entry.decided_by or "a person's edit"
-    through = f", {entry.loop_id}" if entry.loop_id else ""
-    values = f"{rendering.toml(old)} → {rendering.toml(new)}"
-    return f"revision {entry.revision}, {rendering.moment(entry.decided_at)}, {by}{through}: {values}"
+def _set(of: Life, entry: Amendment, change: Change) -> str:
+    by = ", ".join(filter(None, [entry.decided_by or "a person's edit", of.name_of(entry.loop_id)]))
+    values = f"{rendering.toml(change.old)} → {rendering.toml(change.new)}"
+    return f"revision {entry.revision}, {rendering.moment(entry.decided_at)}, {by}: {values}"

@@ -109,6 +109,10 @@ class Life:
     def goals(self) -> Goals:
         return Goals.of(self.state.settings)
 
+    def name_of(self, loop_id: str | None) -> str:
+        """As one types it; nothing for no loop."""
+        return (loop_id or "").removeprefix(f"{self.state.image_id}/")
+
     @property
     def until(self) -> datetime:
         """The end of its time axis: now, or the last that happened to an image that has ended."""

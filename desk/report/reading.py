@@ -57,13 +57,15 @@ async def read(desk: Desk, tell: Tell) -> Life:
     with in_plain_words(desk.server, the_server):
         tell("Reading the list of tasks")
         listed, older = await _listed(desk, state.started_at)
-        results = await _several(listed, partial(_argument, desk), AT_ONCE, partial(tell_of, tell, "results"))
+        results = await _several(
+            listed, partial(argument_of, desk), AT_ONCE, partial(tell_of, tell, "results")
+        )
         completed = [each for each in listed if each.status is WorkflowExecutionStatus.COMPLETED]
         latest = completed[:MOST_HISTORIES]
         calls = await _several(latest, partial(_calls, desk), AT_ONCE, partial(tell_of, tell, "dialogues"))
     concluded = [entry.loop_id for entry in state.ledger.amendments if entry.loop_id]
     loop_ids = [*dict.fromkeys([*concluded, *state.open_loops])]
-    views = await _several(loop_ids, partial(_loop, desk), LOOPS_AT_ONCE, partial(tell_of, tell, "loops"))
+    views = await _several(loop_ids, partial(loop_of, desk), LOOPS_AT_ONCE, partial(tell_of, tell, "loops"))
     loops = dict(zip(loop_ids, views, strict=True))
     return Life(
         state=state,
@@ -122,7 +124,7 @@ async def _listed(desk: Desk, since: datetime) -> tuple[list[WorkflowExecution],
     return found, (await desk.client.count_workflows(query)).count - len(found)
 
 
-async def _argument(desk: Desk, execution: WorkflowExecution) -> Argument | None:
+async def argument_of(desk: Desk, execution: WorkflowExecution) -> Argument | None:
     """What a dialogue came to; None where its result is gone or cannot be read."""
     ended_at = execution.close_time or execution.start_time
     if execution.status is not WorkflowExecutionStatus.COMPLETED:
@@ -138,7 +140,7 @@ async def _argument(desk: Desk, execution: WorkflowExecution) -> Argument | None
     except (WorkflowFailureError, RuntimeError, ValueError):
         return None
     models = list(result.models) or list(filter(None, [result.model_backend]))
-    return Argument.of(result.log, ended_at, models)
+    return Argument.of(result.log, result.log.finished_at or ended_at, models)
 
 
 async def _calls(desk: Desk, execution: WorkflowExecution) -> list[Spent]:
@@ -187,7 +189,7 @@ def _sums(calls: Iterable[Iterable[Spent]]) -> list[Spent]:
 # --- loops ---
 
 
-async def _loop(desk: Desk, loop_id: str) -> ProposalView | Problem:
+async def loop_of(desk: Desk, loop_id: str) -> ProposalView | Problem:
     """What a loop tells of itself, or why it cannot."""
     try:
         return await desk.proposal(loop_id)
