@@ -90,7 +90,7 @@ def moving(values: Floats, width: int, at: NDArray[np.int_]) -> tuple[Floats, Fl
     return mean, error
 
 
-def _told(values: NDArray[np.float64], width: int, older: Batches, amended: Sequence[datetime]) -> str:
+def _told(values: Floats, width: int, older: Batches, amended: Sequence[datetime]) -> str:
     told = []
     if len(values):
         told.append(f"{count(len(values))}, one dot each: mean {shown(values.mean())}")

@@ -57,15 +57,13 @@ async def read(desk: Desk, tell: Tell) -> Life:
     with in_plain_words(desk.server, the_server):
         tell("Reading the list of tasks")
         listed, older = await _listed(desk, state.started_at)
-        results = await _several(
-            listed, partial(argument_of, desk), AT_ONCE, partial(tell_of, tell, "results")
-        )
+        results = await _several(listed, partial(argument_of, desk), AT_ONCE, partial(_news, tell, "results"))
         completed = [each for each in listed if each.status is WorkflowExecutionStatus.COMPLETED]
         latest = completed[:MOST_HISTORIES]
-        calls = await _several(latest, partial(_calls, desk), AT_ONCE, partial(tell_of, tell, "dialogues"))
+        calls = await _several(latest, partial(_calls, desk), AT_ONCE, partial(_news, tell, "dialogues"))
     concluded = [entry.loop_id for entry in state.ledger.amendments if entry.loop_id]
     loop_ids = [*dict.fromkeys([*concluded, *state.open_loops])]
-    views = await _several(loop_ids, partial(loop_of, desk), LOOPS_AT_ONCE, partial(tell_of, tell, "loops"))
+    views = await _several(loop_ids, partial(loop_of, desk), LOOPS_AT_ONCE, partial(_news, tell, "loops"))
     loops = dict(zip(loop_ids, views, strict=True))
     return Life(
         state=state,
@@ -86,7 +84,7 @@ async def read(desk: Desk, tell: Tell) -> Life:
     )
 
 
-def tell_of(tell: Tell, what: str, done: int, total: int) -> None:
+def _news(tell: Tell, what: str, done: int, total: int) -> None:
     tell(f"Reading {what}: {done:,} of {total:,}")
 
 

@@ -31,7 +31,7 @@ async def test_hostile_words_neither_run_nor_ask_the_network_nor_break_the_page(
             assert await page.evaluate("document.documentElement.scrollWidth") == width
             assert await page.locator("script, img, iframe, link, a, [onload], [onerror]").count() == 0
             figures = page.locator("figure")
-            assert await figures.count() == 13
+            assert await figures.count() == 14
             for figure in await figures.all():
                 shown = figure.locator("svg:visible")
                 assert await shown.count() == 1
