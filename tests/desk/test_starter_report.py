@@ -135,6 +135,7 @@ async def test_a_retired_image_is_reported_in_the_place_of_an_older_report(
     world: World, starter: Starter
 ) -> None:
     file = starter.folder / "life.html"
+    file.write_text("An older report.")
     file.chmod(0o640)
     assert (await starter("retire", "--yes")).code == 0
     ran = await starter("report", "life.html")
