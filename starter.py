@@ -17,6 +17,7 @@ import desk.mcp_command
 import desk.memory_commands
 import desk.observing_commands
 import desk.proposal_commands
+import desk.report_command
 import desk.snapshot_commands
 import desk.verification_commands
 import desk.watching

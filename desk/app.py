@@ -129,6 +129,16 @@ By = Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides; else
 Why = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept with the event.")]
 Comment = Annotated[str, typer.Option("--comment", metavar="TEXT", help="Why; it is kept in the ledger.")]
 
+Csv = Annotated[
+    Path | None,
+    typer.Option(
+        "--csv",
+        metavar="FILE",
+        help="Write it as CSV for a notebook, times in ISO 8601; - is stdout. "
+        "A ' goes before text that a spreadsheet would compute.",
+    ),
+]
+
 
 def why(reason: str) -> "Reason":
     from messages.requests import Reason

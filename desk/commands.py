@@ -9,7 +9,7 @@ import typer
 from connection.places import as_typed
 from connection.problems import Problem
 from desk import rendering
-from desk.app import Json, Why, Yes, command, present, reading, request, say, why
+from desk.app import Csv, Json, Why, Yes, command, present, reading, request, say, why
 from desk.deciding import confirm
 
 if TYPE_CHECKING:
@@ -107,7 +107,20 @@ async def status(*, as_json: Json = False, desk: "Desk") -> None:
 
 
 reading("tasks", "The recent tasks: finished, running, queued.", lambda desk: desk.tasks(), rendering.tasks)
-reading("logs", "The performance logs of the present window.", lambda desk: desk.logs(), rendering.logs)
+
+
+@command
+async def logs(*, csv: Csv = None, as_json: Json = False, desk: "Desk") -> None:
+    """The performance logs of the present window; in CSV a row for each, with a column for each setting."""
+    window = await desk.logs()
+    if csv is None:
+        present(window, as_json, lambda: rendering.logs(window))
+        return
+    from desk.tables import log_table, save_table
+
+    save_table(csv, log_table(window), as_json)
+
+
 reading(
     "amendments",
     "Every change of the settings, with its verdict where it was verified, and every proposal that came to "

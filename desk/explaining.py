@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from temporalio.api.enums.v1 import EventType
-
+from desk.events import carried_out
 from desk.problems import Refused
 from messages.loops import OptimizerAnswer, OptimizerRequest
 
@@ -18,17 +17,9 @@ PROPOSING = "propose_amendment"
 
 async def recorded(desk: Desk, loop_id: str) -> tuple[OptimizerRequest, OptimizerAnswer]:
     """The last question of a loop to the optimizer, and its answer. Raises Refused where there is none."""
-    asked: dict[int, Any] = {}
     last = None
-    async for event in desk.events(loop_id):
-        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
-            scheduled = event.activity_task_scheduled_event_attributes
-            if scheduled.activity_type.name == PROPOSING:
-                asked[event.event_id] = scheduled.input.payloads
-        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            completed = event.activity_task_completed_event_attributes
-            if completed.scheduled_event_id in asked:
-                last = (asked[completed.scheduled_event_id], completed.result.payloads)
+    async for asked_and_answered in carried_out(desk.events(loop_id), [PROPOSING]):
+        last = asked_and_answered
     if last is None:
         raise Refused(f"{loop_id} has no answer of the optimizer yet. See: python starter.py show {loop_id}")
     question, answer = last

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from desk import rendering
-from desk.app import By, Comment, Json, Yes, command, present, reading, request, say
+from desk.app import By, Comment, Csv, Json, Yes, command, present, request, say
 from desk.deciding import confirm, login_name
 from desk.problems import Refused
 
@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from desk.client import Desk
 
 
-reading(
-    "history",
-    "Every amendment with who, when and why, and whether it helped; where that was not verified, how "
-    "arguments went before and after it.",
-    lambda desk: desk.history(),
-    rendering.history,
-)
+@command
+async def history(*, csv: Csv = None, as_json: Json = False, desk: "Desk") -> None:
+    """Every amendment with who, when and why, and whether it helped.
+
+    Where that was not verified, how arguments went before and after it. In CSV a row for each changed key,
+    and one for an amendment that changed none: the rows of one amendment have the same number.
+    """
+    entries = await desk.history()
+    if csv is None:
+        present(entries, as_json, lambda: rendering.history(entries))
+        return
+    from desk.tables import history_table, save_table
+
+    save_table(csv, history_table(entries), as_json)
 
 
 @command

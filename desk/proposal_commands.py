@@ -49,7 +49,7 @@ async def show(
 async def draw(desk: "Desk", view: "ProposalView", file: Path) -> None:
     """The picture of a proposal. Raises Problem; Refused where there is nothing to draw."""
     from desk.explaining import recorded
-    from desk.plots import save_plot
+    from desk.plots.proposal import save_plot
     from desk.problems import Refused
 
     if view.effect is None:

@@ -93,7 +93,24 @@ def changes(of: Iterable[Change]) -> Text:
 
 def status(image: ImageStatus, ended: str, inbox: str | None, *alarms: RenderableType) -> RenderableType:
     """How the image is; `alarms` stand last, where the person's eye is."""
-    rows: dict[str, Text] = {
+    link = whole(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
+    parts: list[RenderableType] = [fields(status_facts(image, ended)), link]
+    for loop_id, obstacle in image.obstacles.items():
+        parts.append(whole(f"{loop_id} waits and tries again: {obstacle}", "yellow"))
+    if image.settings_problem:
+        parts.append(whole(f"settings.toml was refused: {image.settings_problem}", "red"))
+    if image.snapshot_problem:
+        parts.append(whole(f"The last snapshot failed: {image.snapshot_problem}", "red"))
+    if image.set_aside:
+        aside = new_table("when", "message", "why", "what", title="Set aside: messages that did not validate")
+        for item in image.set_aside:
+            aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
+        parts.append(aside)
+    return Group(*parts, *alarms)
+
+
+def status_facts(image: ImageStatus, ended: str) -> dict[str, Text]:
+    return {
         "image": words(image.image_id, "bold"),
         "phase": styled(f"{image.phase} (its workflow is {ended})" if ended else image.phase),
         "model": words(image.model_backend or "none has answered yet"),
@@ -108,26 +125,12 @@ def status(image: ImageStatus, ended: str, inbox: str | None, *alarms: Renderabl
         "settings": words(f"revision {image.revision}, digest {image.digest}"),
         **known({"verification": words(image.verification, "yellow")}),
         "conditions": words(image.conditions or "no argument has told them yet"),
-        "arguments under them": words(_figures(image.figures)),
+        "arguments under them": words(figures(image.figures)),
         "last snapshot": words(
             f"generation {image.saved_generation}, {moment(image.saved_at)}" if image.saved_at else "none yet"
         ),
         "alive since": words(f"{moment(image.started_at)}, now in run {image.runs}"),
     }
-    link = whole(f"Inbox: {inbox or 'in the Web UI, the list query NeedsHuman = true'}")
-    parts: list[RenderableType] = [fields(rows), link]
-    for loop_id, obstacle in image.obstacles.items():
-        parts.append(whole(f"{loop_id} waits and tries again: {obstacle}", "yellow"))
-    if image.settings_problem:
-        parts.append(whole(f"settings.toml was refused: {image.settings_problem}", "red"))
-    if image.snapshot_problem:
-        parts.append(whole(f"The last snapshot failed: {image.snapshot_problem}", "red"))
-    if image.set_aside:
-        aside = new_table("when", "message", "why", "what", title="Set aside: messages that did not validate")
-        for item in image.set_aside:
-            aside.add_row(moment(item.at), words(item.what), words(item.reason), words(item.excerpt))
-        parts.append(aside)
-    return Group(*parts, *alarms)
 
 
 def _motivation(image: ImageStatus) -> dict[str, Text]:
@@ -196,23 +199,26 @@ def _episode(entry: HistoryEntry) -> RenderableType:
     amended = entry.amendment
     told = "" if amended.changes_conditions else amended.justification  # told there already
     lines = [words(told)] if told else []
-    if amended.state in ("approved", "adopted") and amended.verified is None:
-        lines += [
-            words(f"before: {_figures(entry.before)}"),
-            words(f"after:  {_figures(entry.after)}"),
-        ]
+    lines += map(words, before_and_after(entry))
     return paragraph(_amendment(amended), *lines)
 
 
-def _figures(means: Means) -> str:
+def before_and_after(entry: HistoryEntry) -> list[str]:
+    """The figures on both sides of a change that was not verified."""
+    if entry.amendment.state not in ("approved", "adopted") or entry.amendment.verified is not None:
+        return []
+    return [f"before: {figures(entry.before)}", f"after:  {figures(entry.after)}"]
+
+
+def figures(means: Means) -> str:
     if not means.arguments:
         return "no arguments on record"
-    figures = (
+    each = (
         ("mean dissonance", means.dissonance),
         ("turns", means.turns),
         ("tokens", means.tokens),
     )
-    told = [f"{name} {'unknown' if figure is None else f'{figure:g}'}" for name, figure in figures]
+    told = [f"{name} {'unknown' if figure is None else f'{figure:g}'}" for name, figure in each]
     return (
         f"{means.arguments} argument{'s' * (means.arguments != 1)} ({means.failed} failed), {', '.join(told)}"
     )
@@ -224,12 +230,17 @@ def _amendment(entry: Amendment) -> RenderableType:
     for part in (entry.decided_by and f"by {entry.decided_by}", entry.loop_id or entry.source):
         if part:
             head.append_text(words(f", {part}", "default"))
+    lines = [words(remark) for remark in remarks(entry)]
+    if entry.verified is not None:
+        lines.append(words(entry.verified, STYLES[entry.verified.verdict]))
+    return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *lines)
+
+
+def remarks(entry: Amendment) -> list[str]:
+    """What was said of an amendment, and what other conditions came with it."""
     changed = f"{entry.justification}: {entry.conditions_before} → {entry.conditions}"
     told = (changed if entry.changes_conditions else "", entry.comment, entry.reason)
-    remarks = [words(remark) for remark in told if remark]
-    if entry.verified is not None:
-        remarks.append(words(entry.verified, STYLES[entry.verified.verdict]))
-    return paragraph(head, *([changes(entry.changes)] if entry.changes else []), *remarks)
+    return [remark for remark in told if remark]
 
 
 def paragraph(head: RenderableType, *lines: RenderableType) -> RenderableType:

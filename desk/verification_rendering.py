@@ -32,7 +32,7 @@ def verification(view: VerificationView | None) -> RenderableType:
     """All of a verification, in computed figures."""
     if view is None:
         return Text(NOTHING)
-    parts: list[RenderableType] = [fields(known(_facts(view))), Text("\nLooks", "bold"), _looks(view)]
+    parts: list[RenderableType] = [fields(known(facts(view))), Text("\nLooks", "bold"), _looks(view)]
     if view.pinned:
         parts += [Text(), pinned(view)]
     return Group(*parts, Text(), words(_so_far(view), "dim"))
@@ -64,7 +64,7 @@ def _ways_out(view: VerificationView) -> list[RenderableType]:
     ]
 
 
-def _facts(view: VerificationView) -> dict[str, Text]:
+def facts(view: VerificationView) -> dict[str, Text]:
     until = "" if view.verdict else f", until {moment(view.ends_at)} at the latest"
     by = f"{view.ended_by}. {view.comment}".rstrip() if view.ended_by else ""
     return {

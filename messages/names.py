@@ -35,6 +35,12 @@ def task_workflow_id(image_id: str, task_id: str) -> str:
     return f"{image_id}/task/{task_id}"
 
 
+def dialogues_of(image_id: str) -> str:
+    """The list query for all dialogues of an image's tasks; trials have other ids."""
+    begins = task_workflow_id(image_id, "").replace("\\", "\\\\").replace("'", "\\'")
+    return f"WorkflowType = 'Dialogue' AND WorkflowId STARTS_WITH '{begins}'"
+
+
 def task_of(workflow_id: str) -> tuple[str, str]:
     """The image and the task of a dialogue's workflow id."""
     image_id, _, task_id = workflow_id.rpartition("/task/")

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.memory.store import MemoryStore
 from activities.recorded import read_start
-from messages.names import task_of, task_workflow_id
+from messages.names import dialogues_of, task_of, task_workflow_id
 
 OVERLAP = timedelta(minutes=10)
 """How far a look reaches back behind the last one: the server's lists lag behind its histories by seconds."""
@@ -124,11 +124,7 @@ class Histories:
         self, store: MemoryStore, image_id: str, until: str, thorough: bool, most: int | None
     ) -> tuple[list[WorkflowExecution], list[WorkflowExecution]]:
         """The dialogues that completed since a moment, as far as one looks, and those not remembered yet."""
-        begins = task_workflow_id(image_id, "").replace("\\", "\\\\").replace("'", "\\'")
-        query = (
-            "WorkflowType = 'Dialogue' AND ExecutionStatus = 'Completed' "
-            f"AND WorkflowId STARTS_WITH '{begins}'"
-        )
+        query = f"{dialogues_of(image_id)} AND ExecutionStatus = 'Completed'"
         if until:
             query += f" AND CloseTime >= '{until}'"
         # The server tells the latest first.

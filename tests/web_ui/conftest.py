@@ -1,28 +1,16 @@
 """A dev server with its Web UI, as `worker.py --dev` starts it, and a person with a browser."""
 
-import shutil
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
 import pytest
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 from temporalio.client import Client
 
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
+from tests.web_ui.chromium import CHROMIUM, NO_CHROMIUM, running_chromium
 from tests.web_ui.person import Person
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-# Root may not use the sandbox; the rest keeps the browser from calling home.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 class WebUI(NamedTuple):
@@ -44,11 +32,9 @@ def client(web_ui: WebUI) -> Client:
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
-        pytest.skip("no chromium on this machine; on Debian: apt-get install chromium")
-    async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        pytest.skip(NO_CHROMIUM)
+    async with running_chromium() as running:
         yield running
-        await running.close()
 
 
 @pytest.fixture(scope="session")
