@@ -11,6 +11,18 @@ class Problem(Exception):
     """Something only a person can mend. Its text is one sentence: what, where and what to do."""
 
 
+class Refused(Problem):
+    """All works, and the answer is no. `kind`: the type of the failure behind it, if it has one."""
+
+    def __init__(self, sentence: str, kind: str = "") -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+class Unknown(Problem):
+    """What was asked about is not there."""
+
+
 def leave(code: int) -> NoReturn:
     """End this process with an exit code, once everything it started has stopped.
 

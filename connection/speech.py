@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from pydantic import ValidationError
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 
 from connection.server import if_there
 from messages.calls import Heard
@@ -18,7 +18,12 @@ async def heard_of(client: Client, workflow_id: str) -> Heard | None:
     """
     dialogue = client.get_workflow_handle(workflow_id)
     described = await if_there(dialogue.describe(rpc_timeout=ANSWER_WITHIN))
-    for pending in described.raw_description.pending_activities if described else ():
+    return await heard_in(client, described) if described else None
+
+
+async def heard_in(client: Client, described: WorkflowExecutionDescription) -> Heard | None:
+    """What is heard of a dialogue that has just been described; None between calls."""
+    for pending in described.raw_description.pending_activities:
         details = pending.heartbeat_details.payloads
         if not details:
             continue

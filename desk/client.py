@@ -2,30 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
-from datetime import timedelta
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from uuid import uuid4
 
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
-    WorkflowUpdateHandle,
-    WorkflowUpdateStage,
 )
-from temporalio.service import RPCError, RPCStatusCode
 
 from connection.places import SETTINGS, STATE_DIR
-from connection.problems import Problem
+from connection.plain_words import Addressee, failure, in_plain_words
+from connection.problems import Problem, Refused, Unknown
 from connection.server import connect, if_there
 from connection.speech import heard_of
+from connection.talking import ANSWER_WITHIN, Line
 from connection.web_ui import inbox_url, known_web_ui
-from desk.plain_words import Addressee, failure, in_plain_words
-from desk.problems import Refused, Unknown, no_task, waits_because
+from desk.problems import no_task, waits_because
 from desk.which import image_named_in, read_settings
 from messages.calls import Heard
 from messages.files import SnapshotReceipt
@@ -51,16 +47,8 @@ from messages.verification import VerificationView
 if TYPE_CHECKING:
     from workflows.image_state import ImageState
 
-# A worker answers in milliseconds; one that was just restarted may have a long history to read first.
-ANSWER_WITHIN = timedelta(seconds=15)
-# Carrying out what was accepted takes a few file operations, tried again for half a minute.
-CARRY_OUT_WITHIN = timedelta(seconds=60)
-
 # What a person waits for takes seconds to minutes; looking more often would only load the worker.
 LOOK_EVERY_SECONDS, OBSTRUCTED_LOOKS = 1.0, 3
-
-# The next run of an image takes an update within a few milliseconds of the end of the last.
-RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
 
 Answer = TypeVar("Answer")
 
@@ -200,7 +188,8 @@ class Desk:
             raise Refused(f"Task {task_id} failed. {failure(error)}") from None
 
     async def transcript(self, task_id: str) -> Transcript:
-        return await self._ask(self._dialogue(task_id), "transcript", Transcript, self._the_task(task_id))
+        line = self._line(self._dialogue(task_id), self._the_task(task_id))
+        return await line.ask("transcript", Transcript)
 
     async def heard(self, task_id: str) -> Heard | None:
         """What is being said in a dialogue at this moment; None between the calls of its personas."""
@@ -228,7 +217,7 @@ class Desk:
         return [view for view in views if view.state == "pending"]
 
     async def proposal(self, loop_id: str) -> ProposalView:
-        return await self._ask(self._loop(loop_id), "proposal", ProposalView, self._the_loop(loop_id))
+        return await self._line(self._loop(loop_id), self._the_loop(loop_id)).ask("proposal", ProposalView)
 
     async def events(self, loop_id: str) -> AsyncIterator[Any]:
         """The events of a loop's history."""
@@ -238,9 +227,9 @@ class Desk:
 
     async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
-        to = Addressee(loop_id, ended)
+        line = self._line(self._loop(loop_id), Addressee(loop_id, ended))
         watch = partial(self._obstructed, loop_id)
-        return await self._tell(self._loop(loop_id), "decide", decision, LoopConcluded, to, watch=watch)
+        return await line.tell("decide", decision, LoopConcluded, watch=watch)
 
     async def _obstructed(self, loop_id: str) -> str:
         """Wait until a loop cannot carry out its decision for longer than a moment."""
@@ -268,70 +257,10 @@ class Desk:
         return Addressee(f"the {name}", missing)
 
     async def _ask_image(self, query: str, answer: type[Answer]) -> Answer:
-        return await self._ask(self._image, query, answer, self._the_image)
-
-    async def _ask(
-        self, handle: WorkflowHandle[Any, Any], query: str, answer: type[Answer], to: Addressee
-    ) -> Answer:
-        with in_plain_words(self.server, to):
-            result: Answer = await handle.query(query, result_type=answer, rpc_timeout=ANSWER_WITHIN)
-        return result
+        return await self._line(self._image, self._the_image).ask(query, answer)
 
     async def _tell_image(self, update: str, request: Request, answer: type[Answer]) -> Answer:
-        return await self._tell(self._image, update, request, answer, self._the_image)
+        return await self._line(self._image, self._the_image).tell(update, request, answer)
 
-    async def _tell(
-        self,
-        handle: WorkflowHandle[Any, Any],
-        update: str,
-        request: Request,
-        answer: type[Answer],
-        to: Addressee,
-        *,
-        watch: Callable[[], Coroutine[Any, Any, str]] | None = None,
-    ) -> Answer:
-        """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
-        with in_plain_words(self.server, to):
-            accepted = await _sent(handle, update, request, answer)
-            # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
-            answering = asyncio.ensure_future(accepted.result())
-            watching = [asyncio.ensure_future(watch())] if watch else []
-            try:
-                await asyncio.wait(
-                    [answering, *watching],
-                    timeout=CARRY_OUT_WITHIN.total_seconds(),
-                    return_when=asyncio.FIRST_COMPLETED,
-                )
-                if not answering.done():
-                    at_work = (
-                        f"{to.name} has taken this and is still at work on it. "
-                        "Does a worker with --role files run? See: python starter.py status"
-                    )
-                    raise Problem(watching[0].result() if watching and watching[0].done() else at_work)
-                return answering.result()
-            finally:
-                for task in (answering, *watching):
-                    task.cancel()
-
-
-async def _sent(
-    handle: WorkflowHandle[Any, Any], update: str, request: Request, answer: type[Answer]
-) -> WorkflowUpdateHandle[Answer]:
-    """The handle of an accepted update; sent again, under the same id, if the image just continues as new."""
-    update_id = uuid4().hex
-    pauses = iter(RESEND_AFTER_SECONDS)
-    while True:
-        try:
-            return await handle.start_update(
-                update,
-                request,
-                id=update_id,
-                wait_for_stage=WorkflowUpdateStage.ACCEPTED,
-                result_type=answer,
-                rpc_timeout=ANSWER_WITHIN,
-            )
-        except RPCError as error:
-            pause_seconds = next(pauses, None)
-            if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause_seconds is None:
-                raise
-            await asyncio.sleep(pause_seconds)
+    def _line(self, handle: WorkflowHandle[Any, Any], to: Addressee) -> Line:
+        return Line(self.client, handle, to)

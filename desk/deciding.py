@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from connection.problems import Problem
+from connection.problems import Problem, Refused
 from desk import proposal_rendering, rendering
-from desk.problems import Interrupted, Refused, waits_because
+from desk.problems import Interrupted, waits_because
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from connection.problems import Refused
 from desk.events import carried_out
-from desk.problems import Refused
 from messages.loops import OptimizerAnswer, OptimizerRequest
 
 if TYPE_CHECKING:

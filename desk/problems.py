@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from connection.problems import Problem
+from connection.problems import Problem, Refused, Unknown
 
 if TYPE_CHECKING:
     from messages.loops import ProposalView
@@ -13,14 +13,6 @@ EXIT_CODES = (
     f"stale, has expired or is not there); {CANNOT} it cannot be done (no server, no image, "
     f"no worker answers, bad input); {INTERRUPTED} interrupted with Ctrl-C."
 )
-
-
-class Refused(Problem):
-    """All works, and the answer is no."""
-
-
-class Unknown(Problem):
-    """What was asked about is not there."""
 
 
 class Interrupted(Problem):

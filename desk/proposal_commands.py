@@ -48,9 +48,9 @@ async def show(
 
 async def draw(desk: "Desk", view: "ProposalView", file: Path) -> None:
     """The picture of a proposal. Raises Problem; Refused where there is nothing to draw."""
+    from connection.problems import Refused
     from desk.explaining import recorded
     from desk.plots.proposal import save_plot
-    from desk.problems import Refused
 
     if view.effect is None:
         raise Refused(

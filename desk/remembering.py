@@ -15,10 +15,9 @@ from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
 from configuration import ModelSettings
 from connection.places import SETTINGS, memory_file
-from connection.problems import Problem
+from connection.plain_words import Addressee, in_plain_words
+from connection.problems import Problem, Unknown
 from desk.client import Desk
-from desk.plain_words import Addressee, in_plain_words
-from desk.problems import Unknown
 from desk.which import read_settings
 from messages.memory import Recalled, RecallRequest
 

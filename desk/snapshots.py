@@ -18,10 +18,9 @@ from configuration import InvalidSettings, Settings, Value
 from configuration.reading import SettingsUnreadable
 from connection.image import restore_image
 from connection.places import as_typed
-from connection.problems import Problem
+from connection.problems import Problem, Refused
 from connection.server import if_there
-from desk.client import ANSWER_WITHIN
-from desk.problems import Refused
+from connection.talking import ANSWER_WITHIN
 from desk.which import read_settings
 from messages.common import part
 from messages.image import Keeping

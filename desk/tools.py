@@ -11,12 +11,12 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 
-from connection.problems import Problem
+from connection.problems import Problem, Refused
 from connection.version import NAME, VERSION
 from desk.app import request
 from desk.client import LOOK_EVERY_SECONDS, Desk
 from desk.deciding import login_name
-from desk.problems import Refused, no_task
+from desk.problems import no_task
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, ProposalView
 from messages.requests import Decision, SubmitTask

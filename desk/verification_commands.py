@@ -4,11 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connection.problems import Problem
+from connection.problems import Problem, Refused
 from desk import rendering, verification_rendering
 from desk.app import By, Comment, Json, Yes, command, present, request, say
 from desk.deciding import confirm, login_name
-from desk.problems import Refused
 
 if TYPE_CHECKING:
     from desk.client import Desk

@@ -8,10 +8,10 @@ import durationpy
 from rich.console import Console
 from rich.status import Status
 
-from connection.problems import Problem
+from connection.problems import Problem, Refused, Unknown
 from desk import rendering, speech_rendering
 from desk.client import LOOK_EVERY_SECONDS, Desk
-from desk.problems import Interrupted, Refused, Unknown, no_task, waits_because
+from desk.problems import Interrupted, no_task, waits_because
 from messages.loops import ProposalView
 from messages.tasks import DialogueResult, Transcript
 

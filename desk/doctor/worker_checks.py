@@ -16,11 +16,11 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from connection.image import ANSWER_WITHIN
+from connection.plain_words import NOBODY_ANSWERS
 from connection.pollers import ACTIVITIES, WORKFLOWS, pollers_of
 from connection.problems import Problem
 from connection.version import NAME, VERSION
 from desk.doctor.finding import Absent, Finding, Patient, broken
-from desk.plain_words import NOBODY_ANSWERS
 from messages.image import ImageStatus
 from messages.names import files_queue
 from workflows.ledger import why_not_there

@@ -10,11 +10,10 @@ from pydantic import BaseModel
 from temporalio.client import WorkflowExecution, WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.service import RPCError, RPCStatusCode
 
-from connection.problems import Problem
+from connection.plain_words import Addressee, in_plain_words
+from connection.problems import Problem, Unknown
 from desk.client import Desk
 from desk.events import carried_out
-from desk.plain_words import Addressee, in_plain_words
-from desk.problems import Unknown
 from desk.report.lived import MOST_TASKS, Argument, Found, Life, Spent
 from messages.calls import Usage
 from messages.loops import ProposalView

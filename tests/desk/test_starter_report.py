@@ -13,8 +13,8 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
+from connection.problems import Unknown
 from desk.client import Desk
-from desk.problems import Unknown
 from desk.report.reading import argument_of, loop_of
 from messages.names import dialogues_of
 from testbed.fake_ollama import FakeOllama

@@ -14,8 +14,7 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
 from temporalio.service import RPCError, RPCStatusCode
 
-from connection.problems import Problem
-from desk.problems import Refused, Unknown
+from connection.problems import Problem, Refused, Unknown
 from messages.names import NOT_IN_TIME
 
 # The server's words for "nobody polled in time" differ with where the call was waiting.
@@ -40,7 +39,10 @@ def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
         yield
     except WorkflowUpdateFailedError as error:
         nobody = isinstance(error.cause, ApplicationError) and error.cause.type == NOT_IN_TIME
-        raise (Problem if nobody else Refused)(_reason(error.cause)) from None
+        kind, sentence = reason(error.cause)
+        if not isinstance(error.cause, ApplicationError):
+            sentence = f"{kind}: {sentence}"
+        raise (Problem(sentence) if nobody else Refused(sentence, kind)) from None
     except WorkflowUpdateRPCTimeoutOrCancelledError:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
@@ -61,20 +63,21 @@ def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
 
 def failure(error: WorkflowFailureError) -> str:
     """Why a workflow failed, as `Type: reason`."""
-    return _reason(error.cause, with_type=True)
+    return ": ".join(filter(None, reason(error.cause)))
 
 
-def _reason(cause: BaseException, with_type: bool = False) -> str:
+def reason(cause: BaseException) -> tuple[str, str]:
+    """The type of a failure, which may be nothing, and its reason in words."""
     match cause:
         case ApplicationError():
-            return f"{cause.type}: {cause.message}" if with_type and cause.type else cause.message
+            return cause.type or "", cause.message
         case TerminatedError():
-            return "Terminated: somebody ended its workflow"
+            return "Terminated", "somebody ended its workflow"
         case CancelledError():
-            return "Cancelled: somebody cancelled its workflow"
+            return "Cancelled", "somebody cancelled its workflow"
         case TimeoutError():
-            return "TimedOut: its workflow ran out of time"
-    return f"{type(cause).__name__}: {cause}"
+            return "TimedOut", "its workflow ran out of time"
+    return type(cause).__name__, str(cause)
 
 
 def _no_worker(server: str, name: str) -> Problem:
