@@ -14,6 +14,7 @@ COPY activities activities/
 COPY configuration configuration/
 COPY connection connection/
 COPY desk desk/
+COPY door door/
 COPY messages messages/
 COPY optimizer optimizer/
 COPY runtime runtime/

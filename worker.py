@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -25,6 +27,10 @@ from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
 from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
+from door.app import Door
+from door.image import Image
+from door.plain import Plain
+from door.serving import DEFAULT_PORT, open_socket, serving, url_of
 from runtime.banner import older_self, show_image, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.gauges import Gauges
@@ -56,17 +62,23 @@ class Options:
     state_dir: Path
     metrics: str
     log_json: bool
+    door: int | None
+    door_host: str
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is settled before anything is started. Without `model` no compute, without `files` no files."""
+    """What is settled before anything is started. Without `model` no compute, without `files` no files.
+
+    `door`: where a door listens, if there is one.
+    """
 
     options: Options
     task_queue: str
     settings: Settings | None
     files: Path | None
     model: Choice | None
+    door: socket.socket | None
 
 
 def prepare(options: Options) -> Prepared:
@@ -77,6 +89,8 @@ def prepare(options: Options) -> Prepared:
         raise Problem(
             "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
         )
+    if options.door is not None and (options.task_queue or options.role is Role.files):
+        raise Problem("--door is for a worker that thinks and has a settings file, which names its image")
     require_text(PROJECT, options.settings.absolute(), options.state_dir.absolute())
     settings = None if options.task_queue else load_settings(options.settings)
     files = None if options.role is Role.compute else options.settings
@@ -89,7 +103,8 @@ def prepare(options: Options) -> Prepared:
         models = settings.models if settings else None
         model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
     queue = settings.system.task_queue if settings else options.task_queue or ""
-    return Prepared(options, queue, settings, files, model)
+    door = None if options.door is None else open_socket(options.door_host, options.door)
+    return Prepared(options, queue, settings, files, model, door)
 
 
 def _make_folder(state_dir: Path) -> None:
@@ -113,7 +128,7 @@ async def host(prepared: Prepared) -> None:
         client, web_ui = await stack.enter_async_context(_temporal(prepared.options))
         if prepared.settings is not None:
             await check_queue(client, prepared.settings)
-        await stack.enter_async_context(
+        personas = await stack.enter_async_context(
             running_workers(
                 client,
                 prepared.task_queue,
@@ -122,11 +137,16 @@ async def host(prepared: Prepared) -> None:
                 state_dir=prepared.options.state_dir,
             )
         )
-        life = [asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model))]
+        tasks: list[asyncio.Task[None]] = [model.loading] if model and model.loading else []
+        if prepared.door and prepared.settings and personas:
+            image = Image(client, prepared.settings.system.image_id)
+            door = Door(image, Plain(personas, prepared.settings, image.settings))
+            tasks.append(await stack.enter_async_context(serving(door, prepared.door)))
         if prepared.options.metrics and prepared.settings is not None:
             gauges = Gauges(client, prepared.settings.system.image_id)
-            life.append(asyncio.create_task(gauges.run()))
-        await _until_one_fails(*life, *([model.loading] if model and model.loading else []))
+            tasks.append(asyncio.create_task(gauges.run()))
+        tasks.append(asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model)))
+        await _until_one_fails(*tasks)
 
 
 async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
@@ -147,6 +167,7 @@ async def _wake_and_watch(
     settings = prepared.settings
     models = settings.models.by_persona().values() if settings else ()
     answers = model.backend.describe(*models) if model else ""
+    door = url_of(prepared.options.door_host, prepared.door) if prepared.door else ""
     if prepared.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
         file = prepared.options.settings
@@ -157,10 +178,11 @@ async def _wake_and_watch(
             web_ui=web_ui,
             answers=answers,
             model=model,
+            door=door,
             older=await older_self(image, settings, file.absolute().parent),
         )
     else:
-        show_worker(client, prepared.task_queue, prepared.options.role)
+        show_worker(client, prepared.task_queue, prepared.options.role, door)
     if prepared.files is not None and settings is not None:
         await SettingsWatcher(client, settings.system.image_id, prepared.files, answers).run()
     await asyncio.Event().wait()
@@ -228,6 +250,18 @@ def main(
     log_json: Annotated[
         bool, typer.Option("--log-json", help="Log to stderr as JSON, with the ids of image, task and loop.")
     ] = False,
+    door: Annotated[
+        int | None,
+        typer.Option(
+            help=f"Open an OpenAI-compatible door. Without a port on {DEFAULT_PORT}; 0: a free one.",
+            metavar="[PORT]",
+            min=0,
+            max=65_535,
+        ),
+    ] = None,
+    door_host: Annotated[
+        str, typer.Option(help="Where the door listens; open to others it needs LIVING_IMAGE_DOOR_TOKEN.")
+    ] = "127.0.0.1",
 ) -> None:
     """Host a living image: its workflows, its personas and its settings file.
 
@@ -246,6 +280,8 @@ def main(
         state_dir=state_dir,
         metrics=metrics if ":" in metrics or not metrics else f"127.0.0.1:{metrics}",
         log_json=log_json,
+        door=door,
+        door_host=door_host,
     )
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -259,8 +295,17 @@ def main(
         leave(2)
 
 
+def _with_port(words: list[str]) -> list[str]:
+    """`--door` alone means its usual port: typer knows no option whose value may be left out."""
+    return [
+        f"--door={DEFAULT_PORT}" if word == "--door" and not following.isdigit() else word
+        for word, following in zip_longest(words, words[1:], fillvalue="")
+    ]
+
+
 if __name__ == "__main__":
     terminal.prepare()
+    sys.argv = _with_port(sys.argv)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     app()

@@ -107,7 +107,19 @@ class Attempt:
         )
 
 
+class SingleAttempt(Attempt):
+    """The only attempt of a call that belongs to no activity: no heartbeat, and no other after it."""
+
+    def beat(self) -> None:
+        """Nobody hears it but whoever calls `said`."""
+
+    def failure(self, kind: FailureType, sentence: str) -> ApplicationError:
+        return ApplicationError(excerpt(sentence, MOST_CHARACTERS), type=kind, non_retryable=True)
+
+
 def _failed_before() -> Counter[str]:
+    if not activity.in_activity():
+        return Counter()
     try:
         return Counter(Heard.model_validate(activity.info().heartbeat_details[0]).failed)
     except (IndexError, ValidationError):

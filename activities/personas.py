@@ -122,6 +122,13 @@ class Personas:
         answer, usage = await self._ask_in_form(ComparedAnswer, call, 0.0, COMPARED_TOKENS)
         return Compared(better=answer.better, usage=usage)
 
+    async def answer(self, attempt: Attempt, call: PersonaCall, messages: list[dict[str, str]]) -> Speech:
+        """What a persona's model says to messages as they are, in its turn; no activity."""
+        text, usage = await self._put(
+            attempt, call, messages, temperature=call.temperature, token_limit=call.max_answer_tokens
+        )
+        return Speech(text=text, usage=usage)
+
     async def close(self) -> None:
         """Close the connections; the worker has stopped."""
         await self._conditions.close()
@@ -155,11 +162,26 @@ class Personas:
         token_limit: int,
         form: type[BaseModel] | None = None,
     ) -> tuple[str, Usage]:
-        """The model's answer, complete and not empty, and what it took. Raises the typed failures."""
+        """The answer to the words that a call names, see `_put`."""
         try:
             messages = self._prompts.messages(call.words, call.fields)
         except BrokenPrompts as error:
             raise attempt.failure("PromptsBroken", str(error)) from None
+        return await self._put(
+            attempt, call, messages, temperature=temperature, token_limit=token_limit, form=form
+        )
+
+    async def _put(
+        self,
+        attempt: Attempt,
+        call: PersonaCall,
+        messages: list[dict[str, str]],
+        *,
+        temperature: float,
+        token_limit: int,
+        form: type[BaseModel] | None = None,
+    ) -> tuple[str, Usage]:
+        """The model's answer, complete and not empty, and what it took. Raises the typed failures."""
         host, model = self._backend.target(call)
         question = Question(
             host=host,

@@ -30,17 +30,21 @@ def show_image(
     web_ui: str | None,
     answers: str,
     model: RunningModel | None,
+    door: str,
     older: str,
 ) -> None:
     """The banner of `--dev`. Links and commands stay on one line each, to be clicked and copied whole.
 
-    `answers`: the models that answer, in words. `older`: a snapshot of another image of its name, or nothing.
+    `answers`: the models that answer, in words. `door`: the URL of one, or nothing. `older`: a snapshot of
+    another image of its name, or nothing.
     """
     address, namespace = target(client), client.namespace
     facts = {"Server": f"{address}, namespace {namespace}"}
     if web_ui is not None:
         facts["Web UI"] = workflow_url(web_ui, namespace, image_id)
         facts["Inbox"] = inbox_url(web_ui, namespace)
+    if door:
+        facts["Door"] = door
     facts["Model"] = answers or "not in this worker"
     if model and model.loading:
         facts[""] = "It runs inside this command, in place of Ollama; expect coarse answers."
@@ -62,9 +66,11 @@ def show_image(
     console.print("\nCtrl-C stops everything that was started here; the image goes on next time.\n")
 
 
-def show_worker(client: Client, task_queue: str, role: str) -> None:
+def show_worker(client: Client, task_queue: str, role: str, door: str) -> None:
     """The banner of a plain worker."""
     where = f"task queue {task_queue}, namespace {client.namespace}, server {target(client)}"
+    if door:
+        _console().print(f"Door: {escape(door)}")
     _console().print(f"Worker ({role}): {escape(where)}. Ctrl-C stops it.")
 
 

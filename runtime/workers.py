@@ -107,9 +107,13 @@ async def running_workers(
     state_dir: Path = STATE_DIR,
     prompts: Path = PROMPTS,
     max_cached_workflows: int = 1000,
-) -> AsyncIterator[None]:
-    """The workers of one process, drained on exit: compute if it has a model, files if it has a file."""
+) -> AsyncIterator[Personas | None]:
+    """The workers of one process, drained on exit: compute if it has a model, files if it has a file.
+
+    What is given is who speaks in it, if anybody does.
+    """
     memory = MemoryStore(memory_file(state_dir))
+    personas = None
     async with AsyncExitStack() as stack:
         stack.callback(memory.close)
         if settings is not None:
@@ -122,4 +126,4 @@ async def running_workers(
             await stack.enter_async_context(
                 compute_worker(client, task_queue, personas, remembering, max_cached_workflows)
             )
-        yield
+        yield personas

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
+from activities.personas import Personas
 from activities.prompts import PROMPTS
 from configuration import Settings, Value, put
 from connection.image import start_image
@@ -243,6 +244,7 @@ class World(Image):
         self._max_cached_workflows = max_cached_workflows
         self._prompts = prompts
         self._compute = AsyncExitStack()
+        self.personas: Personas | None = None
         self._files = AsyncExitStack()
         self.state_dir = folder / ".state"
 
@@ -259,7 +261,7 @@ class World(Image):
 
     async def start_workers(self) -> None:
         await self.start_files_worker()
-        await self._compute.enter_async_context(
+        self.personas = await self._compute.enter_async_context(
             running_workers(
                 self.client,
                 self.name,

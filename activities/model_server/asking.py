@@ -302,7 +302,9 @@ class Asking:
 
 def _is_behind_people() -> bool:
     """Whether this is a call of a trial, which waits in no queue: whoever stands in one goes first."""
-    return (activity.info().priority.priority_key or USUAL_PRIORITY) > USUAL_PRIORITY
+    return (
+        activity.in_activity() and (activity.info().priority.priority_key or USUAL_PRIORITY) > USUAL_PRIORITY
+    )
 
 
 def _next_try(habits: _Habits, question: Question) -> _Try:

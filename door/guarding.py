@@ -1,0 +1,95 @@
+"""Who may come in: a token where one is set, else programs of this machine, and never too many at once."""
+
+import hashlib
+import hmac
+import os
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from door.refusals import RETRY_AFTER, Refusal
+
+TOKEN = "LIVING_IMAGE_DOOR_TOKEN"
+MOST_AT_ONCE = 64
+"""Requests under way, streams and waiting ones included."""
+
+
+def token() -> str:
+    """What a client must know; nothing: it need not."""
+    return os.environ.get(TOKEN, "").strip()
+
+
+def is_here(host: str) -> bool:
+    """Whether a host's name or address means this machine and no other."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Stands before the app, which only sees what may come in."""
+
+    def __init__(self, app: ASGIApp, token: str, most_at_once: int = MOST_AT_ONCE) -> None:
+        self._app = app
+        self._token = _digest(token) if token else b""
+        self._most_at_once = most_at_once
+        self._inside = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self._check(Headers(scope=scope))
+        except Refusal as refusal:
+            await refusal.response()(scope, receive, send)
+            return
+        self._inside += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._inside -= 1
+
+    def _check(self, headers: Headers) -> None:
+        if self._token:
+            scheme, _, given = headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(given.strip()), self._token):
+                raise Refusal(
+                    401,
+                    f"the door wants the token of {TOKEN}: Authorization: Bearer ...",
+                    "invalid_api_key",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+        else:
+            _require_here(headers)
+        if self._inside >= self._most_at_once:
+            raise Refusal(
+                429,
+                f"{self._inside} requests are under way at this door, which is all that it serves at a time",
+                "too_many_requests",
+                headers=RETRY_AFTER,
+            )
+
+
+def _digest(text: str) -> bytes:
+    """Of one length for all texts: a comparison tells nothing of it."""
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
+def _require_here(headers: Headers) -> None:
+    """Without a token a page of somebody else's could ask through a browser on this machine."""
+    named = {"host": f"//{headers.get('host', '')}", "origin": headers.get("origin", "//localhost")}
+    for name, url in named.items():
+        try:
+            here = is_here(urlsplit(url).hostname or "")
+        except ValueError:
+            here = False
+        if not here:
+            raise Refusal(
+                403,
+                f"without a token ({TOKEN}) the door is for this machine alone: {name}",
+                f"foreign_{name}",
+            )
