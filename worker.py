@@ -92,6 +92,7 @@ def prepare(options: Options) -> Prepared:
     if options.door is not None and (options.task_queue or options.role is Role.files):
         raise Problem("--door is for a worker that thinks and has a settings file, which names its image")
     require_text(PROJECT, options.settings.absolute(), options.state_dir.absolute())
+    door = None if options.door is None else open_socket(options.door_host, options.door)
     settings = None if options.task_queue else load_settings(options.settings)
     files = None if options.role is Role.compute else options.settings
     if files is not None:
@@ -103,7 +104,6 @@ def prepare(options: Options) -> Prepared:
         models = settings.models if settings else None
         model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
     queue = settings.system.task_queue if settings else options.task_queue or ""
-    door = None if options.door is None else open_socket(options.door_host, options.door)
     return Prepared(options, queue, settings, files, model, door)
 
 
@@ -295,7 +295,7 @@ def main(
         leave(2)
 
 
-def _with_port(words: list[str]) -> list[str]:
+def with_port(words: list[str]) -> list[str]:
     """`--door` alone means its usual port: typer knows no option whose value may be left out."""
     return [
         f"--door={DEFAULT_PORT}" if word == "--door" and not following.isdigit() else word
@@ -305,7 +305,7 @@ def _with_port(words: list[str]) -> list[str]:
 
 if __name__ == "__main__":
     terminal.prepare()
-    sys.argv = _with_port(sys.argv)
+    sys.argv = with_port(sys.argv)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(main)
     app()

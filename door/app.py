@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from door.answers import End, Event, chunks, completion, models
 from door.conversation import task_of
-from door.guarding import Guard
+from door.guarding import MOST_AT_ONCE, Guard
 from door.image import Image, Looking, View
 from door.plain import Plain
 from door.refusals import Refusal
@@ -39,10 +39,17 @@ KEEP_ALIVE_SECONDS = 15.0
 class Door:
     """The handlers of a door's requests. `close` ends what is under way."""
 
-    def __init__(self, image: Image, plain: Plain, keep_alive_seconds: float = KEEP_ALIVE_SECONDS) -> None:
+    def __init__(
+        self,
+        image: Image,
+        plain: Plain,
+        keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
+        most_at_once: int = MOST_AT_ONCE,
+    ) -> None:
         self._image = image
         self._plain = plain
         self._keep_alive_seconds = keep_alive_seconds
+        self._most_at_once = most_at_once
         self._watches = Watches(lambda task_id: Looking(image, task_id).look)
         self._created = int(time.time())
 
@@ -55,7 +62,7 @@ class Door:
             ],
             exception_handlers={Refusal: _refused, HTTPException: _not_served, Exception: _broken},
         )
-        return Guard(app, token)
+        return Guard(app, token, self._most_at_once)
 
     async def close(self) -> None:
         await self._watches.close()

@@ -35,9 +35,9 @@ def is_here(host: str) -> bool:
 class Guard:
     """Stands before the app, which only sees what may come in."""
 
-    def __init__(self, app: ASGIApp, token: str, most_at_once: int = MOST_AT_ONCE) -> None:
+    def __init__(self, app: ASGIApp, token: str, most_at_once: int) -> None:
         self._app = app
-        self._token = _digest(token) if token else b""
+        self._token = _digest(os.fsencode(token)) if token else b""
         self._most_at_once = most_at_once
         self._inside = 0
 
@@ -55,8 +55,8 @@ class Guard:
 
     def _check(self, headers: Headers) -> None:
         if self._token:
-            scheme, _, given = headers.get("authorization", "").partition(" ")
-            if scheme.lower() != "bearer" or not hmac.compare_digest(_digest(given.strip()), self._token):
+            scheme, _, given = headers.get("authorization", "").encode("latin-1").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(_digest(given.strip()), self._token):
                 raise Refusal(
                     401,
                     f"the door wants the token of {TOKEN}: Authorization: Bearer ...",
@@ -74,9 +74,9 @@ class Guard:
             )
 
 
-def _digest(text: str) -> bytes:
-    """Of one length for all texts: a comparison tells nothing of it."""
-    return hashlib.sha256(text.encode(errors="replace")).digest()
+def _digest(token: bytes) -> bytes:
+    """Of one length for all tokens: a comparison tells nothing of it."""
+    return hashlib.sha256(token).digest()
 
 
 def _require_here(headers: Headers) -> None:

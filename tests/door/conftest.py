@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -24,34 +25,41 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 class Doorstep:
     """An image with a door, and who stands before it. `openai` tries nothing again by itself."""
 
-    def __init__(self, world: World, url: str) -> None:
+    def __init__(self, world: Any, url: str) -> None:
         self.world = world
         self.url = url
         self.openai = AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60)
 
     @property
     def ollama(self) -> FakeOllama:
-        return self.world.ollama
+        ollama: FakeOllama = self.world.ollama
+        return ollama
 
     @property
     def image(self) -> str:
-        return self.world.name
+        return str(self.world.name)
 
     async def task_ids(self) -> list[str]:
         return [task.task_id for task in (await self.world.state()).task_views()]
 
 
 @asynccontextmanager
-async def opened(world: World) -> AsyncIterator[Doorstep]:
-    """The door of a world, as worker.py opens it."""
+async def opened(world: World, image_id: str = "", most_at_once: int = 64) -> AsyncIterator[Doorstep]:
+    """The door of a world, as worker.py opens it; with `image_id` before another image."""
     assert world.personas is not None
-    image = Image(world.client, world.name)
-    door = Door(image, Plain(world.personas, world.on_file(), image.settings), KEEP_ALIVE_SECONDS)
+    image = Image(world.client, image_id or world.name)
+    plain = Plain(world.personas, world.on_file(), image.settings)
+    door = Door(image, plain, KEEP_ALIVE_SECONDS, most_at_once)
     listening = open_socket("127.0.0.1", 0)
-    async with serving(door, listening):
-        doorstep = Doorstep(world, url_of("127.0.0.1", listening))
-        async with doorstep.openai:
-            yield doorstep
+    async with serving(door, listening), knocking(world, url_of("127.0.0.1", listening)) as doorstep:
+        yield doorstep
+
+
+@asynccontextmanager
+async def knocking(world: Any, url: str) -> AsyncIterator[Doorstep]:
+    doorstep = Doorstep(world, url)
+    async with doorstep.openai:
+        yield doorstep
 
 
 @pytest.fixture(scope="module")
