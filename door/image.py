@@ -1,8 +1,10 @@
 """The image behind the door: it takes tasks, and tells how each of them stands."""
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from temporalio.client import (
     Client,
@@ -27,6 +29,7 @@ from messages.tasks import DialogueResult, TaskReceipt, TaskView, Transcript
 RUNNING, COMPLETED = WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED
 MOST_FAILURES = 20
 """So often the same may be asked again after it failed."""
+FRESH_SECONDS = 0.9
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,14 @@ class View:
         return self.result is not None or self.failure is not None
 
 
+class Queue(NamedTuple):
+    """All tasks that the image knows, those that wait in their order."""
+
+    paused: bool
+    tasks: Sequence[TaskView]
+    seen_at: float
+
+
 class Image:
     """The image `image_id` on a server. Raises Refusal, or what Temporal's client does."""
 
@@ -58,6 +69,8 @@ class Image:
         missing = Unknown(f"No living image {image_id!r} runs at {target(client)}; start it")
         self._to = Addressee(f"the living image {image_id!r}", missing)
         self._line = Line(client, self._image, self._to)
+        self._queue: Queue | None = None
+        self._looking = asyncio.Lock()
 
     async def hand_in(self, key: str, task: str) -> str:
         """The id of the task that a key names: one that goes on or is done, else a new one.
@@ -80,16 +93,17 @@ class Image:
         except Problem as problem:
             raise await self._gone_or(problem) from None
 
-    async def queue(self) -> Sequence[TaskView]:
-        """All tasks that the image knows, those that wait in their order."""
-        return await self._line.ask("tasks", list[TaskView])
-
-    async def is_paused(self) -> bool:
-        """Raises Refusal where the image has ended."""
-        described = await self.described(self._image)
-        if described is None or described.status is not RUNNING:
-            raise self._ended()
-        return described.typed_search_attributes.get(IMAGE_PHASE) == "paused"
+    async def queue(self) -> Queue:
+        """How the queue is: one look a second for all who wait. Raises Refusal once the image has ended."""
+        async with self._looking:
+            if self._queue is None or time.monotonic() - self._queue.seen_at >= FRESH_SECONDS:
+                described = await self.described(self._image)
+                if described is None or described.status is not RUNNING:
+                    raise self._ended()
+                paused = described.typed_search_attributes.get(IMAGE_PHASE) == "paused"
+                tasks = await self._line.ask("tasks", list[TaskView])
+                self._queue = Queue(paused, tasks, time.monotonic())
+            return self._queue
 
     def dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
         workflow_id = task_workflow_id(self.image_id, task_id)
@@ -107,6 +121,8 @@ class Image:
             await self._line.tell("submit_task", request, TaskReceipt)
         except Problem as problem:
             raise await self._gone_or(problem) from None
+        async with self._looking:
+            self._queue = None
 
     async def _gone_or(self, problem: Problem) -> Refusal:
         """Why the image does not answer: it has retired, or what the problem is."""
@@ -118,7 +134,7 @@ class Image:
 
     def _ended(self) -> Refusal:
         return Refusal(
-            410, f"the living image {self.image_id!r} has retired; it takes no tasks", "image_retired"
+            410, f"the living image {self.image_id!r} has ended; it takes no tasks", "image_retired"
         )
 
 
@@ -151,14 +167,13 @@ class Looking:
             return View(transcript=self._transcript, failure=failed(*reason(error.cause)))
 
     async def _look_into_the_queue(self) -> View:
-        paused = await self._image.is_paused()
-        tasks = await self._image.queue()
-        view = next((task for task in tasks if task.task_id == self._task_id), None)
+        queue = await self._image.queue()
+        view = next((task for task in queue.tasks if task.task_id == self._task_id), None)
         if view is not None and view.phase == "queued":
-            queued = [task.task_id for task in tasks if task.phase == "queued"]
-            return View(place=queued.index(self._task_id) + 1, paused=paused)
+            queued = [task.task_id for task in queue.tasks if task.phase == "queued"]
+            return View(place=queued.index(self._task_id) + 1, paused=queue.paused)
         if view is not None and view.phase == "running":
-            return View(paused=paused)
+            return View(paused=queue.paused)
         # It may have come to its end since it was looked for; without a dialogue it never will.
         if await self._image.described(self._dialogue) is not None:
             return await self.look()

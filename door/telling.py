@@ -69,7 +69,8 @@ class Told:
     def news(self, view: View) -> Iterator[Delta]:
         """What a view has that was not told yet."""
         if view.transcript is None:
-            yield from self._wait(view)
+            if not view.is_over:
+                yield from self._wait(view)
             return
         if not self._is_argued:
             self._is_argued = True

@@ -1,6 +1,7 @@
 """What the compose file and the Dockerfile promise, read from them and by Docker Compose itself."""
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -14,12 +15,15 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from connection.namespace import RETENTION, type_name
 from connection.server import target
+from door.guarding import TOKEN
+from door.requests import CHAT, CHORE, MESSAGE, PLAIN
+from door.serving import DEFAULT_PORT
 from messages.names import SEARCH_ATTRIBUTES
 from testbed.processes import ROOT
 from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated
 
-WORKERS = ("files", "compute")
-LONG_LIVED = ("postgres", "temporal", "ui", "ollama", *WORKERS)
+WORKERS = ("files", "compute", "door")
+LONG_LIVED = ("postgres", "temporal", "ui", "ollama", "chat", *WORKERS)
 ONCE = ("schema", "namespace")
 
 
@@ -36,7 +40,7 @@ def compose_command() -> list[str]:
 def config(**environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        [*compose_command(), "-f", str(COMPOSE_FILE), "--profile", "desk", "config"],
+        [*compose_command(), "-f", str(COMPOSE_FILE), "--profile", "desk", "--profile", "chat", "config"],
         env={**inherited, **environment},
         capture_output=True,
         text=True,
@@ -64,16 +68,23 @@ def test_no_secret_has_a_default() -> None:
         for name, value in described.get("environment", {}).items()
         if re.search("PASSWORD|PWD|KEY|SECRET|TOKEN", name)
     }
-    assert {service for service, _ in secrets} == {"postgres", "schema", "temporal", "files", "desk"}
-    for (_, name), value in secrets.items():
-        # Without a key snapshots are not signed.
-        default = r":-" if name == "LIVING_IMAGE_KEY" else r":\?[^}]+"
+    with_secrets = {service for service, _ in secrets}
+    assert with_secrets == {"postgres", "schema", "temporal", "files", "desk", "door", "chat"}
+    for value in secrets.values():
+        # Without a key snapshots are not signed, and without a token the door stays shut.
+        optional = re.search("LIVING_IMAGE_(KEY|DOOR_TOKEN)", value)
+        default = r":-" if optional else r":\?[^}]+"
         assert re.fullmatch(rf"\$\{{\w+{default}\}}", value), value
 
 
 def test_ports_are_open_on_this_machine_only_unless_asked_otherwise() -> None:
     ports = [port for described in SERVICES.values() for port in described.get("ports", [])]
-    assert [interpolated(port, {}) for port in ports] == ["127.0.0.1:7233:7233", "127.0.0.1:8233:8080"]
+    assert [interpolated(port, {}) for port in ports] == [
+        "127.0.0.1:7233:7233",
+        "127.0.0.1:8233:8080",
+        "127.0.0.1:7411:7411",
+        "127.0.0.1:3000:8080",
+    ]
     asked = {"BIND_ADDRESS": "10.0.0.5"}
     assert all(interpolated(port, asked).startswith("10.0.0.5:") for port in ports)
     assert all("network_mode" not in described for described in SERVICES.values())
@@ -89,14 +100,16 @@ def test_what_must_last_has_a_place_outside_the_containers() -> None:
     assert mounts["files"] == ["./living-image:/settings"]
     assert mounts["desk"] == mounts["files"]
     assert "volumes" not in SERVICES["compute"]
-    assert COMPOSE["volumes"].keys() == {"postgres-data", "ollama-models"}
+    assert mounts["door"] == ["./living-image:/settings:ro"]
+    assert mounts["chat"] == ["chat-data:/app/backend/data"]
+    assert COMPOSE["volumes"].keys() == {"postgres-data", "ollama-models", "chat-data"}
 
 
 def test_images_are_pinned() -> None:
     images = {interpolated(described["image"], {}) for described in SERVICES.values()}
     images |= {arguments.split()[0] for instruction, arguments in dockerfile() if instruction == "FROM"}
     for image in images:
-        assert re.search(r":\d+\.\d+", image), image
+        assert re.search(r":v?\d+\.\d+", image), image
     server, tools = (SERVICES[name]["image"].split(":", 1)[1] for name in ("temporal", "schema"))
     assert server == tools
 
@@ -117,7 +130,7 @@ def test_workers_have_few_rights_and_are_asked_to_stop(name: str) -> None:
     assert worker["read_only"] is True
     assert worker["cap_drop"] == ["ALL"]
     assert "container_name" not in worker
-    assert "ports" not in worker
+    assert ("ports" in worker) is (name == "door")
 
 
 def test_each_waits_for_what_it_needs() -> None:
@@ -133,7 +146,24 @@ def test_each_waits_for_what_it_needs() -> None:
     assert needs["temporal"].keys() == {"postgres", "schema"}
     assert needs["namespace"].keys() == {"temporal"}
     assert needs["files"].keys() == {"namespace"}
-    assert needs["compute"].keys() == {"namespace", "ollama"}
+    assert needs["compute"].keys() == needs["door"].keys() == {"namespace", "ollama"}
+    assert needs["chat"].keys() == {"door"}
+
+
+def test_open_webui_knocks_at_the_door_as_the_door_expects() -> None:
+    door, chat = SERVICES["door"], SERVICES["chat"]
+    assert door["profiles"] == chat["profiles"] == ["chat"]
+    told = {name: interpolated(value, {}) for name, value in chat["environment"].items()}
+    assert told["OPENAI_API_BASE_URL"] == f"http://door:{DEFAULT_PORT}/v1"
+    assert str(DEFAULT_PORT) in door["command"]
+    assert chat["environment"]["OPENAI_API_KEY"] == door["environment"][TOKEN]
+    assert told["TASK_MODEL_EXTERNAL"] == f"living-image{PLAIN}"
+    headers = json.loads(told["OPENAI_API_CONFIGS"])["0"]["headers"]
+    assert {name.lower(): value for name, value in headers.items()} == {
+        CHAT: "{{CHAT_ID}}",
+        MESSAGE: "{{MESSAGE_ID}}",
+        CHORE: "{{TASK}}",
+    }
 
 
 def test_the_image_runs_as_nobody_special_and_keeps_no_tools() -> None:
