@@ -65,6 +65,7 @@ class Door:
         return Guard(app, token, self._most_at_once)
 
     async def close(self) -> None:
+        self._plain.close()
         await self._watches.close()
 
     async def _models(self, _: Request) -> Response:

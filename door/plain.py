@@ -9,10 +9,10 @@ from activities.failures import SingleAttempt
 from activities.personas import Personas
 from configuration import Settings
 from door.answers import End, Event
-from door.refusals import failed
+from door.refusals import closing, failed
 from door.requests import Message
 from door.telling import Words
-from messages.calls import PersonaCall
+from messages.calls import PersonaCall, Speech
 from messages.image import SettingsView
 
 WHO = "ALFRED"
@@ -32,6 +32,8 @@ class Plain:
         self._personas = personas
         self._settings = settings
         self._present = present
+        self._answering: set[asyncio.Task[Speech]] = set()
+        self._closing = False
 
     async def answer(self, said: Sequence[Message], streams: bool) -> AsyncGenerator[Event]:
         """The answer, word by word if it streams. Raises Refusal."""
@@ -41,6 +43,7 @@ class Plain:
         ]
         attempt, words = SingleAttempt(WHO), Words()
         answering = asyncio.create_task(self._personas.answer(attempt, call, messages))
+        self._answering.add(answering)
         try:
             while streams and not answering.done():
                 await asyncio.wait({answering}, timeout=LISTEN_EVERY_SECONDS)
@@ -49,11 +52,22 @@ class Plain:
             speech = await answering
         except ApplicationError as error:
             raise failed(error.type or "", error.message) from None
+        except asyncio.CancelledError:
+            if self._closing:
+                raise closing() from None
+            raise
         finally:
+            self._answering.discard(answering)
             answering.cancel()  # whoever asked may have gone, and the slot is free for others
         yield "content", words.rest(speech.text)
         usage = speech.usage
         yield End(usage.tokens_in, usage.tokens_out, {"model_backend": usage.model_backend})
+
+    def close(self) -> None:
+        """Give up what is being answered."""
+        self._closing = True
+        for answering in self._answering:
+            answering.cancel()
 
     async def _present_settings(self) -> Settings:
         values = (await self._present()).values

@@ -51,3 +51,8 @@ def refusal_of(problem: Problem) -> Refusal:
 def failed(kind: str, reason: str) -> Refusal:
     """A task or a call of a model failed. It was tried long enough: OpenAI's client need not do so again."""
     return Refusal(502, reason, kind or "failed", headers={"x-should-retry": "false"})
+
+
+def closing() -> Refusal:
+    reason = "the door closes; ask the same again, and you come to the same task"
+    return Refusal(503, reason, "closing", headers=RETRY_AFTER)

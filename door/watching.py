@@ -9,16 +9,11 @@ from temporalio.service import RPCError
 
 from connection.problems import Problem
 from door.image import View
-from door.refusals import RETRY_AFTER, Refusal
+from door.refusals import Refusal, closing
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY_SECONDS = 1.0
-
-
-def _closing() -> Refusal:
-    reason = "the door closes; ask the same again, and you come to the same task"
-    return Refusal(503, reason, "closing", headers=RETRY_AFTER)
 
 
 class Watch:
@@ -80,7 +75,7 @@ class Watches:
     def of(self, task_id: str) -> Iterator[Watch]:
         """The watch of a task, for as long as somebody waits. Raises Refusal once the door closes."""
         if self._closing:
-            raise _closing()
+            raise closing()
         if task_id not in self._watches:
             self._watches[task_id] = Watch(self._look_at(task_id))
         watch = self._watches[task_id]
@@ -98,4 +93,4 @@ class Watches:
         self._closing = True
         for watch in list(self._watches.values()):
             watch.stop()
-            await watch.tell(View(failure=_closing()))
+            await watch.tell(View(failure=closing()))

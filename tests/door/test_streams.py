@@ -1,15 +1,17 @@
 """An argument is told as it goes on: who speaks, the words as they come, each of them once."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import httpx
 import pytest
-from openai import APIError
+from openai import APIError, InternalServerError
 
 from messages.image import ImageStatus
-from tests.door.conftest import Doorstep
+from tests.door.conftest import Doorstep, opened
 from tests.door.test_completions import ask, told
 
 SHADE = "Trees give shade for sixty years."
@@ -165,3 +167,30 @@ async def test_a_plain_answer_that_nobody_waits_for_is_given_up(doorstep: Doorst
     await stream.close()
     call = doorstep.ollama.calls[-1]
     await doorstep.ollama.until(lambda: call.outcome == "abandoned")
+
+
+async def test_a_door_that_closes_tells_all_who_wait(doorstep: Doorstep) -> None:
+    doorstep.ollama.answering.clear()
+    async with AsyncExitStack() as stack:
+        door = await stack.enter_async_context(opened(doorstep.world))
+        knocker = Doorstep(doorstep.world, door.url)
+        stream = Stream(knocker, "Who waits?")
+        await stream.until("Task chat-")
+        calls = len(doorstep.ollama.calls)
+        whole = [
+            asyncio.create_task(ask(knocker, "Who waits?")),
+            asyncio.create_task(ask(knocker, "Who waits?", model=f"{doorstep.image}-plain")),
+        ]
+        await doorstep.ollama.until(lambda: len(doorstep.ollama.calls) > calls)
+        closing = asyncio.create_task(stack.aclose())
+        with pytest.raises(APIError) as ended:
+            await stream.until()
+        assert ended.value.code == "closing"
+        for each in whole:
+            with pytest.raises(InternalServerError, match="ask the same again") as refused:
+                await each
+            assert refused.value.status_code == 503
+        await closing
+        await knocker.openai.close()
+    doorstep.ollama.answering.set()
+    assert (await ask(doorstep, "Who waits?")).choices[0].message.content
