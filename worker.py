@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,7 @@ from connection.web_ui import known_web_ui
 from door.app import Door
 from door.image import Image
 from door.plain import Plain
-from door.serving import DEFAULT_PORT, open_socket, serving, url_of
+from door.serving import DEFAULT_PORT, open_socket, serving, url_of, with_port
 from runtime.banner import older_self, show_image, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.gauges import Gauges
@@ -293,14 +292,6 @@ def main(
     except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable) as problem:
         print(problem, file=sys.stderr)
         leave(2)
-
-
-def with_port(words: list[str]) -> list[str]:
-    """`--door` alone means its usual port: typer knows no option whose value may be left out."""
-    return [
-        f"--door={DEFAULT_PORT}" if word == "--door" and not following.isdigit() else word
-        for word, following in zip_longest(words, words[1:], fillvalue="")
-    ]
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import zip_longest
 
 import uvicorn
 
@@ -14,6 +15,14 @@ from door.guarding import TOKEN, is_here, token
 DEFAULT_PORT = 7411
 CLOSE_WITHIN_SECONDS = 1
 """What a stream gets to end in; a worker's calls get 3 s after it."""
+
+
+def with_port(words: list[str]) -> list[str]:
+    """A command line in which `--door` alone has its usual port: typer wants a value for every option."""
+    return [
+        f"--door={DEFAULT_PORT}" if word == "--door" and not following.isdigit() else word
+        for word, following in zip_longest(words, words[1:], fillvalue="")
+    ]
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -8,13 +8,13 @@ import pytest
 from openai import APIError
 from temporalio.testing import WorkflowEnvironment
 
+from door.serving import with_port
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image
 from tests.door.conftest import knocking
 from tests.door.test_completions import ask, told
 from tests.door.test_streams import Stream
 from tests.runtime.worker_process import WorkerProcess
-from worker import with_port
 
 
 async def test_sigterm_ends_open_streams_and_the_next_worker_goes_on_with_their_tasks(

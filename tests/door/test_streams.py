@@ -10,6 +10,8 @@ import httpx
 import pytest
 from openai import APIError, InternalServerError
 
+from door.image import Image, Looking
+from door.watching import Watches
 from messages.image import ImageStatus
 from tests.door.conftest import Doorstep, opened
 from tests.door.test_completions import ask, told
@@ -194,3 +196,17 @@ async def test_a_door_that_closes_tells_all_who_wait(doorstep: Doorstep) -> None
         await knocker.openai.close()
     doorstep.ollama.answering.set()
     assert (await ask(doorstep, "Who waits?")).choices[0].message.content
+
+
+async def test_all_who_wait_for_a_task_share_its_looks(doorstep: Doorstep) -> None:
+    image = Image(doorstep.world.client, doorstep.image)
+    watches = Watches(lambda task_id: Looking(image, task_id).look)
+    task_id = await image.hand_in("shared", "Who looks?")
+    with watches.of(task_id) as one, watches.of(task_id) as other, watches.of("else") as third:
+        assert one is other
+        assert one is not third
+        views = [[view async for view in watch.views()] for watch in (one, other)]
+    for seen in views:
+        assert seen[-1].result
+    with watches.of(task_id) as later:
+        assert later is not one
