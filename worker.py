@@ -136,7 +136,7 @@ async def host(prepared: Prepared) -> None:
                 state_dir=prepared.options.state_dir,
             )
         )
-        tasks: list[asyncio.Task[None]] = [model.loading] if model and model.loading else []
+        tasks: list[asyncio.Future[None]] = [model.loading] if model and model.loading else []
         if prepared.door and prepared.settings and personas:
             image = Image(client, prepared.settings.system.image_id)
             door = Door(image, Plain(personas, prepared.settings, image.settings))
@@ -148,7 +148,7 @@ async def host(prepared: Prepared) -> None:
         await _until_one_fails(*tasks)
 
 
-async def _until_one_fails(*tasks: asyncio.Task[None]) -> None:
+async def _until_one_fails(*tasks: asyncio.Future[None]) -> None:
     """Raises what the first of them raises. Cancelled, it cancels them."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)

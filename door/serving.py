@@ -51,8 +51,8 @@ def url_of(host: str, listening: socket.socket) -> str:
 
 
 @asynccontextmanager
-async def serving(door: Door, listening: socket.socket) -> AsyncIterator[asyncio.Task[None]]:
-    """Serve while the block runs, and end what streams then. The task given ends itself only in an error."""
+async def serving(door: Door, listening: socket.socket) -> AsyncIterator[asyncio.Future[None]]:
+    """Serve while the block runs, and end what streams then. What is given ends before only in an error."""
     config = uvicorn.Config(
         door.app(token()),
         lifespan="off",
@@ -68,7 +68,7 @@ async def serving(door: Door, listening: socket.socket) -> AsyncIterator[asyncio
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listening]))
     try:
-        yield running
+        yield asyncio.shield(running)  # whoever waits for it may be cancelled, and the server ends in order
     finally:
         server.should_exit = True
         # uvicorn would wait for streams to end, and they for their tasks.

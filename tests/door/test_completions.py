@@ -85,16 +85,22 @@ async def test_the_same_asked_again_is_the_same_task(doorstep: Doorstep) -> None
 
 async def test_a_front_end_names_what_it_asks(doorstep: Doorstep) -> None:
     open_webui = {"X-OpenWebUI-Chat-Id": "c", "X-OpenWebUI-Message-Id": "m", "X-OpenWebUI-Task": ""}
-    named = [await ask(doorstep, words, extra_headers=open_webui) for words in ("Now?", "Now, at ten?")]
-    assert told(named[0]) == told(named[1])
-    other = await ask(doorstep, "Now?", extra_headers=open_webui | {"X-OpenWebUI-Message-Id": "n"})
-    keyed = [await ask(doorstep, words, extra_headers={"Idempotency-Key": "k"}) for words in ("A?", "B?")]
-    assert told(keyed[0]) == told(keyed[1])
     # An Open WebUI that does not know a name leaves it as it is.
     unfilled = {"X-OpenWebUI-Message-Id": "{{MESSAGE_ID}}", "X-OpenWebUI-Task": "{{TASK}}"}
-    by_words = [await ask(doorstep, words, extra_headers=unfilled) for words in ("A?", "B?")]
-    ids = {told(answer)["task_id"] for answer in (*named, other, *keyed, *by_words)}
-    assert len(ids) == 5
+    asked: list[tuple[str, dict[str, str]]] = [
+        ("Now?", open_webui),
+        ("Now, at ten?", open_webui),
+        ("Now?", open_webui | {"X-OpenWebUI-Message-Id": "n"}),
+        ("A?", {"Idempotency-Key": "k"}),
+        ("B?", {"Idempotency-Key": "k"}),
+        ("A?", unfilled),
+        ("B?", unfilled),
+    ]
+    answers = await asyncio.gather(*(ask(doorstep, said, extra_headers=names) for said, names in asked))
+    first, *others = [told(answer)["task_id"] for answer in answers]
+    assert others[0] == first
+    assert others[2] == others[3]
+    assert len({first, *others}) == 5
 
 
 async def test_what_was_said_before_reaches_the_plan(doorstep: Doorstep) -> None:
@@ -152,9 +158,12 @@ async def test_what_front_ends_ask_on_the_side_is_one_plain_call_and_no_task(
 
 
 async def test_a_question_about_documents_and_one_that_begins_alike_are_tasks(doorstep: Doorstep) -> None:
-    for number, said in enumerate([DOCUMENTS, "### Task:\nHelp me decide.", TITLE]):
-        headers = {"X-OpenWebUI-Task": ""} if number == 2 else {}
-        assert told(await ask(doorstep, said, extra_headers=headers))["outcome"] == "converged"
+    answers = await asyncio.gather(
+        ask(doorstep, DOCUMENTS),
+        ask(doorstep, "### Task:\nHelp me decide."),
+        ask(doorstep, TITLE, extra_headers={"X-OpenWebUI-Task": ""}),
+    )
+    assert {told(answer)["outcome"] for answer in answers} == {"converged"}
 
 
 async def test_the_plain_model_answers_at_the_settings_of_now_and_fails_by_name(doorstep: Doorstep) -> None:

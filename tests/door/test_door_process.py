@@ -9,6 +9,7 @@ from openai import APIError
 from temporalio.testing import WorkflowEnvironment
 
 from door.serving import with_port
+from messages.image import ImageStatus
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image
 from tests.door.conftest import knocking
@@ -23,26 +24,27 @@ async def test_sigterm_ends_open_streams_and_the_next_worker_goes_on_with_their_
     image = Image(server.client, ollama.url, tmp_path)
     await image.start()
     address = image.address
-    ollama.answering.clear()
     async with WorkerProcess(tmp_path, "--door", "0", TEMPORAL_ADDRESS=address) as worker:
         async with knocking(image, await url(worker)) as doorstep:
+            # No call is under way for which the worker would wait, and the streams are ended all the same.
+            await image.update("pause", None, ImageStatus)
             stream = Stream(doorstep, "Trees or roofs?")
-            await stream.until("is argued out")
+            await stream.until("is paused")
             unread = Stream(doorstep, "Who reads this?")
-            await unread.until("is argued out")
+            await unread.until("is paused")
             worker.process.send_signal(signal.SIGTERM)
             with pytest.raises(APIError, match="ask the same again") as ended:
                 await stream.until()
             assert ended.value.code == "closing"
         assert await worker.process.wait() == 0
         assert "Traceback" not in worker.err
-    ollama.answering.set()
     async with (
         WorkerProcess(tmp_path, "--door", "0", TEMPORAL_ADDRESS=address) as worker,
         knocking(image, await url(worker)) as doorstep,
     ):
+        await image.update("resume", None, ImageStatus)
         answer = await ask(doorstep, "Trees or roofs?")
-        assert f"Task {told(answer)['task_id']} is" in stream.said()
+        assert f"Task {told(answer)['task_id']} waits" in stream.said()
         assert await worker.stop(signal.SIGINT) == 0
 
 
