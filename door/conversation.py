@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from door.refusals import Refusal
-from door.requests import Message
+from door.requests import INSTRUCTIONS, Message
 from messages.common import TASK_BYTES
 
 _BEFORE = "What was said before, oldest first:\n\n<conversation>\n"
 _AFTER = "\n</conversation>\n\nThe message to answer:\n"
 _LEFT_OUT = "(left out, for a task is at most {bytes} bytes: {count} earlier messages)\n"
-_INSTRUCTIONS = ("system", "developer")
 
 
 def task_of(messages: Sequence[Message]) -> str:
@@ -47,7 +46,7 @@ def _with_what_was_said(said: Sequence[Message], task: str) -> str:
     kept: set[int] = set()
     for instructs in (True, False):
         for place in reversed(range(len(said))):
-            if (said[place].role in _INSTRUCTIONS) is instructs:
+            if (said[place].role in INSTRUCTIONS) is instructs:
                 room -= len(_tagged(said[place]).encode()) + 1
                 if room < 0:
                     break

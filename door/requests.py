@@ -24,6 +24,7 @@ IDEMPOTENCY, CHAT, MESSAGE, CHORE = (
 # How Open WebUI's own prompts for titles, tags, follow-up questions, searches, pictures and the rest of a
 # sentence begin. The one that puts documents before a question begins alike and is no chore.
 _CHORES = re.compile(r"### Task:\s*(Generate |Suggest |Analyze the chat history|You are an autocompletion)")
+INSTRUCTIONS = ("system", "developer")
 _UNFILLED = re.compile(r"\{\{.*\}\}")
 
 
@@ -132,7 +133,8 @@ def _is_chore(said: Sequence[Message], headers: Mapping[str, str]) -> bool:
     """Whether a front end asks for itself: by its header, else by how its prompts begin."""
     if CHORE in headers and not _UNFILLED.search(headers[CHORE]):
         return bool(headers[CHORE].strip())
-    return len(said) == 1 and _CHORES.match(said[0].content) is not None
+    talk = [message for message in said if message.role not in INSTRUCTIONS]
+    return len(talk) == 1 and _CHORES.match(talk[0].content) is not None
 
 
 def _filled(headers: Mapping[str, str], name: str) -> str:

@@ -106,6 +106,7 @@ def test_a_task_ends_with_the_last_message_and_holds_the_latest_before_it(said: 
 def test_front_ends_that_send_no_header_are_known_by_their_prompts(text: str, is_plain: bool) -> None:
     def ask(*said: str) -> Asked | None:
         chat = [{"role": "user", "content": each} for each in said]
+        chat.insert(0, {"role": "system", "content": "Be brief."})
         return read(json.dumps({"model": "image", "messages": chat}).encode(), {})
 
     asked, in_a_chat = ask(text), ask("Hello", text)
