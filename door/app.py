@@ -1,4 +1,4 @@
-"""What the door serves: the list of models, and chat completions."""
+"""What the door serves: the list of models, chat completions, and settings for programs that it tunes."""
 
 import asyncio
 import logging
@@ -22,9 +22,11 @@ from door.guarding import MOST_AT_ONCE, Guard
 from door.image import Image, Looking, View
 from door.plain import Plain
 from door.refusals import Refusal
-from door.requests import Asked, read_request
+from door.requests import Asked, read_model, read_request
 from door.telling import Told
 from door.watching import Watches
+from messages.requests import AssignSettings
+from messages.tasks import Assignment, LogReceipt, PerformanceLog
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,9 @@ class Door:
                 Route("/v1/models", self._models),
                 Route("/v1/models/{name}", self._model),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
+                # What is no part of OpenAI's API: for programs that have the image tune them.
+                Route("/v1/assign", self._assign, methods=["POST"]),
+                Route("/v1/performance", self._performance, methods=["POST"]),
             ],
             exception_handlers={Refusal: _refused, HTTPException: _not_served, Exception: _broken},
         )
@@ -77,6 +82,15 @@ class Door:
             if model["id"] == name:
                 return JSONResponse(model)
         raise Refusal(404, "there is no such model here; see /v1/models", "model_not_found", "model")
+
+    async def _assign(self, request: Request) -> Response:
+        asked = read_model(AssignSettings, await _body_of(request))
+        return JSONResponse((await self._image.tell("assign", asked, Assignment)).model_dump(mode="json"))
+
+    async def _performance(self, request: Request) -> Response:
+        log = read_model(PerformanceLog, await _body_of(request))
+        receipt = await self._image.tell("record_performance", log, LogReceipt)
+        return JSONResponse(receipt.model_dump(mode="json"))
 
     async def _chat(self, request: Request) -> Response:
         asked = read_request(await _body_of(request), request.headers, self._image.image_id)

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+from pydantic import BaseModel
 from temporalio.client import (
     Client,
     WorkflowExecutionDescription,
@@ -30,6 +31,8 @@ RUNNING, COMPLETED = WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.CO
 MOST_FAILURES = 20
 """So often the same may be asked again after it failed."""
 FRESH_SECONDS = 0.9
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,13 @@ class Image:
                 self._queue = Queue(paused, tasks, time.monotonic())
             return self._queue
 
+    async def tell(self, update: str, request: BaseModel, answer: type[Answer]) -> Answer:
+        """What the image answers to an update."""
+        try:
+            return await self._line.tell(update, request, answer)
+        except Problem as problem:
+            raise await self._gone_or(problem) from None
+
     def dialogue(self, task_id: str) -> WorkflowHandle[Any, DialogueResult]:
         workflow_id = task_workflow_id(self.image_id, task_id)
         return self.client.get_workflow_handle(workflow_id, result_type=DialogueResult)
@@ -117,10 +127,7 @@ class Image:
             raise refusal_of(problem) from None
 
     async def _submit(self, request: SubmitTask) -> None:
-        try:
-            await self._line.tell("submit_task", request, TaskReceipt)
-        except Problem as problem:
-            raise await self._gone_or(problem) from None
+        await self.tell("submit_task", request, TaskReceipt)
         async with self._looking:
             self._queue = None
 

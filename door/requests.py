@@ -5,12 +5,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from door.refusals import Refusal
 from messages.common import excerpt
+
+Model = TypeVar("Model", bound=BaseModel)
 
 PLAIN = "-plain"
 """What the second model's id ends with: one plain call, no argument."""
@@ -78,13 +80,7 @@ class Asked:
 
 def read_request(body: bytes, headers: Mapping[str, str], image_id: str) -> Asked:
     """The request in a body; the names of `headers` are in lower case. Raises Refusal."""
-    try:
-        read = Body.model_validate(json.loads(body))
-    except ValidationError as error:
-        raise _refusal(error) from None
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else excerpt(str(error))
-        raise Refusal(400, f"the request is not JSON: {reason}", "not_json") from None
+    read = read_model(Body, body)
     if read.model not in (image_id, image_id + PLAIN):
         ids = f"{image_id} and {image_id}{PLAIN}"
         raise Refusal(
@@ -99,6 +95,17 @@ def read_request(body: bytes, headers: Mapping[str, str], image_id: str) -> Aske
         streams=bool(read.stream),
         wants_usage=bool(options and options.include_usage),
     )
+
+
+def read_model(model: type[Model], body: bytes) -> Model:
+    """What a body holds. Raises Refusal."""
+    try:
+        return model.model_validate(json.loads(body))
+    except ValidationError as error:
+        raise _refusal(error) from None
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else excerpt(str(error))
+        raise Refusal(400, f"the request is not JSON: {reason}", "not_json") from None
 
 
 def _text_of(part: Any) -> str:
