@@ -3,7 +3,7 @@
     python examples/spelling.py --tasks 40        # see examples/README.md
 
 Its one knob, `[custom.cutoff]`, is the image's to propose and a person's to approve. Before each task it asks
-which value to use, and after it says how many of its ten words it got wrong.
+which value to use, and after it says how many of its twenty words it got wrong.
 """
 
 import argparse
@@ -41,11 +41,11 @@ def typed(chance: random.Random) -> tuple[str, str | None]:
 
 
 def wrong(cutoff: float, chance: random.Random) -> float:
-    """The share of ten words that this cutoff gets wrong."""
-    words = [typed(chance) for _ in range(10)]
+    """The share of twenty words that this cutoff gets wrong."""
+    words = [typed(chance) for _ in range(20)]
     found = [difflib.get_close_matches(word, CITIES, n=1, cutoff=cutoff) for word, _ in words]
     meant = [[city] if city else [] for _, city in words]
-    return sum(near != city for near, city in zip(found, meant, strict=True)) / 10
+    return sum(near != city for near, city in zip(found, meant, strict=True)) / 20
 
 
 def run(first: int, count: int) -> None:
