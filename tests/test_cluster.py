@@ -57,6 +57,7 @@ class Cluster(Image):
             "OLLAMA_HOST": ollama.url,
             "LIVING_IMAGE_TASK_QUEUE": self.name,
             "LIVING_IMAGE_KEY": "secret",
+            "LIVING_IMAGE_METRICS": "127.0.0.1:0",
         }
 
     def service(self, service: str, name: str) -> WorkerProcess:

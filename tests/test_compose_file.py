@@ -23,8 +23,9 @@ from testbed.processes import ROOT
 from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated
 
 WORKERS = ("files", "compute", "door")
-LONG_LIVED = ("postgres", "temporal", "ui", "ollama", "chat", *WORKERS)
+LONG_LIVED = ("postgres", "temporal", "ui", "ollama", "chat", "prometheus", "grafana", *WORKERS)
 ONCE = ("schema", "namespace")
+PROFILES = [word for name in ("desk", "chat", "metrics") for word in ("--profile", name)]
 
 
 def compose_command() -> list[str]:
@@ -40,7 +41,7 @@ def compose_command() -> list[str]:
 def config(**environment: str) -> subprocess.CompletedProcess[str]:
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return subprocess.run(
-        [*compose_command(), "-f", str(COMPOSE_FILE), "--profile", "desk", "--profile", "chat", "config"],
+        [*compose_command(), "-f", str(COMPOSE_FILE), *PROFILES, "config"],
         env={**inherited, **environment},
         capture_output=True,
         text=True,
@@ -84,6 +85,7 @@ def test_ports_are_open_on_this_machine_only_unless_asked_otherwise() -> None:
         "127.0.0.1:8233:8080",
         "127.0.0.1:7411:7411",
         "127.0.0.1:3000:8080",
+        "127.0.0.1:3001:3000",
     ]
     asked = {"BIND_ADDRESS": "10.0.0.5"}
     assert all(interpolated(port, asked).startswith("10.0.0.5:") for port in ports)
@@ -102,7 +104,9 @@ def test_what_must_last_has_a_place_outside_the_containers() -> None:
     assert "volumes" not in SERVICES["compute"]
     assert mounts["door"] == ["./living-image:/settings:ro"]
     assert mounts["chat"] == ["chat-data:/app/backend/data"]
-    assert COMPOSE["volumes"].keys() == {"postgres-data", "ollama-models", "chat-data"}
+    assert COMPOSE["volumes"].keys() == {"postgres-data", "ollama-models", "chat-data", "prometheus-data"}
+    assert mounts["prometheus"] == ["./cluster:/cluster:ro", "prometheus-data:/prometheus"]
+    assert all(volume.endswith(":ro") for volume in mounts["grafana"])
 
 
 def test_images_are_pinned() -> None:
@@ -117,7 +121,7 @@ def test_images_are_pinned() -> None:
 @pytest.mark.parametrize("name", LONG_LIVED)
 def test_what_runs_for_long_comes_back_and_gets_time_to_stop(name: str) -> None:
     assert SERVICES[name]["restart"] == "unless-stopped"
-    if name != "ui":
+    if name not in ("ui", "grafana"):
         assert SERVICES[name]["healthcheck"]["test"]
 
 

@@ -1,7 +1,9 @@
 """What Prometheus finds at a worker: the metrics that messages/metrics.py names, and Temporal's own."""
 
 import json
+import re
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,11 +14,27 @@ from connection.server import connect
 from messages import metrics
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_port
+from testbed.processes import ROOT
 from testbed.world import until
 from tests.runtime.worker_process import IMAGE, WorkerProcess, argue, dev_ports
 
 NAMES = {name for key, name in vars(metrics).items() if key.isupper() and isinstance(name, str)}
 AFTER_A_VERDICT, AFTER_A_SAVE = {metrics.VERDICTS}, {metrics.SNAPSHOT_SECONDS}
+
+
+DASHBOARD = json.loads((ROOT / "cluster" / "grafana" / "living-image.json").read_text())
+LATER = ("living_image_verdicts", "living_image_snapshot_age")
+"""What this test is too short for."""
+
+
+def queries() -> Iterator[tuple[str, set[str]]]:
+    """Each metric that the dashboard asks for, with the labels by which it does."""
+    for panel in DASHBOARD["panels"]:
+        for target in panel["targets"]:
+            matchers = re.findall(r"(\w+)(?:=~|!=|=)\"", target["expr"])
+            groups = ", ".join(re.findall(r"by \(([^)]*)\)", target["expr"])).split(", ")
+            for metric in re.findall(r"(?:living_image|temporal)_\w+", target["expr"]):
+                yield metric, {label for label in (*matchers, *groups) if label}
 
 
 async def scraped(port: int) -> str:
@@ -53,6 +71,10 @@ async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_obj
     assert "living_image_dissonance_bucket{" in text
     assert 'persona="ROBIN"' in text
     assert "temporal_workflow_task_execution_latency" in text
+    for metric, labels in queries():
+        samples = re.findall(rf"^{metric}\{{([^}}]*)\}} ", text, re.MULTILINE)
+        assert samples or metric.startswith(LATER), metric
+        assert all(re.search(rf'\b{label}="', sample) for label in labels for sample in samples), metric
     told = [json.loads(line) for line in worker.err.splitlines()]
     assert {"time", "level", "logger", "message"} <= set(told[0])
     [failure] = [each for each in told if "(tried 3 times)" in each["message"]]
