@@ -1,6 +1,6 @@
-"""The top of a report as a person sees it: wide and narrow, light and dark, in one picture.
+"""A report from its top, or from a section on, as a person sees it: wide and narrow, light and dark.
 
-python -m tests.desk.picture_report REPORT.html PICTURE.png [HEIGHT]
+python -m tests.desk.picture_report REPORT.html PICTURE.png [SECTION]
 """
 
 import asyncio
