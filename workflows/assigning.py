@@ -4,6 +4,8 @@ A program asks for its settings before a task and hands in the log after it. So 
 the same blocks as what the personas do, and learnt from in the same table.
 """
 
+from datetime import datetime
+
 from pydantic import BaseModel
 
 from configuration import Settings, Value
@@ -53,7 +55,7 @@ class Assigning(BaseModel):
             arm=known.arm,
         )
 
-    def complete(self, log: PerformanceLog) -> tuple[PerformanceLog, Assigned | None]:
+    def complete(self, log: PerformanceLog, now: datetime) -> tuple[PerformanceLog, Assigned | None]:
         """A log from outside, with the settings and the arm that its task was given, whatever it says."""
         # Conditions are what our own workers found; others may name theirs alike and mean something else.
         told: dict[str, object] = {"conditions": "", "arm": None}
@@ -61,6 +63,7 @@ class Assigning(BaseModel):
         if known is not None:
             self.tasks = [each for each in self.tasks if each is not known]
             told |= {"arm": known.arm, "settings_digest": known.digest}
+            told["finished_at"] = log.finished_at or now
         return log.model_copy(update=told), known
 
     def blocks(self) -> set[int]:

@@ -257,9 +257,9 @@ class ImageState(BaseModel):
         self._pin_values(self.verifying.settings_of(assignment.arm, self.settings))
         return assignment
 
-    def record_from_outside(self, log: PerformanceLog) -> None:
+    def record_from_outside(self, log: PerformanceLog, now: datetime) -> None:
         """Put another program's log into the window; one that was assigned its settings counts under them."""
-        log, assigned = self.assigning.complete(log)
+        log, assigned = self.assigning.complete(log, now)
         if self.record_log(log) and assigned and assigned.block is not None and assigned.arm is not None:
             self.verifying.end_task(assigned.block, assigned.arm, log, self.settings)
 

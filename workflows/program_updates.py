@@ -42,7 +42,7 @@ class ProgramUpdates:
 
     @workflow.update(description="Hand in a performance log from outside")
     async def record_performance(self, message: Any = None) -> LogReceipt:
-        self._state.record_from_outside(take(PerformanceLog, message))
+        self._state.record_from_outside(take(PerformanceLog, message), workflow.now())
         self._note_change()
         return LogReceipt(accepted=True, window=len(self._state.window))
 

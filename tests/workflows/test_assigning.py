@@ -55,6 +55,7 @@ async def test_twenty_tasks_at_once_make_ten_blocks_whatever_their_logs_say(
         assert {name: logs[name].arm for name in names} == {one.task_id: one.arm for one in given}
         assert {logs[one.task_id].settings_digest == one.settings_digest for one in given} == {True}
         assert {log.conditions for log in logs.values()} == {""}
+        assert all(log.finished_at for log in logs.values())
         assert Counter(one.arm for one in given) == {"old": 9, "new": 9}
         assert (await world.state()).assigning.tasks == []
 

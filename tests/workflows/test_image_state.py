@@ -196,7 +196,7 @@ class Life:
         name = self.name()
         self.state.assign(name)
         if self.chance.random() < 0.2:
-            self.state.record_from_outside(a_log(name, self.text_in_a_log))
+            self.state.record_from_outside(a_log(name, self.text_in_a_log), NOW)
 
     def err(self) -> None:
         self.state.put_aside("task_completed", self.char * 5000, {"nonsense": self.char * 5000}, NOW)
