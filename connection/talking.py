@@ -21,6 +21,8 @@ CARRY_OUT_WITHIN = timedelta(seconds=60)
 
 # The next run of an image takes an update within a few milliseconds of the end of the last.
 RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
+# The server hands it back where a run just ends, and where ten others are under way.
+SENT_AGAIN = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
 
 Answer = TypeVar("Answer")
 
@@ -89,6 +91,6 @@ async def _sent(
             )
         except RPCError as error:
             pause_seconds = next(pauses, None)
-            if error.status is not RPCStatusCode.FAILED_PRECONDITION or pause_seconds is None:
+            if error.status not in SENT_AGAIN or pause_seconds is None:
                 raise
             await asyncio.sleep(pause_seconds)

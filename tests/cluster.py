@@ -97,22 +97,26 @@ def build(root: Path) -> BuiltImage:
             here = root / arguments.lstrip("/")
         here.mkdir(parents=True, exist_ok=True)
         if instruction == "RUN":
-            command = arguments.replace("/venv", str(root / "venv"))
-            done = subprocess.run(
-                command,
-                shell=True,
-                cwd=here,
-                env={**os.environ, "PATH": path},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, f"RUN {arguments}: {done.stderr}"
+            _run(arguments.replace("/venv", str(root / "venv")), here, path)
         elif instruction == "COPY" and not arguments.startswith("--from"):
             *sources, target = arguments.split()
             for source in sources:
                 _copy(ROOT / source, here / target)
     return BuiltImage(root)
+
+
+def _run(command: str, here: Path, path: str) -> None:
+    """Run a line of the Dockerfile; uv installs the same in a third of pip's time, where it can."""
+    pip = r"python -m pip --python (\S+) install --no-cache-dir"
+    quick = re.sub(pip, r"uv pip install --python \1 --compile-bytecode", command)
+    for each in dict.fromkeys((quick, command)):
+        environment = {**os.environ, "PATH": path}
+        done = subprocess.run(
+            each, shell=True, cwd=here, env=environment, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return
+    raise AssertionError(f"RUN {command}: {done.stderr}")
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -39,7 +39,7 @@ NAMES = (
 )
 AWKWARD = 'it\'s #1?\n100%20 "$HOME" [red] süß'
 PROGRAM = (
-    *("activities", "configuration", "connection", "desk"),
+    *("activities", "configuration", "connection", "desk", "door"),
     *("messages", "optimizer", "runtime", "workflows"),
 )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,17 @@ async def hand_in(world: World, task_id: str, dissonance: float, **more: Any) ->
     await world.update("record_performance", {**log, **more}, LogReceipt)
 
 
+async def at_once(*sent: Awaitable[Any]) -> list[Any]:
+    """As many as the server takes: ten updates of a workflow may be under way."""
+    free = asyncio.Semaphore(6)
+
+    async def one(each: Awaitable[Any]) -> Any:
+        async with free:
+            return await each
+
+    return await asyncio.gather(*map(one, sent))
+
+
 async def test_what_harms_the_tasks_of_another_program_is_stopped(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
@@ -40,16 +52,16 @@ async def test_what_harms_the_tasks_of_another_program_is_stopped(
         assert world.on_file().autopoiesis.max_turns == 3
 
 
-async def test_twenty_tasks_at_once_make_ten_blocks_whatever_their_logs_say(
+async def test_many_tasks_at_once_make_half_as_many_blocks_whatever_their_logs_say(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     async with approved(client, ollama, tmp_path) as (world, _):
         names = [f"theirs-{number}" for number in range(18)]
-        given = await asyncio.gather(*(assign(world, name) for name in names))
-        again = await asyncio.gather(*(assign(world, name) for name in names))
+        given = await at_once(*(assign(world, name) for name in names))
+        again = await at_once(*(assign(world, name) for name in names))
         assert again == given
         claims = {"arm": "new", "settings_digest": "made up", "conditions": "0" * 12}
-        await asyncio.gather(*(hand_in(world, name, 0.5, **claims) for name in reversed(names)))
+        await at_once(*(hand_in(world, name, 0.5, **claims) for name in reversed(names)))
         assert (await verification(world)).blocks == 9
         logs = {log.task_id: log for log in (await world.state()).window if log.task_id in names}
         assert {name: logs[name].arm for name in names} == {one.task_id: one.arm for one in given}
