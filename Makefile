@@ -40,9 +40,9 @@ endif
 run: setup ## Run everything: Temporal server, model, worker and image; Ctrl-C stops it
 	@exec $(BIN)/python worker.py --dev $(ARGS)
 
-# Most tests wait for a server or a process, so four go side by side on two cores. A file stays together, for its
+# Most tests wait for a server or a process, so three go side by side on two cores. A file stays together, for its
 # fixtures; in the order of the folders, so that the long files do not come last.
-SIDE_BY_SIDE := -n 4 --dist loadfile --no-loadscope-reorder
+SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
 test: test-setup ## Run all tests, on Temporal servers of their own
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)

@@ -13,7 +13,7 @@ from door.app import Door
 from door.guarding import TOKEN, is_here, token
 
 DEFAULT_PORT = 7411
-CLOSE_WITHIN_SECONDS = 1
+CLOSE_WITHIN_SECONDS = 3
 """What a stream gets to end in; a worker's calls get 3 s after it."""
 
 

@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
@@ -23,6 +24,11 @@ from testbed.world import World
 MAIN = sys.modules["__main__"]
 if getattr(MAIN, "__file__", None) is None:
     MAIN.__file__ = str(Path(__file__).with_name("__init__.py"))
+
+
+# As many as a machine of two cores has time for in every run; a property may ask for more.
+hypothesis.settings.register_profile("usual", max_examples=50)
+hypothesis.settings.load_profile("usual")
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def trial_call(ollama: FakeOllama, asks: Asks, past: int) -> bool:
     return sum(call.asks == asks for call in ollama.calls) > past
 
 
-@pytest.mark.parametrize("asks", ["candidates", "dissonance", "compare"])
+@pytest.mark.parametrize("asks", ["candidates", "compare"])
 async def test_a_worker_killed_in_a_step_of_trying_leaves_the_rest_to_the_next_one(
     client: Client, ollama: FakeOllama, tmp_path: Path, asks: Asks
 ) -> None:

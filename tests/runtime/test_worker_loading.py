@@ -85,7 +85,7 @@ async def test_the_image_is_awake_while_the_model_is_fetched_and_ctrl_c_ends_the
             async def says_something() -> bool:
                 return (await spoken.describe()).raw_description.workflow_execution_info.history_length > 12
 
-            await until(says_something)
+            await until(says_something, 120)
             assert await worker.stop() == 0
 
 
