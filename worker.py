@@ -26,10 +26,7 @@ from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
 from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
-from door.app import Door
-from door.image import Image
-from door.plain import Plain
-from door.serving import DEFAULT_PORT, open_socket, serving, url_of, with_port
+from door.opening import DEFAULT_PORT, open_socket, url_of, with_port
 from runtime.banner import older_self, show_image, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.gauges import Gauges
@@ -138,9 +135,12 @@ async def host(prepared: Prepared) -> None:
         )
         tasks: list[asyncio.Future[None]] = [model.loading] if model and model.loading else []
         if prepared.door and prepared.settings and personas:
-            image = Image(client, prepared.settings.system.image_id)
-            door = Door(image, Plain(personas, prepared.settings, image.settings))
-            tasks.append(await stack.enter_async_context(serving(door, prepared.door)))
+            # Imported here: a worker without a door does not wait for its libraries.
+            from door.serving import before_image  # noqa: PLC0415
+
+            image_id = prepared.settings.system.image_id
+            door = before_image(client, image_id, personas, prepared.settings, prepared.door)
+            tasks.append(await stack.enter_async_context(door))
         if prepared.options.metrics and prepared.settings is not None:
             gauges = Gauges(client, prepared.settings.system.image_id)
             tasks.append(asyncio.create_task(gauges.run()))

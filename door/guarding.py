@@ -3,33 +3,16 @@
 import hashlib
 import hmac
 import os
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from door.opening import TOKEN, is_here
 from door.refusals import RETRY_AFTER, Refusal
 
-TOKEN = "LIVING_IMAGE_DOOR_TOKEN"
 MOST_AT_ONCE = 64
 """Requests under way, streams and waiting ones included."""
-
-
-def token() -> str:
-    """What a client must know; nothing: it need not."""
-    return os.environ.get(TOKEN, "").strip()
-
-
-def is_here(host: str) -> bool:
-    """Whether a host's name or address means this machine and no other."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

@@ -42,6 +42,8 @@ class Plain:
             {"role": _ROLES.get(message.role, message.role), "content": message.content} for message in said
         ]
         attempt, words = SingleAttempt(WHO), Words()
+        if self._closing:  # it began to close while the image was asked
+            raise closing()
         answering = asyncio.create_task(self._personas.answer(attempt, call, messages))
         self._answering.add(answering)
         try:

@@ -3,51 +3,28 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from itertools import zip_longest
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 import uvicorn
+from temporalio.client import Client
 
-from connection.problems import Problem
+from activities.personas import Personas
+from configuration import Settings
 from door.app import Door
-from door.guarding import TOKEN, is_here, token
+from door.image import Image
+from door.opening import token
+from door.plain import Plain
 
-DEFAULT_PORT = 7411
 CLOSE_WITHIN_SECONDS = 3
 """What a stream gets to end in; a worker's calls get 3 s after it."""
 
 
-def with_port(words: list[str]) -> list[str]:
-    """A command line in which `--door` alone has its usual port: typer wants a value for every option."""
-    return [
-        f"--door={DEFAULT_PORT}" if word == "--door" and not following.isdigit() else word
-        for word, following in zip_longest(words, words[1:], fillvalue="")
-    ]
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Where the door listens; port 0: a free one. Raises Problem, too, where anybody could come in."""
-    if not is_here(host) and not token():
-        raise Problem(
-            f"--door-host {host} is open to others than this machine; set {TOKEN}, which clients send as "
-            "their API key, or leave the door on 127.0.0.1"
-        )
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, address = found[0]
-        return socket.create_server(address[:2], family=family)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Problem(
-            f"The door cannot listen on {host}, port {port} ({reason}); choose another with --door PORT "
-            "or --door-host"
-        ) from None
-
-
-def url_of(host: str, listening: socket.socket) -> str:
-    """What a client is given as its base URL."""
-    named = f"[{host}]" if ":" in host else host
-    return f"http://{named}:{listening.getsockname()[1]}/v1"
+def before_image(
+    client: Client, image_id: str, personas: Personas, settings: Settings, listening: socket.socket
+) -> AbstractAsyncContextManager[asyncio.Future[None]]:
+    """The door before one image, whose plain answers are those of this worker's personas."""
+    image = Image(client, image_id)
+    return serving(Door(image, Plain(personas, settings, image.settings)), listening)
 
 
 @asynccontextmanager

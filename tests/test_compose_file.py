@@ -15,9 +15,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from connection.namespace import RETENTION, type_name
 from connection.server import target
-from door.guarding import TOKEN
+from door.opening import DEFAULT_PORT, TOKEN
 from door.requests import CHAT, CHORE, MESSAGE, PLAIN
-from door.serving import DEFAULT_PORT
 from messages.names import SEARCH_ATTRIBUTES
 from testbed.processes import ROOT
 from tests.cluster import COMPOSE, COMPOSE_FILE, SERVICES, dockerfile, interpolated

@@ -12,8 +12,9 @@ from temporalio.testing import WorkflowEnvironment
 
 from door.app import Door
 from door.image import Image
+from door.opening import open_socket, url_of
 from door.plain import Plain
-from door.serving import open_socket, serving, url_of
+from door.serving import serving
 from testbed.fake_ollama import FakeOllama, Script
 from testbed.world import World
 

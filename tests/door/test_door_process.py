@@ -8,7 +8,7 @@ import pytest
 from openai import APIError
 from temporalio.testing import WorkflowEnvironment
 
-from door.serving import with_port
+from door.opening import with_port
 from messages.image import ImageStatus
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image

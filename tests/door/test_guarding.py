@@ -8,8 +8,7 @@ from openai import AuthenticationError, RateLimitError
 
 from connection.problems import Problem
 from door.app import BODY_BYTES
-from door.guarding import TOKEN
-from door.serving import open_socket
+from door.opening import TOKEN, open_socket
 from testbed.world import until
 from tests.door.conftest import Doorstep, opened
 from tests.door.test_completions import ask
