@@ -1,6 +1,5 @@
 """Telling a person that something waits for them: by a command or an address of [governance] notify."""
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -58,7 +57,6 @@ def _run(words: list[str], notice: Notice, folder: Path) -> None:
             input=notice.model_dump_json().encode(),
             capture_output=True,
             cwd=folder,
-            env=os.environ,
             timeout=WITHIN_SECONDS,
             check=False,
         )

@@ -37,7 +37,8 @@ def screen(seen: Sight, console: Console) -> RenderableType:
     height = console.height if console.is_terminal else 60
     room = height - len(above) - len(below) - 1
     middle = _arguments(seen.arguments, console, max(room, 2 * len(seen.arguments)))
-    lines = [*above, *middle, *below]
+    # Where there are too few lines, what waits for a person and what is wrong stay.
+    lines = [*[*above, *middle][: max(height - 1 - len(below), 1)], *below]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines[: height - 1], foot)

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from configuration import Value
 from messages.loops import Change
 
 
@@ -23,7 +22,7 @@ class Notice(BaseModel):
 
     def __str__(self) -> str:
         until = f" until {self.expires_at:%Y-%m-%d %H:%M} UTC" if self.expires_at else ""
-        what = ", ".join(f"{each.key} {_told(each.old)} -> {_told(each.new)}" for each in self.changes)
+        what = ", ".join(f"{each.key} {each.old} -> {each.new}" for each in self.changes)
         still = "still " if self.reminder else ""
         if self.obstacle:
             return f"{self.loop_id} is kept from settings.toml{until}: python starter.py show {self.loop_id}"
@@ -37,7 +36,3 @@ class Notified(BaseModel):
     """How a person was told; nothing where settings.toml names no way."""
 
     by: str = ""
-
-
-def _told(value: Value) -> str:
-    return str(value)

@@ -100,5 +100,6 @@ def test_an_address_that_answers_with_an_error_has_not_told(
 
 
 def test_words_that_mean_nothing_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ApplicationError, match="an address stands alone"):
-        notify(tmp_path, "https://example.org/hook", "--loud")
+    with pytest.raises(ApplicationError, match="an address stands alone") as failure:
+        notify(tmp_path, "https://example.org/secret", "--loud")
+    assert "secret" not in failure.value.message
