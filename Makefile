@@ -44,6 +44,9 @@ run: setup ## Run everything: Temporal server, model, worker and image; Ctrl-C s
 # fixtures; in the order of the folders, so that the long files do not come last.
 SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
 
+# Tests start hundreds of processes. Where the machine says that nothing compiled is kept, each would compile all
+# that it imports: more than half of a worker's start.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: test-setup ## Run all tests, on Temporal servers of their own
 	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 

@@ -2,13 +2,15 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+from testbed.forked import Forked
 
 ROOT = Path(__file__).parents[1]
 TEMPORAL = Path(sys.executable).with_name("temporal")
@@ -42,8 +44,9 @@ def running(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen
         process.communicate()
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
+def kill(process: Forked | subprocess.Popen[bytes]) -> None:
     """SIGKILL, and wait until it is gone. Fails if it had ended by itself."""
-    assert process.poll() is None, process.stdout and process.stdout.read().decode()
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.poll() is None, f"ended with code {process.poll()}"
+    process.kill()
+    while process.poll() is None:
+        time.sleep(0.01)

@@ -1,15 +1,17 @@
 """An image whose worker is a process of its own, to be killed."""
 
-import subprocess
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from temporalio.client import Client
 
 from configuration import Value
 from testbed.fake_ollama import FakeOllama
-from testbed.processes import worker_process
+from testbed.forked import Forked
+from testbed.processes import ROOT
 from testbed.world import Image
 
 
@@ -20,5 +22,15 @@ class Killed(Image):
         super().__init__(client, ollama.url, folder, settings)
         self.ollama = ollama
 
-    def process(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
-        return worker_process(self.file, self.address)
+    @contextmanager
+    def process(self) -> Iterator[Forked]:
+        """`python worker.py` beside the server; it is not waited for."""
+        environment = {**os.environ, "TEMPORAL_ADDRESS": self.address}
+        with TemporaryDirectory() as said:
+            out, err = Path(said) / "out", Path(said) / "err"
+            arguments = ("--settings", str(self.file))
+            process = Forked(ROOT / "worker.py", arguments, self.file.parent, environment, out=out, err=err)
+            try:
+                yield process
+            finally:
+                process.kill()

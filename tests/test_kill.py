@@ -1,7 +1,6 @@
 """SIGKILL at the worst moments, of real processes: all goes on, and nothing is done twice in the record."""
 
 import asyncio
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from connection.server import connect
 from connection.speech import heard_of
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
+from testbed.forked import Forked
 from testbed.processes import kill
 from testbed.world import Image, World, until
 from tests.approval import assert_changed_once, sending_approval
@@ -101,7 +101,7 @@ async def rewrites(world: Image, loop_id: str) -> list[int]:
     return [event.event_type for event in events[start:]]
 
 
-def kill_when_replaced(process: subprocess.Popen[bytes], file: Path, text: str) -> None:
+def kill_when_replaced(process: Forked, file: Path, text: str) -> None:
     """Look at the file as fast as can be, and kill its writer the moment it is another one."""
     before = file.stat().st_ino
     while file.stat().st_ino == before:

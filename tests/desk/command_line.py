@@ -5,12 +5,13 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from testbed.forked import Forked
 from testbed.processes import ROOT
-from tests.desk import warm
 
 STARTER = ROOT / "starter.py"
 
@@ -50,10 +51,16 @@ class Starter:
 
     async def __call__(self, *arguments: str, stdin: bytes | None = None) -> Ran:
         """Run a command to its end."""
-        code, out, err = await warm.run(
-            STARTER, arguments, self.folder, self.environment_of_commands(), stdin or b""
-        )
-        return Ran(code, out.decode(), err.decode())
+        with tempfile.TemporaryDirectory() as streams:
+            given, out, err = (Path(streams) / name for name in ("in", "out", "err"))
+            given.write_bytes(stdin or b"")
+            environment = self.environment_of_commands()
+            process = Forked(STARTER, arguments, self.folder, environment, stdin=given, out=out, err=err)
+            try:
+                code = await process.wait()
+            finally:
+                process.kill()
+            return Ran(code, out.read_text(), err.read_text())
 
     async def each(self, *commands: list[str]) -> list[Ran]:
         """Several commands at once."""

@@ -4,7 +4,6 @@ import uuid
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 from google.protobuf.duration_pb2 import Duration
 from temporalio import activity
 from temporalio.api.enums.v1 import IndexedValueType, WorkerStatus
@@ -20,9 +19,9 @@ from connection.version import NAME, VERSION
 from messages.files import SnapshotReceipt
 from messages.image import ReloadReceipt
 from testbed.fake_ollama import FakeOllama
-from testbed.processes import worker_process
 from testbed.world import World, shipped_settings, until
 from tests.desk.command_line import Ran, Starter
+from tests.runtime.worker_process import WorkerProcess
 
 MODELS = ["qwen2.5:7b", "llama3.1:8b", "nomic-embed-text:latest"]
 NOWHERE = "http://127.0.0.1:1"
@@ -183,18 +182,18 @@ async def idle() -> None: ...
 
 
 async def test_a_worker_tells_its_version_and_its_sdk(
-    client: Client, ollama: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     world = World(await new_namespace(client), ollama, tmp_path)
     starter = starter_of(world)
-    monkeypatch.setenv("TEMPORAL_NAMESPACE", world.client.namespace)
 
     async def told() -> Ran | None:
         ran = await starter("doctor", "--json")
         seen = {finding["check"]: finding["figure"] for finding in ran.json["findings"]}
         return ran if "every worker" in seen.get("SDK", "") else None
 
-    with worker_process(world.file, starter.address):
+    server = {"TEMPORAL_ADDRESS": starter.address, "TEMPORAL_NAMESPACE": world.client.namespace}
+    async with WorkerProcess(tmp_path, **server):
         ran: Ran = await until(told)
     assert ran.finding("version")["figure"] == f"{VERSION}, here and in every worker"
     assert ran.finding(f"task queue {world.name}")["state"] == "ok"

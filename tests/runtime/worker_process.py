@@ -17,6 +17,7 @@ from temporalio.client import Client, WorkflowHandle
 from connection.web_ui import Record, read_record
 from messages.image import ImageStatus
 from messages.tasks import DialogueResult, TaskReceipt
+from testbed.forked import Forked
 from testbed.ports import free_ports
 from testbed.processes import ROOT
 from testbed.world import shipped_settings, until
@@ -35,7 +36,8 @@ def tiny_model() -> Path:
     return next(Path(package.origin).parent.glob("*.gguf"))
 
 
-WORKER = (sys.executable, str(ROOT / "worker.py"))
+WORKER = ROOT / "worker.py"
+COLD = (sys.executable, str(WORKER))
 
 
 def environment_of(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -52,7 +54,8 @@ def environment_of(folder: Path, environment: Mapping[str, str]) -> dict[str, st
 class WorkerProcess:
     """`python worker.py ...` in a folder with a settings.toml; killed on exit, with all that it started.
 
-    `program` is what stands before the arguments, `cwd` where it runs if not in its folder.
+    `program` is what stands before the arguments, `prefix` before that, `cwd` where it runs if not in its
+    folder. With none of the three it is forked from a process that has the libraries.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class WorkerProcess:
         folder: Path,
         *arguments: str,
         prefix: tuple[str, ...] = (),
-        program: tuple[str, ...] = WORKER,
+        program: tuple[str, ...] = COLD,
         cwd: Path | None = None,
         **environment: str,
     ) -> None:
@@ -68,20 +71,26 @@ class WorkerProcess:
         self.settings = folder / "settings.toml"
         if not self.settings.exists():
             shipped_settings(folder)
+        self._arguments = arguments
         self._command = [*prefix, *program, *arguments]
+        self._forked = (prefix, program, cwd) == ((), COLD, None)
         self._cwd = cwd or folder
         self._environment = environment_of(folder, environment)
-        self.process: Process
+        self.process: Process | Forked
 
     async def __aenter__(self) -> Self:
-        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+        out, err = self.folder / "stdout", self.folder / "stderr"
+        if self._forked:
+            self.process = Forked(WORKER, self._arguments, self._cwd, self._environment, out=out, err=err)
+            return self
+        with out.open("wb") as stdout, err.open("wb") as stderr:
             self.process = await asyncio.create_subprocess_exec(
                 *self._command,
                 cwd=self._cwd,
                 env=self._environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
+                stdout=stdout,
+                stderr=stderr,
                 start_new_session=True,
             )
         return self
