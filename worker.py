@@ -18,7 +18,7 @@ from temporalio.client import Client
 from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings
-from connection import terminal
+from connection import terminal, tracing
 from connection.image import check_queue, start_image
 from connection.logs import configure_logs
 from connection.namespace import ensure_search_attributes
@@ -286,7 +286,8 @@ def main(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         configure_logs(options.metrics, options.log_json)
-        asyncio.run(host(prepare(options)))
+        with tracing.sending():
+            asyncio.run(host(prepare(options)))
     except (KeyboardInterrupt, asyncio.CancelledError):
         leave(0)
     except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable) as problem:

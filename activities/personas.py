@@ -15,8 +15,9 @@ from activities.goals import WORTH, GoalsAnswer, is_near, scores_answer
 from activities.judge import ComparedAnswer
 from activities.measuring import measure_call
 from activities.model_server.answers import NotInForm, read_form
-from activities.model_server.asking import Asking, Question
+from activities.model_server.asking import Asking
 from activities.model_server.backend import ModelBackend
+from activities.model_server.question import Question
 from activities.prompts import PROMPTS, BrokenPrompts, Prompts
 from messages.calls import Compared, Created, Creating, Judgement, PersonaCall, Plan, Speech, Usage
 from messages.common import excerpt

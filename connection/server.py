@@ -17,6 +17,7 @@ from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection import tracing
 from connection.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
@@ -66,6 +67,7 @@ async def connect(address: str | None = None) -> Client:
             client = await Client.connect(
                 **replace(chosen, address=where).to_client_connect_config(),
                 data_converter=pydantic_data_converter,
+                interceptors=tracing.interceptors(),
             )
             await _require_namespace(client, where)
     except (RuntimeError, RPCError, TimeoutError, OSError, ValueError) as error:

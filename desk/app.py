@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import RenderableType
 
+from connection import tracing
 from connection.problems import Problem, leave
 from desk import rendering
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, exit_code
@@ -50,7 +51,8 @@ def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer =
             from desk.client import Desk
 
             words["desk"] = await Desk.open(words.pop("image"), words.pop("settings"))
-        await work(**words)
+        with tracing.span(f"starter.py {work.__name__}"):
+            await work(**words)
 
     # Without its annotations: typer would look for a `Desk`, which is not imported yet.
     @functools.wraps(work, assigned=("__name__", "__doc__"))
@@ -60,7 +62,8 @@ def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer =
         configure_logs()
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
-            asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
+            with tracing.sending():
+                asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
         except Problem as problem:
             rendering.err.print(rendering.words(problem), soft_wrap=True)
             raise typer.Exit(exit_code(problem)) from None

@@ -14,6 +14,7 @@ from temporalio.client import (
     WorkflowHandle,
 )
 
+from connection import tracing
 from connection.places import SETTINGS, STATE_DIR
 from connection.plain_words import Addressee, failure, in_plain_words
 from connection.problems import Problem, Refused, Unknown
@@ -130,6 +131,7 @@ class Desk:
         return await self._ask_image("state", ImageState)
 
     async def submit(self, request: SubmitTask) -> TaskReceipt:
+        request = request.model_copy(update={"trace": tracing.current()})
         return await self._tell_image("submit_task", request, TaskReceipt)
 
     async def rate(self, request: RateTask) -> Rated:

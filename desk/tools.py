@@ -11,6 +11,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
 
+from connection import tracing
 from connection.problems import Problem, Refused
 from connection.version import NAME, VERSION
 from desk.app import request
@@ -59,7 +60,8 @@ class Tools:
         """Have the personas argue a question out. The same task_id is the same task, asked once."""
         if task:
             submitted = request(SubmitTask, task=task.strip(), task_id=task_id, task_type=task_type)
-            task_id = (await self._desk.submit(submitted)).task_id
+            with tracing.span("mcp ask"):
+                task_id = (await self._desk.submit(submitted)).task_id
         if task_id is None:
             raise Problem("Say what to argue out (task), or which task to wait for (task_id)")
         waiting = asyncio.create_task(self._result(task_id))

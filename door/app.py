@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from connection import tracing
 from door.answers import End, Event, chunks, completion, models
 from door.conversation import task_of
 from door.guarding import MOST_AT_ONCE, Guard
@@ -97,7 +98,9 @@ class Door:
         if asked.plain:
             name, events = f"chatcmpl-{uuid4().hex}", self._plain.answer(asked.messages, asked.streams)
         else:
-            task_id = await self._image.hand_in(asked.key, task_of(asked.messages))
+            caller = request.headers.get("traceparent", "")
+            with tracing.span("POST /v1/chat/completions", caller):
+                task_id = await self._image.hand_in(asked.key, task_of(asked.messages))
             name, events = f"chatcmpl-{task_id}", self._argument(task_id, asked)
         if not asked.streams:
             return JSONResponse(await _while_there(request, completion(asked, name, events)))

@@ -15,6 +15,7 @@ from temporalio.client import (
     WorkflowHandle,
 )
 
+from connection import tracing
 from connection.plain_words import Addressee, in_plain_words, reason
 from connection.problems import Problem, Unknown
 from connection.server import if_there, target
@@ -84,7 +85,7 @@ class Image:
             task_id = f"chat-{key}" + (f"-{attempt}" if attempt > 1 else "")
             described = await self.described(self.dialogue(task_id))
             if described is None:
-                await self._submit(SubmitTask(task=task, task_id=task_id))
+                await self._submit(SubmitTask(task=task, task_id=task_id, trace=tracing.current()))
                 return task_id
             if described.status in (RUNNING, COMPLETED):
                 return task_id

@@ -29,6 +29,10 @@ Comment = Annotated[str, StringConstraints(max_length=400, strip_whitespace=True
 Kind = Annotated[str, StringConstraints(min_length=1, max_length=40, pattern=r"^\P{Cc}+$")]
 
 
+# W3C trace context, version 00: the ids of a trace and of a span in it.
+Trace = Annotated[str, StringConstraints(pattern=r"^(00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$")]
+
+
 # A model's name for each persona, at most 120 characters each, and a few words.
 ModelNames = Annotated[str, StringConstraints(max_length=120 * (len(TEAM) + 1))]
 

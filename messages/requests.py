@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 
 from configuration import Name, Value
-from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person, Unit
+from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person, Trace, Unit
 
 
 class Request(BaseModel):
@@ -16,9 +16,12 @@ class Request(BaseModel):
 
 
 class SubmitTask(Request):
+    """`trace`: the W3C `traceparent` of whoever hands it in, whose trace its dialogue is then part of."""
+
     task: str = ""
     task_id: Name | None = None
     task_type: Kind = "question"
+    trace: Trace = ""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

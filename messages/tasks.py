@@ -1,17 +1,21 @@
 """Tasks, the dialogues that argue them out, and their performance logs."""
 
+import operator
 from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from configuration import Name, Settings, Value
-from messages.common import LOG_BYTES, Arm, Conditions, Kind, ModelNames, Outcome, Unit
+from messages.common import LOG_BYTES, Arm, Conditions, Kind, ModelNames, Outcome, Trace, Unit
 from messages.memory import Recalled, Recollection
 
 
 class Task(BaseModel):
-    """A task on its way through the image. `reason` says why the personas set it themselves."""
+    """A task on its way through the image. `reason` says why the personas set it themselves.
+
+    `trace`: the `traceparent` of whoever handed it in, if there was one.
+    """
 
     task_id: str
     task: str
@@ -19,6 +23,7 @@ class Task(BaseModel):
     origin: str = "person"
     reason: str = ""
     submitted_at: datetime
+    trace: Trace = Field(default="", exclude_if=operator.not_)
 
 
 class TaskReceipt(BaseModel):

@@ -151,6 +151,7 @@ class LivingImage(ImageQueries, ProgramUpdates):
                     task_type=request.task_type,
                     origin="person",
                     submitted_at=workflow.now(),
+                    trace=request.trace,
                 )
             )
             self._note_change()

@@ -145,7 +145,7 @@ class Trials:
 
     def _again(self, task: Task, settings: Settings, recalled: Recalled) -> DialogueStart:
         return DialogueStart(
-            **part(Task, task) | {"origin": TRIAL},
+            **part(Task, task) | {"origin": TRIAL, "trace": ""},
             image_id=self._start.image_id,
             settings=settings,
             settings_digest=settings.digest(),

@@ -10,7 +10,7 @@ from typing import cast
 
 import httpx
 from anyio import CapacityLimiter
-from pydantic import BaseModel
+from opentelemetry import trace
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -30,6 +30,7 @@ from activities.model_server.client import (
     proxy_for,
     refuses_think,
 )
+from activities.model_server.question import Answer, Question
 from messages.common import excerpt
 
 ANSWER_BYTES = 16_384
@@ -41,45 +42,12 @@ THINKING_TOKENS = 4_096
 MOST_TOKENS = 10_000_000
 """What a server counts beyond that is no count."""
 
+TRACER = trace.get_tracer("living-image")
+"""Its spans go nowhere but in a worker with traces."""
+
 USUAL_PRIORITY = 3
 LOOK_AGAIN_SECONDS = 0.2
 """How often a call of a trial looks for a slot that nobody else waits for."""
-
-
-@dataclass(frozen=True)
-class Question:
-    """What to ask, where. `may_be_raised`: `answer_tokens`, in settings.toml."""
-
-    host: str
-    model: str
-    messages: list[dict[str, str]]
-    temperature: float
-    answer_tokens: int
-    context_tokens: int
-    timeout_seconds: float
-    form: type[BaseModel] | None = None
-    may_be_raised: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.model} at {self.host}"
-
-    @property
-    def bytes(self) -> int:
-        return sum(len(message["content"].encode()) for message in self.messages)
-
-
-@dataclass
-class Answer:
-    """What has come back. `text` is without the thinking, the tokens are with it.
-
-    `waited`: seconds for a slot, beside the `seconds` of the call.
-    """
-
-    text: str = ""
-    tokens_in: int = 0
-    tokens_out: int = 0
-    seconds: float = 0.0
-    waited: float = 0.0
 
 
 @dataclass
@@ -159,7 +127,12 @@ class Asking:
                 await asyncio.sleep(LOOK_AGAIN_SECONDS)
             async with self._slots:
                 started = time.monotonic()
-                answer = await self._send(attempt, question)
+                asked = {"gen_ai.agent.name": attempt.persona, **question.attributes()}
+                with TRACER.start_as_current_span(
+                    f"chat {question.model}", kind=trace.SpanKind.CLIENT, attributes=asked
+                ) as span:
+                    answer = await self._send(attempt, question)
+                    span.set_attributes(answer.attributes())
         answer.seconds, answer.waited = round(time.monotonic() - started, 3), started - begun
         return answer
 

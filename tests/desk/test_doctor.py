@@ -192,8 +192,9 @@ async def test_a_worker_tells_its_version_and_its_sdk(
         seen = {finding["check"]: finding["figure"] for finding in ran.json["findings"]}
         return ran if "every worker" in seen.get("SDK", "") else None
 
-    server = {"TEMPORAL_ADDRESS": starter.address, "TEMPORAL_NAMESPACE": world.client.namespace}
-    async with WorkerProcess(tmp_path, **server):
+    async with WorkerProcess(
+        tmp_path, TEMPORAL_ADDRESS=starter.address, TEMPORAL_NAMESPACE=world.client.namespace
+    ):
         ran: Ran = await until(told)
     assert ran.finding("version")["figure"] == f"{VERSION}, here and in every worker"
     assert ran.finding(f"task queue {world.name}")["state"] == "ok"

@@ -61,8 +61,16 @@ def queue(state: ImageState, task_id: str, text: str = "Why?", task_type: str = 
     """Submit a task as the image does; false when the queue refuses it."""
     if state.why_no_room(text):
         return False
+    trace = f"00-{'a' * 32}-{'b' * 16}-01"
     state.queue.append(
-        Task(task_id=task_id, task=text, task_type=task_type, origin="person", submitted_at=NOW)
+        Task(
+            task_id=task_id,
+            task=text,
+            task_type=task_type,
+            origin="person",
+            submitted_at=NOW,
+            trace=trace,
+        )
     )
     return True
 
