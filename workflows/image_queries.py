@@ -8,6 +8,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.trials import Observation
     from messages.verification import VerificationView
     from workflows.image_state import ImageState
+    from workflows.image_status import status_of
 
 
 class ImageQueries:
@@ -17,7 +18,7 @@ class ImageQueries:
 
     @workflow.query(description="How the image is")
     def status(self) -> ImageStatus:
-        return self._state.status()
+        return status_of(self._state)
 
     @workflow.query(description="The adopted settings")
     def settings(self) -> SettingsView:

@@ -14,7 +14,7 @@ from configuration import Settings, Value
 from messages.common import Arm, Outcome, Phase, excerpt, part
 from messages.files import SettingsFile
 from messages.goals import InquiryConcluded
-from messages.image import ImageStatus, Keeping, SetAside
+from messages.image import Keeping, SetAside
 from messages.loops import LoopConcluded, LoopWaits
 from messages.names import TRIAL, loop_workflow_id, task_workflow_id
 from messages.tasks import Assignment, PerformanceLog, Task, TaskView
@@ -376,38 +376,6 @@ class ImageState(BaseModel):
         if conclusion.state in ("approved", "rejected", "expired"):
             used = set(conclusion.task_ids)
             self.window = [log for log in self.window if log.task_id not in used]
-
-    # --- views ---
-
-    def status(self) -> ImageStatus:
-        return ImageStatus(
-            image_id=self.image_id,
-            phase=self.phase,
-            model_backend=self.model_backend,
-            queued=len(self.queue),
-            running=len(self.running),
-            finished=self.finished_count,
-            failed=self.failed_count,
-            waiting_loops=self.open_loops,
-            obstacles=self.obstacles,
-            window=len(self.window),
-            revision=self.ledger.revision,
-            digest=self.ledger.digest,
-            conditions=self.ledger.conditions,
-            figures=self.ledger.figures(self.ledger.digest),
-            started_at=self.started_at,
-            runs=self.runs,
-            settings_problem=self.ledger.settings_problem,
-            set_aside=self.set_aside,
-            next_look_at=self.next_look(),
-            next_goal_at=self.next_inquiry(),
-            last_inquiry=self.motivation.last,
-            active_at=self.keeping.active_at,
-            saved_at=self.keeping.saved_at,
-            saved_generation=self.keeping.generation,
-            snapshot_problem=self.keeping.problem,
-            verification=self.verifying.open.standing() if self.verifying.open else "",
-        )
 
 
 def _excerpt(task: Task) -> dict[str, Any]:

@@ -34,6 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.details.image import image_details
     from workflows.image_queries import ImageQueries
     from workflows.image_state import ImageStart, ImageState
+    from workflows.image_status import status_of
     from workflows.keeping import Keeper
     from workflows.ledger import Ledger
     from workflows.messaging import outlive_cancellation, refuse, take
@@ -370,7 +371,7 @@ class LivingImage(ImageQueries, ProgramUpdates):
     def _enter_phase(self, phase: Phase) -> ImageStatus:
         self._state.phase = phase
         self._note_change()
-        return self._state.status()
+        return status_of(self._state)
 
     def _refuse_when_retiring(self) -> None:
         if self._state.phase in ("retiring", "retired"):

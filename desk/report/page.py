@@ -12,6 +12,7 @@ from desk.report.history import the_effects, the_life, the_settings
 from desk.report.lived import Life, missing
 from desk.report.loops import the_loops
 from desk.report.markup import Html, element, facts, listed, paragraph, section
+from workflows.image_status import status_of
 
 STYLE = Path(__file__).with_name("page.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -45,7 +46,7 @@ def page_of(life: Life) -> str:
 
 
 def _head(life: Life) -> Html:
-    told = rendering.known(rendering.status_facts(life.state.status(), life.ended))
+    told = rendering.known(rendering.status_facts(status_of(life.state), life.ended))
     written = f"{rendering.moment(life.written_at)} ({_zone(life.written_at)}, as all times here)"
     about = [(name, each.plain) for name, each in told.items() if name != "image"]
     gaps = missing(life)

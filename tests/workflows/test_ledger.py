@@ -12,6 +12,7 @@ from messages.image import Means
 from messages.loops import Change, LoopConcluded
 from tests.workflows.image_states import NOW, SHIPPED, TEMPERATURE, THRESHOLD, TURNS, a_log, a_state
 from workflows.image_state import ImageState
+from workflows.image_status import status_of
 
 
 @pytest.fixture
@@ -264,7 +265,7 @@ def test_each_amendment_knows_how_arguments_went_before_and_after_it(state: Imag
     [entry] = state.ledger.history()
     assert entry.before == Means(arguments=2, dissonance=0.7, turns=4, tokens=200)
     assert entry.after == Means(arguments=2, failed=1, dissonance=0.3, turns=2, tokens=0)
-    assert state.status().figures == entry.after
+    assert status_of(state).figures == entry.after
 
 
 def test_the_figures_outlive_the_window_of_logs(state: ImageState) -> None:

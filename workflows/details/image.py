@@ -18,6 +18,7 @@ from workflows.details.parts import (
 )
 from workflows.details.text import RED, line, prose
 from workflows.image_state import ImageState
+from workflows.image_status import status_of
 
 INBOX = f'<a href="{WORKFLOWS}?query={INBOX_QUERY}">everything that waits for a person</a>'
 
@@ -51,7 +52,7 @@ def image_details(state: ImageState) -> str:
 
 
 def _facts(state: ImageState) -> str:
-    status = state.status()
+    status = status_of(state)
     tasks = f"{status.running} running, {status.queued} queued, {status.finished} finished"
     saved = f"{status.saved_generation}, {moment(status.saved_at)}" if status.saved_at else "none yet"
     return table(
