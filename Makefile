@@ -40,9 +40,9 @@ endif
 run: setup ## Run everything: Temporal server, model, worker and image; Ctrl-C stops it
 	@exec $(BIN)/python worker.py --dev $(ARGS)
 
-# Most tests wait for a server or a process, so three go side by side on two cores. A file stays together, for its
-# fixtures; in the order of the folders, so that the long files do not come last.
-SIDE_BY_SIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# Most tests wait for a server or a process, so three go side by side on two cores. Each takes a third of the files,
+# for their fixtures; who is done helps the others.
+SIDE_BY_SIDE := -n 3 --dist worksteal
 
 # Tests start hundreds of processes. Where the machine says that nothing compiled is kept, each would compile all
 # that it imports: more than half of a worker's start.

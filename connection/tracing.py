@@ -7,10 +7,12 @@ and in no span. The image itself, which lives for years, belongs to no trace.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-from temporalio.client import Interceptor
+from typing import TYPE_CHECKING
 
 from connection.problems import Problem
+
+if TYPE_CHECKING:
+    from temporalio.client import Interceptor
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
@@ -68,7 +70,7 @@ def current() -> str:
     return spans.current()
 
 
-def interceptors() -> list[Interceptor]:
+def interceptors() -> "list[Interceptor]":
     """What a client of Temporal needs for traces, and the workers that use it."""
     if not is_on():
         return []

@@ -29,7 +29,6 @@ class Question:
 
     def attributes(self) -> dict[str, str | int | float]:
         """What a trace says of it, in the words of OpenTelemetry's semantic conventions for GenAI (1.44)."""
-        server = urlsplit(self.host)
         return {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "ollama",
@@ -37,9 +36,15 @@ class Question:
             "gen_ai.request.temperature": self.temperature,
             "gen_ai.request.max_tokens": self.answer_tokens,
             "gen_ai.output.type": "text" if self.form is None else "json",
-            "server.address": server.hostname or "",
-            "server.port": server.port or 0,
+            **self._server(),
         }
+
+    def _server(self) -> dict[str, str | int | float]:
+        try:
+            server = urlsplit(self.host)
+            return {"server.address": server.hostname or "", "server.port": server.port or 0}
+        except ValueError:  # no address; whoever asks there is told
+            return {}
 
 
 @dataclass

@@ -55,7 +55,7 @@ class WorkerProcess:
     """`python worker.py ...` in a folder with a settings.toml; killed on exit, with all that it started.
 
     `program` is what stands before the arguments, `prefix` before that, `cwd` where it runs if not in its
-    folder. With none of the three it is forked from a process that has the libraries.
+    folder. With none of the three it is usually forked from a process that has the libraries.
     """
 
     def __init__(
@@ -73,7 +73,8 @@ class WorkerProcess:
             shipped_settings(folder)
         self._arguments = arguments
         self._command = [*prefix, *program, *arguments]
-        self._forked = (prefix, program, cwd) == ((), COLD, None)
+        told = any(name.startswith("PYTHON") for name in environment)  # which Python reads as it starts
+        self._forked = (prefix, program, cwd, told) == ((), COLD, None, False)
         self._cwd = cwd or folder
         self._environment = environment_of(folder, environment)
         self.process: Process | Forked
