@@ -60,6 +60,7 @@ class Options:
     log_json: bool
     door: int | None
     door_host: str
+    door_cancels: bool
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,8 @@ async def host(prepared: Prepared) -> None:
             from door.serving import before_image  # noqa: PLC0415
 
             image_id = prepared.settings.system.image_id
-            door = before_image(client, image_id, personas, prepared.settings, prepared.door)
+            cancels = prepared.options.door_cancels
+            door = before_image(client, image_id, personas, prepared.settings, prepared.door, cancels=cancels)
             tasks.append(await stack.enter_async_context(door))
         if prepared.options.metrics and prepared.settings is not None:
             gauges = Gauges(client, prepared.settings.system.image_id)
@@ -261,6 +263,9 @@ def main(
     door_host: Annotated[
         str, typer.Option(help="Where the door listens; open to others it needs LIVING_IMAGE_DOOR_TOKEN.")
     ] = "127.0.0.1",
+    door_cancels: Annotated[
+        bool, typer.Option("--door-cancels", help="Cancel the task of a chat once its client has gone.")
+    ] = False,
 ) -> None:
     """Host a living image: its workflows, its personas and its settings file.
 
@@ -281,6 +286,7 @@ def main(
         log_json=log_json,
         door=door,
         door_host=door_host,
+        door_cancels=door_cancels,
     )
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

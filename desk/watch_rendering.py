@@ -31,7 +31,7 @@ def screen(seen: Sight, console: Console) -> RenderableType:
         *_dissonance(seen.logs, console.width),
         *_verification(seen),
         *_pending(seen.pending),
-        *_alarms(seen),
+        *(line for alarm in _alarms(seen) for line in alarm.wrap(console, console.width)),
     ]
     foot = words(f"{datetime.now().astimezone():%H:%M:%S}  q quits", "dim")
     height = console.height if console.is_terminal else 60

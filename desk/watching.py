@@ -14,6 +14,7 @@ from desk.sight import look
 
 if TYPE_CHECKING:
     from desk.client import Desk
+    from desk.sight import Sight
 
 QUIT = "q"
 
@@ -31,45 +32,35 @@ async def watch(*, desk: "Desk") -> None:
     if not console.is_terminal:
         console.print(watch_rendering.screen(seen, console))
         return
-    with keys() as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
-        while QUIT not in pressed:
+
+    async def go_on(seen: "Sight") -> None:
+        while True:
             live.update(watch_rendering.screen(seen, console), refresh=True)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_SECONDS):
-                    await pressed.another()
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
             try:
                 seen = await look(desk, seen)
             except Problem as problem:  # a worker that is just being restarted, say
                 seen.trouble = str(problem)
 
-
-class Pressed:
-    """The keys that were pressed."""
-
-    def __init__(self) -> None:
-        self._keys: set[str] = set()
-        self._another = asyncio.Event()
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._keys
-
-    def press(self, keys: str) -> None:
-        self._keys.update(keys)
-        self._another.set()
-
-    async def another(self) -> None:
-        """Wait for the next key."""
-        self._another.clear()
-        await self._another.wait()
+    with key(QUIT) as pressed, Live(console=console, screen=True, auto_refresh=False) as live:
+        # A look takes long where no worker answers, and nobody waits for it in order to quit.
+        looking, quitting = asyncio.create_task(go_on(seen)), asyncio.create_task(pressed.wait())
+        try:
+            await asyncio.wait({looking, quitting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            looking.cancel()
+            quitting.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await looking
 
 
 @contextlib.contextmanager
-def keys() -> Iterator[Pressed]:
-    """Read keys as they are pressed, where somebody sits at a keyboard."""
+def key(wanted: str) -> Iterator[asyncio.Event]:
+    """What is set once a key is pressed, where somebody sits at a keyboard."""
     import termios
     import tty
 
-    pressed = Pressed()
+    pressed = asyncio.Event()
     if not sys.stdin.isatty():
         yield pressed
         return
@@ -77,7 +68,12 @@ def keys() -> Iterator[Pressed]:
     loop = asyncio.get_running_loop()
     usual = termios.tcgetattr(keyboard)
     tty.setcbreak(keyboard)
-    loop.add_reader(keyboard, lambda: pressed.press(os.read(keyboard, 64).decode(errors="replace")))
+
+    def read() -> None:
+        if wanted in os.read(keyboard, 64).decode(errors="replace"):
+            pressed.set()
+
+    loop.add_reader(keyboard, read)
     try:
         yield pressed
     finally:

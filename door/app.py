@@ -21,6 +21,7 @@ from door.answers import End, Event, chunks, completion, models
 from door.conversation import task_of
 from door.guarding import MOST_AT_ONCE, Guard
 from door.image import Image, Looking, View
+from door.leaving import Leaving
 from door.plain import Plain
 from door.refusals import Refusal
 from door.requests import Asked, read_model, read_request
@@ -40,7 +41,10 @@ KEEP_ALIVE_SECONDS = 15.0
 
 
 class Door:
-    """The handlers of a door's requests. `close` ends what is under way."""
+    """The handlers of a door's requests. `close` ends what is under way.
+
+    `cancels`: a task is cancelled once all its clients have gone.
+    """
 
     def __init__(
         self,
@@ -48,12 +52,14 @@ class Door:
         plain: Plain,
         keep_alive_seconds: float = KEEP_ALIVE_SECONDS,
         most_at_once: int = MOST_AT_ONCE,
+        cancels: bool = False,
     ) -> None:
         self._image = image
         self._plain = plain
         self._keep_alive_seconds = keep_alive_seconds
         self._most_at_once = most_at_once
-        self._watches = Watches(lambda task_id: Looking(image, task_id).look)
+        leaving = Leaving(image) if cancels else None
+        self._watches = Watches(lambda task_id: Looking(image, task_id).look, leaving)
         self._created = int(time.time())
 
     def app(self, token: str) -> ASGIApp:

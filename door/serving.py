@@ -20,11 +20,17 @@ CLOSE_WITHIN_SECONDS = 3
 
 
 def before_image(
-    client: Client, image_id: str, personas: Personas, settings: Settings, listening: socket.socket
+    client: Client,
+    image_id: str,
+    personas: Personas,
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    cancels: bool,
 ) -> AbstractAsyncContextManager[asyncio.Future[None]]:
     """The door before one image, whose plain answers are those of this worker's personas."""
     image = Image(client, image_id)
-    return serving(Door(image, Plain(personas, settings, image.settings)), listening)
+    return serving(Door(image, Plain(personas, settings, image.settings), cancels=cancels), listening)
 
 
 @asynccontextmanager

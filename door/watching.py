@@ -9,6 +9,7 @@ from temporalio.service import RPCError
 
 from connection.problems import Problem
 from door.image import View
+from door.leaving import Leaving
 from door.refusals import Refusal, closing
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,10 @@ class Watch:
                 self._view = view
                 self._news.notify_all()
 
+    @property
+    def is_over(self) -> bool:
+        return self._view is not None and self._view.is_over
+
     def stop(self) -> None:
         self._looking.cancel()
 
@@ -64,10 +69,13 @@ class Watch:
 
 
 class Watches:
-    """The watches of a door: one for each task that anybody waits for."""
+    """The watches of a door: one for each task that anybody waits for. `leaving` hears who does no longer."""
 
-    def __init__(self, look_at: Callable[[str], Callable[[], Awaitable[View]]]) -> None:
+    def __init__(
+        self, look_at: Callable[[str], Callable[[], Awaitable[View]]], leaving: Leaving | None = None
+    ) -> None:
         self._look_at = look_at
+        self._leaving = leaving
         self._watches: dict[str, Watch] = {}
         self._closing = False
 
@@ -78,6 +86,8 @@ class Watches:
             raise closing()
         if task_id not in self._watches:
             self._watches[task_id] = Watch(self._look_at(task_id))
+        if self._leaving:
+            self._leaving.back(task_id)
         watch = self._watches[task_id]
         watch.waiting += 1
         try:
@@ -87,10 +97,14 @@ class Watches:
             if not watch.waiting:
                 watch.stop()
                 del self._watches[task_id]
+                if self._leaving and not (watch.is_over or self._closing):
+                    self._leaving.left(task_id)
 
     async def close(self) -> None:
         """Tell all who wait that they wait no longer."""
         self._closing = True
+        if self._leaving:
+            self._leaving.close()
         for watch in list(self._watches.values()):
             watch.stop()
             await watch.tell(View(failure=closing()))

@@ -11,6 +11,8 @@ import difflib
 import json
 import os
 import random
+import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -63,4 +65,9 @@ if __name__ == "__main__":
     parser.add_argument("--first", type=int, default=0, help="The number of the first task.")
     parser.add_argument("--tasks", type=int, default=40, help="How many tasks.")
     given = parser.parse_args()
-    run(given.first, given.tasks)
+    try:
+        run(given.first, given.tasks)
+    except urllib.error.HTTPError as error:
+        sys.exit(f"The door at {DOOR} refused: {error.read().decode()}")
+    except OSError as error:
+        sys.exit(f"No door answers at {DOOR} ({error}); start a worker with --door, or set LIVING_IMAGE_DOOR")

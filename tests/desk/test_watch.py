@@ -1,10 +1,18 @@
 """The live screen, as somebody sees it who sits before a terminal."""
 
+import asyncio
 import re
+from contextlib import AsyncExitStack
+from pathlib import Path
 
+from temporalio.client import Client
+
+from testbed.fake_ollama import FakeOllama
+from testbed.processes import kill
 from testbed.world import World
 from tests.desk.command_line import Starter
 from tests.desk.screen import Screen
+from tests.killing import Killed
 
 WORDS = "Trees give shade for sixty years."
 
@@ -47,6 +55,26 @@ async def test_a_small_screen_without_colours_has_the_head_and_the_foot(
         screen.type("q")
         assert await screen.ended() == 0
     world.ollama.ending.set()
+
+
+async def test_without_a_worker_it_says_so_in_whole_and_can_be_left(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    world = Killed(client, ollama, tmp_path)
+    await world.start()
+    async with AsyncExitStack() as stack:
+        with world.process() as process:
+            await world.ask("Who is there?")
+            watching = Screen(Starter(tmp_path, world.address), "watch", columns=60, lines=14)
+            screen = await stack.enter_async_context(watching)
+            await screen.until("1 finished")
+            kill(process)
+        shown = await screen.until("No worker answers", "q quits")
+        assert " ".join(shown.split()).count("Start one: python worker.py") == 1
+        # The next look goes on for a quarter of a minute.
+        screen.type("q")
+        async with asyncio.timeout(10):
+            assert await screen.ended() == 0
 
 
 async def test_without_a_terminal_it_shows_the_screen_once(world: World, starter: Starter) -> None:

@@ -45,12 +45,14 @@ class Doorstep:
 
 
 @asynccontextmanager
-async def opened(world: World, image_id: str = "", most_at_once: int = 64) -> AsyncIterator[Doorstep]:
+async def opened(
+    world: World, image_id: str = "", most_at_once: int = 64, cancels: bool = False
+) -> AsyncIterator[Doorstep]:
     """The door of a world, as worker.py opens it; with `image_id` before another image."""
     assert world.personas is not None
     image = Image(world.client, image_id or world.name)
     plain = Plain(world.personas, world.on_file(), image.settings)
-    door = Door(image, plain, KEEP_ALIVE_SECONDS, most_at_once)
+    door = Door(image, plain, KEEP_ALIVE_SECONDS, most_at_once, cancels)
     listening = open_socket("127.0.0.1", 0)
     async with serving(door, listening), knocking(world, url_of("127.0.0.1", listening)) as doorstep:
         yield doorstep
