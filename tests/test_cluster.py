@@ -195,8 +195,9 @@ async def test_a_compute_worker_killed_under_load_loses_nothing_and_nothing_is_d
 async def test_the_desk_looks_the_cluster_over_saves_the_image_and_brings_it_back(cluster: Cluster) -> None:
     async with cluster.service("files", "files"), cluster.service("compute", "compute"):
         assert (await cluster.desk("start")).returncode == 0
-        asked = await cluster.desk("ask", "Should a town plant trees?", "--task-id", "trees")
+        asked = await cluster.desk("ask", "Should a town plant trees?", "--task-id", "trees", "--follow")
         assert asked.returncode == 0, asked.stderr
+        assert "BRICK" in asked.stdout
         examined = json.loads((await cluster.desk("doctor", "--json")).stdout)
         assert {
             finding["check"]: finding for finding in examined["findings"] if finding["state"] == "broken"
