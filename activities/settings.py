@@ -1,6 +1,7 @@
 """The activities on settings.toml: read it, preview a rewrite, rewrite it."""
 
 import difflib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
 from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
-from configuration import InvalidSettings
+from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
 from messages.files import Rewrite, RewritePreview, RewriteReceipt, SettingsFile
 
@@ -48,7 +49,8 @@ class SettingsFiles:
         with reported():
             before = read_text(self._path)
             planned = plan(self._path, before, order.changes, order.by_person)
-            return RewritePreview(diff=_diff(self._path.name, before, planned.text), stale=planned.stale)
+            diff = _diff(self._path.name, before, planned.text)
+            return RewritePreview(diff=_masked(diff, planned.settings), stale=planned.stale)
 
     @activity.defn
     def rewrite_settings(self, order: Rewrite) -> RewriteReceipt:
@@ -77,6 +79,14 @@ def _diff(name: str, before: str, after: str) -> str:
     if len(told) > DIFF_LINES:
         told = [*told[:DIFF_LINES], f" … {len(told) - DIFF_LINES:,} more lines"]
     return "\n".join(told)
+
+
+def _masked(diff: str, settings: Settings) -> str:
+    """Without the words of `notify`: they stay on the machine of the file, and may stand near a change."""
+    for word in settings.governance.notify:
+        for written in (json.dumps(word), json.dumps(word, ensure_ascii=False), f"'{word}'"):
+            diff = diff.replace(written, '"…"')
+    return diff
 
 
 def _shortened(text: str, limit: int) -> str:

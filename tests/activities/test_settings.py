@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import stat
 import tempfile
 import threading
@@ -119,6 +120,17 @@ def test_a_preview_shows_the_change_and_writes_nothing(path: Path) -> None:
     assert lines[:2] == ["--- settings.toml", "+++ settings.toml (proposed)"]
     assert [line for line in lines[2:] if line[0] in "+-"] == ["-max_turns = 4", "+max_turns = 3"]
     assert everything(path.parent) == before
+
+
+def test_a_preview_tells_nothing_of_how_a_person_is_notified(path: Path) -> None:
+    text = path.read_text()
+    governance = text[text.index("[governance]") : text.index("[motivator]")]
+    own = "[governance]\napproval_timeout = '7d'\nnotify = [\n  'https://example.org/hook?key=s3cret',\n]\n"
+    beside = re.sub(r"\[autopoiesis\]\n(#.*\n)+", f"{own}[autopoiesis]\n", text.replace(governance, ""))
+    path.write_text(beside)
+    diff = SettingsFiles(path).preview_rewrite(turns(4, 3)).diff
+    assert '\n   "…",\n ]\n [autopoiesis]\n-max_turns = 4\n' in diff
+    assert "s3cret" not in diff
 
 
 def test_a_preview_names_the_keys_a_person_has_changed(path: Path) -> None:
