@@ -9,7 +9,7 @@ import ctypes
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -44,14 +44,17 @@ class _Open(NamedTuple):
 class MemoryFile:
     """One file of a schema and a version. A broken one, or one of another version, is deleted and begun anew.
 
+    `upgrades`: how to go on with a file of an earlier version.
+
     `read` and `write` block, and raise apsw.Error or OSError; apsw.BusyError when somebody else would not let
     them for `patience_seconds`.
     """
 
-    def __init__(self, path: Path, schema: str, version: int) -> None:
+    def __init__(self, path: Path, schema: str, version: int, upgrades: Mapping[int, str]) -> None:
         self.path = path
         self._schema = schema
         self._version = version
+        self._upgrades = upgrades
         self._writing = threading.Lock()
         # Connections that nobody uses now. Any may read or write; there are as many as were used at once.
         self._idle: list[_Open] = []
@@ -160,9 +163,10 @@ class MemoryFile:
         db.execute("BEGIN IMMEDIATE")
         version = db.pragma("user_version")
         if version != self._version:  # else another process was first
-            if version or db.execute("SELECT count(*) FROM sqlite_master").get:
+            upgrade = self._upgrades.get(version)
+            if not upgrade and (version or db.execute("SELECT count(*) FROM sqlite_master").get):
                 raise _Broken(f"it is no memory of version {self._version}")
-            db.execute(self._schema)
+            db.execute(upgrade or self._schema)
             db.pragma("user_version", self._version)
         db.execute("COMMIT")
 

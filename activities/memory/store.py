@@ -25,14 +25,18 @@ from activities.memory.file import HURRY_SECONDS, MemoryFile, Work
 
 SYNTHESIS_BYTES = 16_384
 """The longest synthesis that is kept: as long as an answer may be, see activities/model_server/asking.py."""
-VERSION = 2
-"""Of the schema. A file of another version is begun anew."""
+VERSION = 3
+"""Of the schema. A file of another version is begun anew, unless `_UPGRADES` says how to go on with it."""
 MOST_WORDS = 64
 """Of one question: a task is a sentence or two, and each word is one look into the index."""
 FEW = 10
 """Memories without any of the words, counted in: few memories alone say little about which words are rare."""
 CANDIDATES = 50
 """The best by BM25 that are looked at closely."""
+COMMON = 2_000
+"""Memories: a word in so many, or in more, finds none by itself where another word is rarer."""
+NEAR = 200
+"""Where there are more vectors, the nearest of so many by their signs: no other is compared in full."""
 PATIENCE_SECONDS = 5.0
 """How long one waits for another program that writes; `memory rebuild` writes often, but never for long."""
 PAGE = 100
@@ -49,9 +53,10 @@ CREATE VIRTUAL TABLE words USING fts5 (
     task, synthesis, content=memories, content_rowid=id, tokenize='porter unicode61 remove_diacritics 2'
 );
 CREATE TABLE vectors (
-    memory INTEGER, model TEXT, image_id TEXT, dimension INTEGER, vector BLOB, PRIMARY KEY (memory, model)
+    memory INTEGER, model TEXT, image_id TEXT, dimension INTEGER, vector BLOB, signs BLOB,
+    PRIMARY KEY (memory, model)
 );
-CREATE INDEX embedded ON vectors (image_id, model, dimension, memory);
+CREATE INDEX embedded ON vectors (image_id, model, dimension, signs, memory);
 CREATE TABLE refused (memory INTEGER, model TEXT, image_id TEXT, PRIMARY KEY (memory, model));
 CREATE INDEX not_embedded ON refused (image_id, model);
 CREATE TABLE unrelated (model TEXT, dimension INTEGER, likeness REAL, PRIMARY KEY (model, dimension));
@@ -65,6 +70,16 @@ CREATE TRIGGER forget AFTER DELETE ON memories BEGIN
     DELETE FROM refused WHERE memory = old.id;
 END;
 """
+# A bit for each figure of a vector; it takes a whole number of bytes.
+_SIGNS = "iif(length({vector}) % 32 = 0, vec_quantize_binary({vector}), NULL)"
+_UPGRADES = {
+    2: f"""
+    ALTER TABLE vectors ADD COLUMN signs BLOB;
+    UPDATE vectors SET signs = {_SIGNS.format(vector="vector")};
+    DROP INDEX embedded;
+    CREATE INDEX embedded ON vectors (image_id, model, dimension, signs, memory);
+    """
+}
 # What has no vector of a model and a dimension, and might get one.
 _WITHOUT_VECTOR = """
     FROM memories WHERE image_id = ?
@@ -103,7 +118,7 @@ class MemoryStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = MemoryFile(path, _SCHEMA, VERSION)
+        self._file = MemoryFile(path, _SCHEMA, VERSION, _UPGRADES)
         self._patience_seconds = PATIENCE_SECONDS
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="memory")
 
@@ -223,10 +238,17 @@ class MemoryStore:
         score: cosine similarity, stretched so that 0 is the likeness of unrelated texts.
         """
         zero = self.unrelated(model, len(vector)) or 0.0
-        query = """
-            WITH likest AS (
+        # Signs are read in an index, in a tenth of the time that whole vectors take.
+        nearest = "vec_distance_hamming(vec_bit(signs), vec_quantize_binary(:vector))"
+        near = f"""
+            SELECT memory FROM vectors
+            WHERE image_id = :image_id AND model = :model AND dimension = :dimension
+            {f"ORDER BY {nearest} LIMIT {NEAR}" if len(vector) % 8 == 0 else ""}
+        """
+        query = f"""
+            WITH near AS MATERIALIZED ({near}), likest AS (
                 SELECT memory, (1 - vec_distance_cosine(vector, :vector) - :zero) / (1 - :zero) AS score
-                FROM vectors WHERE image_id = :image_id AND model = :model AND dimension = :dimension
+                FROM near JOIN vectors USING (memory) WHERE model = :model
                 AND memory IS NOT (SELECT id FROM memories WHERE image_id = :image_id AND task_id = :besides)
                 ORDER BY score DESC LIMIT :most
             )
@@ -273,9 +295,10 @@ class MemoryStore:
             (model, len(vector), sqlite_vec.serialize_float32(list(vector)), number)
             for number, vector in vectors.items()
         ]
-        query = """
-            REPLACE INTO vectors (memory, image_id, model, dimension, vector)
-            SELECT id, image_id, ?, ?, ? FROM memories WHERE id = ?
+        signs = _SIGNS.format(vector="?3")
+        query = f"""
+            REPLACE INTO vectors (memory, image_id, model, dimension, vector, signs)
+            SELECT id, image_id, ?1, ?2, ?3, {signs} FROM memories WHERE id = ?4
         """
         self._write(lambda db: db.executemany(query, rows).get)
 
@@ -325,9 +348,9 @@ def _by_words(
     if not words:
         return []
     # The `+` keeps SQLite from walking through all memories of the image for each word.
-    sharing = """
+    sharing = f"""
         SELECT memories.id FROM words JOIN memories ON memories.id = words.rowid
-        WHERE words MATCH ? AND +image_id = ?
+        WHERE words MATCH ? AND +image_id = ? LIMIT {COMMON}
     """
     held = {word: {row[0] for row in db.execute(sharing, (word, image_id))} for word in words}
     total = db.execute("SELECT count(*) FROM memories WHERE image_id = ?", (image_id,)).get
@@ -335,6 +358,8 @@ def _by_words(
     weights = {
         word: math.log(1 + (total - len(rows) + 0.5) / (len(rows) + 0.5)) for word, rows in held.items()
     }
+    common = {word for word, rows in held.items() if len(rows) == COMMON}
+    rare = [word for word in words if word not in common] or words[:1]
     query = """
         SELECT memories.id, task_id, memories.task, memories.synthesis
         FROM words JOIN memories ON memories.id = words.rowid
@@ -343,11 +368,16 @@ def _by_words(
         (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ? AND dimension = ?)
         ORDER BY bm25(words) LIMIT ?
     """
-    values = (" OR ".join(words), image_id, besides, *unless, CANDIDATES)
+    values = (" OR ".join(rare), image_id, besides, *unless, CANDIDATES)
     found = []
     rows: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
+    has = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
     for number, task_id, task, synthesis in rows:
-        shared = sum(weight for word, weight in weights.items() if number in held[word])
+        shared = sum(
+            weight
+            for word, weight in weights.items()
+            if number in held[word] or (word in common and db.execute(has, (word, number)).get)
+        )
         found.append(Found(task_id, task, synthesis, shared / sum(weights.values())))
     return sorted(found, key=lambda memory: -memory.score)
 

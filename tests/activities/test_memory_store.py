@@ -1,11 +1,13 @@
 """The store of memories: idempotent, shared by processes, begun anew when it is broken, deaf to operators."""
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import apsw
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +124,29 @@ def embed(store: MemoryStore, model: str, vectors: dict[str, list[float]]) -> No
     store.set_vectors(model, {by_task[task_id]: vector for task_id, vector in vectors.items()})
 
 
+def test_of_many_the_likest_are_those_of_a_comparison_with_each(store: MemoryStore) -> None:
+    """More than are compared in full, in heaps as the vectors of texts are."""
+    numbers = np.random.default_rng(0)
+    heaps = numbers.normal(size=(20, 64))
+    vectors = heaps[np.arange(1_000) % 20] + 0.3 * numbers.normal(size=(1_000, 64)) + 0.5
+    store.add([entry(f"{number}") for number in range(1_000)])
+    store.set_vectors("m", {number + 1: vector.tolist() for number, vector in enumerate(vectors)})
+    for asked in vectors[:10] + 0.1:
+        likeness = vectors @ asked / np.linalg.norm(vectors, axis=1)
+        found = store.by_vector("image", "m", asked.tolist(), besides="", least=-1, most=3)
+        assert [int(memory.task_id) for memory in found] == np.argsort(-likeness)[:3].tolist()
+
+
+def test_a_word_that_nearly_all_have_finds_nothing_by_itself_but_counts(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("activities.memory.store.COMMON", 5)
+    towns = [entry(f"{number}", task="Should the town?", synthesis="No.") for number in range(20)]
+    store.add([*towns, entry("boat", task="Which boat?"), entry("both", task="A boat for the town?")])
+    assert [found.task_id for found in by_words(store, "the town boat")] == ["both", "boat"]
+    assert by_words(store, "Should the town?")
+
+
 def test_the_likest_comes_first_and_what_is_unrelated_stays_out(store: MemoryStore) -> None:
     embed(store, "m", {"same": [1.0, 0.0], "near": [1.0, 0.5], "far": [0.0, 1.0]})
     assert like(store, [2.0, 0.0]) == ["same", "near"]
@@ -183,6 +208,22 @@ def test_a_file_of_another_version_is_begun_anew(store: MemoryStore, statement: 
     other.execute(statement)
     other.close()
     assert store.add([entry()]) == 1
+
+
+def test_a_file_of_the_version_before_goes_on(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+    embed(store, "m", {"near": [1.0, 0.0], "far": [0.0, 1.0]})
+    wide = {"near": [1.0, -1.0] * 4, "far": [-1.0, 1.0] * 4}
+    numbers = {text.split("\n")[0]: number for number, text in store.without_vector("image", "w", 8).items()}
+    store.set_vectors("w", {numbers[task_id]: vector for task_id, vector in wide.items()})
+    store.close()
+    with contextlib.closing(apsw.Connection(str(store.path))) as before:
+        before.execute("DROP INDEX embedded; ALTER TABLE vectors DROP COLUMN signs")
+        before.execute("CREATE INDEX embedded ON vectors (image_id, model, dimension, memory)")
+        before.execute("PRAGMA user_version = 2")
+    again = MemoryStore(store.path)
+    assert like(again, [1.0, 0.1]) == ["near"]
+    assert like(again, wide["near"], "w") == ["near"]
+    assert not caplog.records
 
 
 def test_a_place_where_no_file_can_be_is_an_error_of_its_own(tmp_path: Path) -> None:
