@@ -11,10 +11,12 @@ from temporalio.client import Client
 
 from messages.loops import Change, LoopConcluded, LoopStart, Proposal, ProposalView
 from messages.trials import Replay, Round
+from runtime.workers import WORKFLOWS
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.signing import Signer, govern
 from tests.workflows.refusing import refusal
+from tests.workflows.replayed import deeds_of, replay, unsaid
 from workflows.approvals import KEPT, MOST_RECORDED
 from workflows.philosophical_loop import PhilosophicalLoop, digest_of
 
@@ -167,6 +169,8 @@ async def test_two_of_two_sign_the_same_and_one_key_twice_is_one(pair: World) ->
     assert (concluded["state"], concluded["decided_by"]) == ("approved", "Ada, Bob")
     assert pair.on_file().autopoiesis.max_turns == 5
     assert await amended(pair) == ("approved", "Ada, Bob")
+    history = await pair.loop(view.loop_id).fetch_history()
+    assert unsaid(deeds_of(history), await replay(history, list(WORKFLOWS))) == []
 
 
 async def test_one_rejection_is_enough(pair: World) -> None:

@@ -12,6 +12,7 @@ from workflows.details.text import block, diff_block, line, prose
 MOST_CHANGES = 8
 MOST_FIGURES = 12
 MOST_REPLAYED = 8
+MOST_UNHEEDED = 2
 URGENT = "URGENT: a change does harm. "
 
 _TITLES = {
@@ -64,10 +65,10 @@ def _notice(view: ProposalView) -> str:
 def _signatures(view: ProposalView) -> str:
     """Who has signed, and what came and did not count; nothing where no signature is asked for."""
     signatures = view.signatures
-    shown = f"<p><b>Signatures:</b> {line(signatures.standing(), 1_000)}</p>" if signatures.approvers else ""
+    shown = f"<p><b>Signatures:</b> {line(signatures.standing(), 500)}</p>" if signatures.approvers else ""
     if signatures.unheeded:
         shown += "<p><b>Did not count:</b></p>"
-        shown += listed(line(each, 300) for each in signatures.unheeded)
+        shown += listed(line(each, 300) for each in signatures.unheeded[-MOST_UNHEEDED:])
     return shown
 
 
