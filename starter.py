@@ -13,6 +13,7 @@ terminal.prepare(answers=True)
 import desk.commands
 import desk.doctor_command
 import desk.history_commands
+import desk.keygen_command
 import desk.mcp_command
 import desk.memory_commands
 import desk.observing_commands

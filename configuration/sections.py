@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, cast
 
 import durationpy
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from configuration.approvers import read_key
 from configuration.team import TEAM, Team
 
 # Infinity and NaN have no JSON: a state that holds one could not be carried into the next run.
@@ -190,15 +192,37 @@ def is_address(word: str) -> bool:
     return word.startswith(("http://", "https://"))
 
 
+def _is_a_key(line: str) -> str:
+    read_key(line)
+    return line
+
+
+KeyLine = Annotated[str, StringConstraints(max_length=200, pattern=_NO_CONTROLS), AfterValidator(_is_a_key)]
+
+
 class GovernanceSettings(Section):
-    """How long a proposal waits for a person, and how they hear of it. Never tunable.
+    """How long a proposal waits for a person, who may decide, and how they hear of it. Never tunable.
+
+    `approvers`: the keys of which `quorum` have to sign an approval; without any, whoever reaches the server
+    decides.
 
     `notify`: a command with its arguments, or one http(s) address. It stays on the machine of the file: it is
     no part of the settings that the image carries, whose history anybody may read who may read the server.
     """
 
     approval_timeout: Duration
+    approvers: list[KeyLine] = Field(default=[], max_length=16)
+    quorum: int = Field(default=1, ge=1)
     notify: list[Word] = Field(default=[], max_length=20, exclude=True)
+
+    def who_decides(self) -> str:
+        """In words, with the names of the keys."""
+        names = ", ".join(read_key(line).name for line in self.approvers)
+        many = f"{self.quorum} of " if self.quorum > 1 else ""
+        return f"{many}{names}" if names else "whoever reaches the server"
+
+    def deciders(self) -> tuple[list[str], int]:
+        return self.approvers, self.quorum
 
     @field_validator("notify")
     @classmethod
@@ -206,6 +230,21 @@ class GovernanceSettings(Section):
         if words and is_address(words[0]) and len(words) > 1:
             raise ValueError("an address stands alone; a command begins with its program")
         return words
+
+    @field_validator("approvers")
+    @classmethod
+    def _are_different_keys(cls, lines: list[str]) -> list[str]:
+        if len({read_key(line).raw for line in lines}) < len(lines):
+            raise ValueError("has the same key twice")
+        return lines
+
+    @model_validator(mode="after")
+    def _quorum_can_be_reached(self) -> Self:
+        if self.approvers and self.quorum > len(self.approvers):
+            raise ValueError(
+                f"quorum = {self.quorum} must be at most the number of approvers, {len(self.approvers)}"
+            )
+        return self
 
 
 class MotivatorSettings(Section):

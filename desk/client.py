@@ -41,6 +41,7 @@ from messages.requests import (
     SubmitTask,
     VerifySettings,
 )
+from messages.signatures import SignatureTaken
 from messages.tasks import DialogueResult, PerformanceLog, TaskReceipt, TaskView, Transcript
 from messages.trials import Observation
 from messages.verification import VerificationView
@@ -227,11 +228,13 @@ class Desk:
             async for event in self._loop(loop_id).fetch_history_events():
                 yield event
 
-    async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded:
+    async def decide(self, loop_id: str, decision: Decision) -> LoopConcluded | SignatureTaken:
         ended = Refused(f"{loop_id} has ended meanwhile. See: python starter.py show {loop_id}")
         line = self._line(self._loop(loop_id), Addressee(loop_id, ended))
         watch = partial(self._obstructed, loop_id)
-        return await line.tell("decide", decision, LoopConcluded, watch=watch)
+        either: Any = LoopConcluded | SignatureTaken  # which is no `type` to mypy
+        answer: LoopConcluded | SignatureTaken = await line.tell("decide", decision, either, watch=watch)
+        return answer
 
     async def _obstructed(self, loop_id: str) -> str:
         """Wait until a loop cannot carry out its decision for longer than a moment."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import signal
-import sys
 import tomllib
 from typing import TYPE_CHECKING
 
@@ -13,15 +11,20 @@ import typer
 
 from connection.problems import Problem, Refused
 from desk import proposal_rendering, rendering
-from desk.problems import Interrupted, waits_because
+from desk.problems import waits_because
+from desk.prompting import prompting
+from desk.signing import key_for, signed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from configuration import Value
     from desk.client import Desk
     from messages.loops import LoopConcluded, ProposalView
     from messages.requests import Decision
+    from messages.signatures import SignatureTaken
 
 
 async def find_proposal(desk: Desk, loop: str | None) -> ProposalView:
@@ -69,9 +72,12 @@ def read_changes(settings: list[str]) -> dict[str, Value]:
 
 
 async def decide(
-    desk: Desk, view: ProposalView, decision: Decision, console: Console, ask: bool
-) -> LoopConcluded:
-    """Show the proposal, ask the person if wanted, and send the decision bound to what was shown."""
+    desk: Desk, view: ProposalView, decision: Decision, console: Console, *, ask: bool, key_file: Path | None
+) -> LoopConcluded | SignatureTaken:
+    """Show the proposal, ask the person if wanted, and send the decision bound to what was shown.
+
+    Signed where only some may decide: with the key in a file, else by the SSH agent.
+    """
     if view.state != "pending":
         if view.obstacle:
             stands = (
@@ -85,23 +91,19 @@ async def decide(
     console.print(proposal_rendering.proposal(view))
     for key, value in decision.changes.items():
         console.print(rendering.words(f"Your own value: {key} = {rendering.toml(value)}", "bold"))
+    signer = await key_for(view, key_file) if view.signatures.approvers else None
     if ask:
         confirm(f"{decision.verdict} {view.loop_id}?".capitalize(), f"{decision.verdict}")
-    return await desk.decide(view.loop_id, decision.model_copy(update={"proposal_digest": view.digest}))
+    decision = decision.model_copy(update={"proposal_digest": view.digest})
+    if signer is not None:
+        decision = await signed(decision, desk.image_id, view.loop_id, signer)
+    return await desk.decide(view.loop_id, decision)
 
 
 def confirm(question: str, verb: str) -> None:
     """Ask the person. Raises Refused on a no, Interrupted on Ctrl-C, Problem where there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise Problem(f"There is no terminal to ask at. Add --yes to {verb} without being asked")
-    # asyncio's own handler would note the Ctrl-C and let the prompt go on waiting.
-    asyncios = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with prompting(f"Add --yes to {verb} without being asked"):
         agreed = typer.confirm(question, err=True)
-    except typer.Abort:
-        raise Interrupted("Nothing was done") from None
-    finally:
-        signal.signal(signal.SIGINT, asyncios)
     if not agreed:
         raise Refused("Nothing was done")
 

@@ -21,6 +21,16 @@ Loop = Annotated[
 ]
 
 
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key",
+        metavar="FILE",
+        help="Sign with this private key, where a signature is asked for; else by the SSH agent.",
+    ),
+]
+
+
 @command
 async def proposals(*, as_json: Json = False, desk: "Desk") -> None:
     """What waits for a person's decision."""
@@ -99,6 +109,7 @@ async def approve(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Your own value for a key of the proposal."),
     ] = None,
+    key: KeyFile = None,
     as_json: Json = False,
     desk: "Desk",
 ) -> None:
@@ -109,7 +120,7 @@ async def approve(
     decision = request(
         Decision, verdict="approve", approver=by or login_name(), comment=comment, changes=changes
     )
-    await carry_out(decision, desk, loop, yes=yes, as_json=as_json)
+    await carry_out(decision, desk, loop, yes=yes, key=key, as_json=as_json)
 
 
 @command
@@ -119,6 +130,7 @@ async def reject(
     yes: Yes = False,
     by: By = "",
     comment: Comment = "",
+    key: KeyFile = None,
     as_json: Json = False,
     desk: "Desk",
 ) -> None:
@@ -126,15 +138,21 @@ async def reject(
     from messages.requests import Decision
 
     decision = request(Decision, verdict="reject", approver=by or login_name(), comment=comment)
-    await carry_out(decision, desk, loop, yes=yes, as_json=as_json)
+    await carry_out(decision, desk, loop, yes=yes, key=key, as_json=as_json)
 
 
 async def carry_out(
-    decision: "Decision", desk: "Desk", loop: str | None, *, yes: bool, as_json: bool
+    decision: "Decision", desk: "Desk", loop: str | None, *, yes: bool, key: Path | None, as_json: bool
 ) -> None:
+    from messages.signatures import SignatureTaken
+
     view = await find_proposal(desk, loop)
     console = rendering.err if as_json else rendering.out
-    conclusion = await decide(desk, view, decision, console, ask=not yes)
+    conclusion = await decide(desk, view, decision, console, ask=not yes, key_file=key)
+    if isinstance(conclusion, SignatureTaken):
+        sentence = str(conclusion)
+        present(conclusion, as_json, lambda: rendering.words(sentence))
+        return
     present(conclusion, as_json, lambda: proposal_rendering.conclusion(conclusion))
     if conclusion.state != {"approve": "approved", "reject": "rejected"}[str(decision.verdict)]:
         raise typer.Exit(NO)

@@ -57,6 +57,8 @@ def proposal(view: ProposalView) -> RenderableType:
         "proposed by": words(view.source),
         "expires": words(moment(view.expires_at)),
         "notice": words(view.notice),
+        "signatures": words(view.signatures.standing()),
+        "did not count": words("\n".join(map(str, view.signatures.unheeded)), "red"),
     }
     parts: list[RenderableType] = [fields(known(facts))]
     if view.changes:

@@ -18,9 +18,11 @@ from desk.app import request
 from desk.client import LOOK_EVERY_SECONDS, Desk
 from desk.deciding import login_name
 from desk.problems import no_task
+from desk.signing import key_for, signed
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, ProposalView
 from messages.requests import Decision, SubmitTask
+from messages.signatures import SignatureTaken
 
 WAIT_SECONDS = 50.0
 """Clients of the protocol give a call up after a minute."""
@@ -100,7 +102,15 @@ class Tools:
     async def _decide(self, loop: str, verdict: str, digest: str, comment: str) -> LoopConcluded:
         by = f"{login_name()[:70]}, by MCP"
         told = {"verdict": verdict, "approver": by, "comment": comment, "proposal_digest": digest}
-        return await self._desk.decide(self._desk.loop_id(loop), request(Decision, **told))
+        decision, loop_id = request(Decision, **told), self._desk.loop_id(loop)
+        view = await self._desk.proposal(loop_id)
+        if view.signatures.approvers:
+            key = await key_for(view, None)
+            decision = await signed(decision, self._desk.image_id, loop_id, key)
+        answer = await self._desk.decide(loop_id, decision)
+        if isinstance(answer, SignatureTaken):
+            raise Problem(str(answer))
+        return answer
 
     async def _result(self, task_id: str) -> Answer:
         """Wait for the end of a task, which may still be queued."""

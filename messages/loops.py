@@ -7,6 +7,7 @@ from pydantic import BaseModel, model_validator
 
 from configuration import Settings, Value
 from messages.common import CONCLUSION_BYTES, LoopState
+from messages.signatures import Signatures
 from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Observation, Provenance, Round
 
@@ -155,6 +156,7 @@ class ProposalView(Proposal, Decided):
 
     `obstacle`: what keeps a loop that is analysing or rewriting from settings.toml, and what to do about it.
     `urgent`: the image has found that a change does harm. `notice`: whether a person was told, and how.
+    `signatures`: where only some may decide, who has signed and what did not count.
     """
 
     loop_id: str
@@ -166,6 +168,7 @@ class ProposalView(Proposal, Decided):
     decided_at: datetime | None = None
     urgent: bool = False
     notice: str = ""
+    signatures: Signatures = Signatures()
 
 
 class LoopWaits(BaseModel):

@@ -5,7 +5,7 @@ Unknown fields are refused, so that a typing error is seen.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, model_validator
 
 from configuration import Name, Value
 from messages.common import TASK_BYTES, Comment, Kind, ModelNames, Person, Trace, Unit
@@ -63,14 +63,29 @@ class SaveImage(Request):
     path: Annotated[str, StringConstraints(max_length=300, strip_whitespace=True)] = ""
 
 
+class Signature(Request):
+    """Of one approver over a decision, as `messages/signatures.py` has it; it must come before it expires.
+
+    `key`: the public one in OpenSSH form. `signature`: 64 bytes in base64.
+    """
+
+    key: Annotated[str, StringConstraints(max_length=200)]
+    expires_at: AwareDatetime
+    signature: Annotated[str, StringConstraints(max_length=120)]
+
+
 class Decision(Request):
-    """A person's verdict on a proposal. `changes` are the person's own values for its keys."""
+    """A person's verdict on a proposal. `changes` are the person's own values for its keys.
+
+    `signature`: where [governance] names approvers, a decision counts only with one.
+    """
 
     verdict: Literal["approve", "reject"] | None = None
     approver: Person = ""
     comment: Comment = ""
     proposal_digest: str | None = None
     changes: dict[str, Value] = {}
+    signature: Signature | None = None
 
 
 class RevertSettings(Request):
@@ -100,3 +115,4 @@ class Approver(Request):
 
     approver: Person = ""
     comment: Comment = ""
+    signature: Signature | None = None

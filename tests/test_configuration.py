@@ -17,6 +17,7 @@ from configuration.team import TEAM
 
 DEPTH = {"value": 3, "low": 1, "high": 9, "step": 2, "meaning": "pages looked at"}
 TONE = {"value": "plain", "choices": ["plain", "formal"], "meaning": "how an essay is worded"}
+ADA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"
 SHIPPED = Path(__file__).parent.parent / "settings.toml"
 
 
@@ -102,11 +103,29 @@ def test_bounds_are_inclusive(key: str, low: Value, high: Value) -> None:
         ("cadence__check_every", "5mm", 'check_every = "5mm": must be a duration such as'),
         ("cadence__check_every", "1h and 5m", 'check_every = "1h and 5m": must be a duration such as'),
         ("governance__approval_timeout", "3651d", "must be 1ms to 3650d long"),
+        ("governance__quorum", 0, "[governance] quorum = 0: must be greater than or equal to 1"),
+        ("governance__approvers", ["ssh-rsa AAAA x"], 'approvers.0 = "ssh-rsa AAAA x": must be an Ed25519'),
+        ("governance__approvers", [ADA[:60]], "is a broken key; copy the whole line again"),
+        ("governance__approvers", ["ssh-ed25519 ?? x"], "is a broken key; copy the whole line again"),
+        ("governance__approvers", [ADA, f"{ADA} again"], "[governance] approvers = "),
+        ("governance__approvers", [ADA, f"{ADA} again"], ": has the same key twice"),
+        ("governance__approvers", [f"{ADA} {'a' * 41}"], "must have a name of at most 40 characters"),
         ("governance__approval_timeout", f"{'9' * 400}d", "out of range"),
     ],
 )
 def test_a_refusal_names_the_key_its_value_and_what_is_allowed(key: str, value: Any, sentence: str) -> None:
     assert sentence in refusal(shipped(**{key: value}))
+
+
+def test_who_decides_is_told_by_the_names_of_the_keys_and_is_no_value_that_anything_may_change() -> None:
+    settings = Settings.parse(shipped(governance__approvers=[ADA]))
+    assert settings.governance.who_decides() == "SHA256:bbXpuKG6zhzd"
+    assert not {key for key in settings.flat() if key in ("governance.approvers", "governance.quorum")}
+    assert settings.digest() != Settings.parse(shipped()).digest()
+    before = shipped(governance__approvers=..., governance__quorum=...)
+    assert Settings.parse(before).digest() == Settings.parse(shipped()).digest()
+    told = refusal(shipped(governance__approvers=[ADA], governance__quorum=2))
+    assert told == "[governance]: quorum = 2 must be at most the number of approvers, 1"
 
 
 def test_every_broken_rule_is_told_at_once() -> None:

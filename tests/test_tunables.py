@@ -59,7 +59,7 @@ def test_settings_toml_explains_every_key_and_says_which_may_be_tuned() -> None:
             words, going_on = words * going_on + line, True
     present = parsed()
     assert present.flat().keys() <= explained.keys()
-    for key in ("models.allowed", *present.flat()):
+    for key in ("models.allowed", "governance.approvers", "governance.quorum", *present.flat()):
         assert explained[key], key
         assert ("tunable, steps of" in explained[key]) == (key in present.tunables()), key
 

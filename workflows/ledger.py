@@ -197,7 +197,10 @@ class Ledger(BaseModel):
         if settings.digest() == before:
             return False
         changes = changes_between(self.settings, settings)
-        anew = ", ".join(self.settings.declared_anew(settings))
+        anew = self.settings.declared_anew(settings)
+        said = [f"declares anew what may be tuned: {', '.join(anew)}"] if anew else []
+        if self.settings.governance.deciders() != settings.governance.deciders():
+            said.append(f"says anew who may decide: {settings.governance.who_decides()}")
         self._adopt(settings)
         self._enter(
             Amendment(
@@ -206,7 +209,7 @@ class Ledger(BaseModel):
                 digest=self.digest,
                 source=source,
                 changes=changes,
-                justification=excerpt(f"declares anew what may be tuned: {anew}", 300) if anew else "",
+                justification=excerpt("; ".join(said), 300),
                 state="adopted",
                 decided_by=owner,
                 comment=comment,

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from configuration import InvalidSettings
+    from configuration.approvers import PublicKey
     from messages.common import LoopState, part
     from messages.files import Rewrite
     from messages.loops import (
@@ -30,6 +31,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
+    from messages.signatures import SignatureTaken
+    from workflows.approvals import Approvals, Uncounted
     from workflows.deliberating import Deliberation
     from workflows.details.loop import loop_details
     from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
@@ -52,6 +55,9 @@ class PhilosophicalLoop:
         self._start = take(LoopStart, start)
         self._view = ProposalView(loop_id=self._start.loop_id, state="analysing", urgent=self._start.urgent)
         self._deliberation = Deliberation(self._start, self._show_trials)
+        governance = self._start.settings.governance
+        self._approvals = Approvals(governance, self._start.image_id, self._start.loop_id)
+        self._view.signatures = self._approvals.standing()
         self._decision: Decision | None = None
         self._conclusion: LoopConcluded | None = None
         self._image_retires = False
@@ -114,7 +120,7 @@ class PhilosophicalLoop:
     async def _put_before_a_person(self, proposal: Proposal) -> None:
         timeout = self._start.settings.governance.approval_timeout
         news = {
-            "digest": digest_of(self._start, proposal),
+            "digest": digest_of(self._start, proposal, self._view.diff),
             "expires_at": workflow.now() + timeout,
             "state": "pending",
         }
@@ -133,7 +139,8 @@ class PhilosophicalLoop:
         self._wait_for_human(False)
         self._notifying.stop()
         if (decision := self._note_decision()) is None:
-            return self._ending("expired", f"nobody decided within {timeout}")
+            signed = f"; signatures: {self._view.signatures.standing()}" if self._approvals.wanted else ""
+            return self._ending("expired", f"nobody decided within {timeout}{signed}")
         if decision.verdict == "reject":
             return self._ending("rejected")
         return [
@@ -175,14 +182,22 @@ class PhilosophicalLoop:
 
     @workflow.update(
         description='Decide: {"verdict": "approve" or "reject", "approver": "your name", '
-        '"proposal_digest"?, "comment"?, "changes"?: {key: your own value}}'
+        '"proposal_digest"?, "comment"?, "changes"?: {key: your own value}, "signature"?}'
     )
-    async def decide(self, message: Any = None) -> LoopConcluded:
+    async def decide(self, message: Any = None) -> LoopConcluded | SignatureTaken:
         decision = take(Decision, message)
-        # A decision may come before there is a proposal; it is then held against the proposal, not lost.
-        await workflow.wait_condition(lambda: self._view.state not in THINKING)
-        self._refuse_if_undecidable(decision)
-        self._decision = decision
+        if self._approvals.wanted:
+            self._take_signed(decision)
+            if self._decision is None:
+                standing = self._view.signatures
+                return SignatureTaken(
+                    loop_id=self._start.loop_id, signed=standing.signed, missing=standing.missing
+                )
+        else:
+            # It may come before there is a proposal; it is then held against the proposal, not lost.
+            await workflow.wait_condition(lambda: self._view.state not in THINKING)
+            self._refuse_if_undecidable(decision)
+            self._decision = decision
         await workflow.wait_condition(lambda: self._conclusion is not None)
         assert self._conclusion is not None
         return self._conclusion
@@ -194,7 +209,11 @@ class PhilosophicalLoop:
             refuse('say "verdict": "approve" or "reject"')
         if not decision.approver:
             refuse('say who decides: "approver": "your name"')
-        if self._view.state not in THINKING:
+        # What is refused here leaves no trace, and a person is to see who tried.
+        if self._approvals.wanted:
+            if self._approvals.full:
+                self._signer(decision)
+        elif self._view.state not in THINKING:
             self._refuse_if_undecidable(decision)
 
     # `*_`: a signal cannot be refused, and an argument too many would fail the workflow task for ever.
@@ -218,9 +237,36 @@ class PhilosophicalLoop:
             # A signal cannot be refused. What nobody can read decides nothing.
             workflow.logger.warning("The signal %s was not understood: %s", verdict, error)
             return
-        self._image_retires |= verdict == "reject" and by.approver == self._start.image_id
-        if self._decision is None and self._view.state in (*THINKING, "pending"):
+        retires = verdict == "reject" and by.approver == self._start.image_id
+        self._image_retires |= retires
+        # A retiring image has no key. It only ever rejects, which leaves settings.toml as it is.
+        if self._approvals.wanted and not retires:
+            with contextlib.suppress(ApplicationError):
+                self._take_signed(Decision(verdict=verdict, **dict(by)))
+        elif self._decision is None and self._view.state in (*THINKING, "pending"):
             self._decision = Decision(verdict=verdict, approver=by.approver or UNNAMED, comment=by.comment)
+
+    def _take_signed(self, decision: Decision) -> None:
+        """Count a decision that has to be signed. What does not count is refused and shown."""
+        now = workflow.now()
+        try:
+            key = self._signer(decision)
+        except ApplicationError as error:
+            if not self._approvals.full:
+                self._approvals.record(str(decision.verdict), decision.approver, error.message, now)
+            raise
+        else:
+            self._decision = self._approvals.count(decision, key, now)
+        finally:
+            self._view.signatures = self._approvals.standing()
+            self._show()
+
+    def _signer(self, decision: Decision) -> PublicKey:
+        self._refuse_if_undecidable(decision)
+        try:
+            return self._approvals.check(decision, self._view.digest, workflow.now())
+        except Uncounted as error:
+            refuse(f"this decision does not count: {error}")
 
     def _refuse_if_undecidable(self, decision: Decision) -> None:
         view = self._view
@@ -319,11 +365,18 @@ class PhilosophicalLoop:
         workflow.set_current_details(loop_details(self._view))
 
 
-def digest_of(start: LoopStart, proposal: Proposal) -> str:
-    """Twelve hex digits that name exactly this proposal, with all that a person is shown of it."""
+def digest_of(start: LoopStart, proposal: Proposal, diff: str = "") -> str:
+    """Hex digits that name exactly this proposal, with all that a person is shown of it.
+
+    Twelve; all 64 where it is signed, for then nobody may find another proposal with the same ones.
+    """
     shown: Any = proposal.model_dump(mode="json")
-    if proposal.provenance is None and start.proposal is None:
+    signed = bool(start.settings.governance.approvers)
+    if proposal.provenance is None and start.proposal is None and not signed:
         # As histories of 0.2.0 have it: they hold decisions that name this one.
         shown = [change.model_dump() for change in proposal.changes]
     parts = [start.loop_id, start.settings_digest, shown]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    if signed:
+        parts += [diff, start.urgent]
+    named = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return named if signed else named[:12]

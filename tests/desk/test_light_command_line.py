@@ -7,7 +7,7 @@ import pytest
 from testbed.world import World
 from tests.desk.command_line import Starter
 
-HEAVY = {"apsw", "sqlite_vec", "rapidfuzz", "fsspec", "ollama", "dill", "numpy"}
+HEAVY = {"apsw", "sqlite_vec", "rapidfuzz", "fsspec", "ollama", "dill", "numpy", "cryptography", "asyncssh"}
 AT_WORK = {"activities", "runtime", "worker"}
 
 

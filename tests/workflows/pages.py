@@ -8,11 +8,13 @@ from messages.goals import Goal
 from messages.image import Amendment, SetAside
 from messages.loops import Change, ProposalView
 from messages.memory import Recollection
+from messages.signatures import Signatures, Signed, Unheeded
 from messages.tasks import Dissonance, TaskView, Transcript, Turn
 from messages.trials import Effect, Moments
 from messages.verification import Look, Verified
 from optimizer.verdict import Watch
 from tests.workflows.image_states import NOW, SHIPPED
+from workflows.approvals import KEPT
 from workflows.details.dialogue import dialogue_details
 from workflows.details.image import image_details
 from workflows.details.inquiry import inquiry_details
@@ -130,6 +132,11 @@ def hostile_proposal(text: str, state: str = "pending") -> ProposalView:
         decided_by=text[:80],
         comment=text[:400],
         urgent=True,
+        signatures=Signatures(
+            approvers=[text],
+            signed=[Signed(name=text[:40], changes={text: text}, at=NOW)] * 16,
+            unheeded=[Unheeded(verdict="approve", approver=text[:80], reason=text, at=NOW)] * KEPT,
+        ),
     )
 
 

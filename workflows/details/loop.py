@@ -12,6 +12,7 @@ from workflows.details.text import block, diff_block, line, prose
 MOST_CHANGES = 8
 MOST_FIGURES = 12
 MOST_REPLAYED = 8
+MOST_UNHEEDED = 2
 URGENT = "URGENT: a change does harm. "
 
 _TITLES = {
@@ -29,14 +30,14 @@ def loop_details(view: ProposalView) -> str:
     urgent = URGENT if view.urgent and view.state not in get_args(LoopState) else ""
     title = f"{urgent}{line(view.loop_id)}: {waits or _TITLES.get(view.state, view.state)}"
     if view.state == "analysing":
-        return page(title, "<p>Nothing to decide yet.</p>", _obstacle(view))
+        return page(title, "<p>Nothing to decide yet.</p>", _obstacle(view), _signatures(view))
     ended = [_obstacle(view)]
     if view.decided_by:
         ended.append(f"<p>Decided by <b>{line(view.decided_by)}</b>. {line(view.comment, 1_000)}</p>")
     if view.reason:
         ended.append(prose(view.reason, 1_000))
     if not view.changes:
-        return page(title, *ended, *map(_round, view.rounds))
+        return page(title, *ended, _signatures(view), *map(_round, view.rounds))
     pending = view.state == "pending"
     done = view.state in ("approved", "rewriting")
     changes = listed(map(from_to, view.changes[:MOST_CHANGES])) + more(view.changes, MOST_CHANGES)
@@ -45,6 +46,7 @@ def loop_details(view: ProposalView) -> str:
         _deadline(view) if pending else "",
         _notice(view) if pending or view.obstacle else "",
         *ended,
+        _signatures(view),
         section("The change" if done else "The proposed change", changes),
         section("In settings.toml, as proposed", diff_block(view.diff)) if view.diff else "",
         section("Why", prose(view.justification)) if view.justification else "",
@@ -58,6 +60,16 @@ def loop_details(view: ProposalView) -> str:
 
 def _notice(view: ProposalView) -> str:
     return f"<p>{line(view.notice, 300)}</p>" if view.notice else ""
+
+
+def _signatures(view: ProposalView) -> str:
+    """Who has signed, and what came and did not count; nothing where no signature is asked for."""
+    signatures = view.signatures
+    shown = f"<p><b>Signatures:</b> {line(signatures.standing(), 500)}</p>" if signatures.approvers else ""
+    if signatures.unheeded:
+        shown += "<p><b>Did not count:</b></p>"
+        shown += listed(line(each, 300) for each in signatures.unheeded[-MOST_UNHEEDED:])
+    return shown
 
 
 def _obstacle(view: ProposalView) -> str:
@@ -98,6 +110,12 @@ def _round(tried: Round) -> str:
 
 
 def _how_to_decide(view: ProposalView) -> str:
+    if view.signatures.approvers:
+        return (
+            "<p>Only a signed decision counts. Where your key or your SSH agent is: "
+            f"<code>python starter.py approve {line(view.loop_id)}</code>, or <code>reject</code>; add "
+            "<code>--key FILE</code> for a key in a file.</p>"
+        )
     answer = json.dumps({"verdict": "approve", "approver": "", "proposal_digest": view.digest}, indent=2)
     own = f'"changes": {json.dumps({change.key: change.new for change in view.changes[:1]})}'
     return (
