@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import os
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol
 
 import typer
@@ -143,11 +142,6 @@ def _private_key(file: Path) -> Ed25519PrivateKey:
 
 
 def _passphrase(file: Path) -> bytes:
-    if find_spec("bcrypt") is None:
-        raise Problem(
-            f"{file} has a passphrase, and the package bcrypt that opens such files is not installed. Add "
-            "the key to your SSH agent, which asks for it, and leave --key out: ssh-add FILE"
-        )
     with prompting("Add the key to your SSH agent and leave --key out: ssh-add FILE"):
         typed: str = typer.prompt(f"Passphrase of {file}", hide_input=True, err=True)
     return typed.encode()

@@ -16,6 +16,7 @@ from configuration import Settings
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.desk.command_line import Starter
+from tests.desk.screen import Screen
 from tests.desk.test_mcp import called, refused, tools
 from tests.killing import Killed
 from tests.signing import Signer, govern
@@ -124,6 +125,32 @@ async def test_a_file_that_cannot_sign_is_told_in_a_sentence(
     }.items():
         ran = await starter("approve", "--yes", "--key", str(tmp_path / file))
         assert (ran.code, told in ran.err.splitlines()[-1]) == (2, True), ran.err
+
+
+async def test_a_passphrase_is_asked_for_and_opens_the_key(
+    world: World, starter: Starter, tmp_path: Path
+) -> None:
+    await world.pending_proposal()
+    file = tmp_path / "closed"
+    ssh_keygen("-q", "-t", "ed25519", "-N", "secret", "-f", str(file))
+    words = ("approve", "--yes", "--key", str(file))
+    async with Screen(starter, *words) as screen:
+        await screen.until("Passphrase of")
+        screen.type("wrong\r")
+        await screen.until("or the passphrase was another one")
+        assert await screen.ended() == 2
+    line = file.with_suffix(".pub").read_text().split(" ")[:2]
+    world.file.write_text(world.file.read_text().replace(BOB.line, " ".join([*line, "Cid"])))
+    await world.image.execute_update("reload_settings", None)
+    reflected = await starter("reject", "--yes", "--key", ADA.write(tmp_path / "ada"))
+    assert reflected.code == 0, reflected.err
+    await world.pending_proposal()
+    async with Screen(starter, *words) as screen:
+        await screen.until("Passphrase of")
+        screen.type("secret\r")
+        await screen.until("Your signature counts.")
+        assert "secret" not in screen.shows
+        assert await screen.ended() == 0
 
 
 async def test_keygen_makes_a_key_that_the_settings_take_and_never_writes_over_one(tmp_path: Path) -> None:
