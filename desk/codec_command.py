@@ -50,7 +50,7 @@ async def codec(
     for line in (
         f"Decrypts at {url} for the Web UI at {pages}. Ctrl-C ends it.",
         f"In the Web UI: Data Encoder, Codec Server browser endpoint {url}",
-        f"On the command line: temporal workflow show --codec-endpoint {url} --workflow-id ID",
+        f"On the command line: temporal workflow show --detailed --codec-endpoint {url} --workflow-id ID",
     ):
         rendering.out.print(rendering.words(line), soft_wrap=True)
     await serve(server.app(), listening)

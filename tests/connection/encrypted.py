@@ -4,9 +4,10 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from connection.codec import converter_of, payloads_in
+from connection.codec import converter_of, is_sealed, payloads_in
 from connection.sealing import VARIABLE
 from messages.keys import parse
 from testbed.fake_ollama import FakeOllama
@@ -46,7 +47,7 @@ class Life(Image):
         return Starter(self.file.parent, self.address, **{VARIABLE: self.keys}, **more)
 
     def worker(self, *arguments: str, keys: str | None = None) -> WorkerProcess:
-        environment = {VARIABLE: self.keys if keys is None else keys, "OLLAMA_HOST": self.model_server}
+        environment: Any = {VARIABLE: self.keys if keys is None else keys, "OLLAMA_HOST": self.model_server}
         return WorkerProcess(self.file.parent, *arguments, TEMPORAL_ADDRESS=self.address, **environment)
 
     async def raw(self) -> dict[str, bytes]:
@@ -71,6 +72,17 @@ class Life(Image):
             async for event in handle.fetch_history_events()
             for payload in payloads_in(event)
         ]
+
+    async def readable(self) -> set[tuple[str, bytes]]:
+        """Every payload of its histories that is not encrypted, with the event that it stands in."""
+        return {
+            (EventType.Name(event.event_type), payload.data)
+            async for each in self.client.list_workflows()
+            if each.id.startswith(self.name)
+            async for event in self.client.get_workflow_handle(each.id).fetch_history_events()
+            for payload in payloads_in(event)
+            if not is_sealed(payload)
+        }
 
 
 def kept_by(folder: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,11 @@ async def test_nothing_of_a_whole_life_can_be_read_by_who_has_no_key(
     raw = await life.raw()
     assert {f"{life.name}/task/one", f"{life.name}/task/two", f"{life.name}/loop/1"} < {*raw}
     assert {word for word in said if any(word.encode() in history for history in raw.values())} == set()
+    # Search attributes are for searching; a patch is a name of the program's.
+    assert {event for event, _ in await life.readable()} <= {
+        "EVENT_TYPE_UPSERT_WORKFLOW_SEARCH_ATTRIBUTES",
+        "EVENT_TYPE_MARKER_RECORDED",
+    }
     kept = kept_by(server.folder)
     assert {word for word in said if word.encode() in kept} == set()
     assert life.name.encode() in kept  # an id, which is not encrypted: this is where they would be
@@ -90,6 +96,9 @@ async def test_an_image_that_began_unencrypted_goes_on_with_keys(
     everything = b"".join((await life.raw()).values())
     assert before.encode() in everything
     assert after.encode() not in everything
+    kept = kept_by(server.folder)
+    assert before.encode() in kept  # so the file is not compressed, and would tell what is not encrypted
+    assert after.encode() not in kept
 
 
 async def test_a_new_key_comes_first_and_what_was_said_before_stays_readable(
@@ -181,21 +190,23 @@ async def test_a_worker_without_a_key_that_came_later_loses_nothing_and_the_righ
 async def test_keys_that_cannot_be_read_end_everything_before_anything_is_done(
     server: DevServer, tmp_path: Path, keys: str, says: str
 ) -> None:
-    ran = await Starter(tmp_path, server.address, **{VARIABLE: keys})("status")
+    environment: Any = {VARIABLE: keys}
+    ran = await Starter(tmp_path, server.address, **environment)("status")
     assert ran.code == 2
     assert says in ran.sentence
     assert "`openssl rand -base64 32` makes a key" in ran.sentence
-    async with WorkerProcess(tmp_path, TEMPORAL_ADDRESS=server.address, **{VARIABLE: keys}) as worker:
+    async with WorkerProcess(tmp_path, TEMPORAL_ADDRESS=server.address, **environment) as worker:
         assert await worker.process.wait() == 2
         assert worker.err == ran.err
         assert not (tmp_path / ".state").exists()
 
 
 async def test_a_snapshot_is_encrypted_too(server: DevServer, ollama: FakeOllama, tmp_path: Path) -> None:
+    task = "What does a snapshot hold?"
     life = await Life.under("", server.address, ollama, tmp_path)
     await life.start()
     async with life.worker() as worker:
-        assert (await life.starter()("ask", TASK)).code == 0
+        assert (await life.starter()("ask", task)).code == 0
         assert (await life.starter()("snapshot")).code == 0
         assert await worker.stop() == 0
     await life.take(OLD)
@@ -204,8 +215,8 @@ async def test_a_snapshot_is_encrypted_too(server: DevServer, ollama: FakeOllama
         assert (await life.starter()("snapshot")).code == 0
         assert await worker.stop() == 0
     plain, sealed = sorted((tmp_path / "snapshots").iterdir())
-    assert TASK.encode() in plain.read_bytes()
-    assert TASK.encode() not in sealed.read_bytes()
+    assert task.encode() in plain.read_bytes()
+    assert task.encode() not in sealed.read_bytes()
     views = (await life.starter()("snapshots", "--json")).json
     assert [view["problem"] for view in views] == ["", ""]
     for file in (plain, sealed):

@@ -33,7 +33,7 @@ async def codec(folder: Path, *arguments: str, **environment: str) -> AsyncItera
     try:
         told = "".join([(await process.stdout.readline()).decode() for _ in range(3)])
         assert told.count(url) == 3
-        assert f"temporal workflow show --codec-endpoint {url}" in told
+        assert f"temporal workflow show --detailed --codec-endpoint {url}" in told
         async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             yield client
         process.send_signal(signal.SIGINT)
@@ -125,7 +125,7 @@ async def test_temporals_own_command_line_reads_a_history_through_it(world: Worl
     await keyed.start_workflow("Nothing", WORDS, id=f"{world.name}-words", task_queue="nobody")
     async with codec(tmp_path) as client:
         command = [str(TEMPORAL), "workflow", "show", "--workflow-id", f"{world.name}-words"]
-        command += ["--address", world.address, "--output", "json", "--codec-endpoint", str(client.base_url)]
+        command += ["--address", world.address, "--detailed", "--codec-endpoint", str(client.base_url)]
         shown = await until(lambda: output_of(command))
     assert WORDS in shown
 
