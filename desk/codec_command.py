@@ -49,7 +49,7 @@ async def codec(
     url = f"http://{named}:{listening.getsockname()[1]}"
     for line in (
         f"Decrypts at {url} for the Web UI at {pages}. Ctrl-C ends it.",
-        f"In the Web UI: Data Encoder, Codec Server browser endpoint {url}",
+        f"In the Web UI, behind the glasses at the top: Codec Server browser endpoint {url}",
         f"On the command line: temporal workflow show --detailed --codec-endpoint {url} --workflow-id ID",
     ):
         rendering.out.print(rendering.words(line), soft_wrap=True)
