@@ -6,12 +6,17 @@ then: a workflow would drop a signal that it cannot read, and a workflow task th
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload, WorkflowExecution
 from temporalio.api.enums.v1 import EventType
-from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryReverseRequest
+from temporalio.api.query.v1 import WorkflowQuery
+from temporalio.api.workflowservice.v1 import (
+    GetWorkflowExecutionHistoryReverseRequest,
+    QueryWorkflowRequest,
+)
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import (
@@ -30,6 +35,8 @@ if TYPE_CHECKING:
 ENCRYPTED = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 LATEST_EVENTS = 20
+# A worker that was just restarted may have a long history to read first.
+ANSWER_WITHIN = timedelta(seconds=15)
 CLOSED = (
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
@@ -61,6 +68,27 @@ class Codec(PayloadCodec):
         if is_sealed(payload):
             self._open(payload)
 
+    async def listen(self, client: Client, workflow_id: str) -> None:
+        """Encrypt from here on as the worker does that answers for a workflow: it would not read a newer key.
+
+        Raises Sealed where it answers unencrypted or with a key that is not known here, and RPCError.
+        """
+        if self._keys is None:
+            return
+        asked = QueryWorkflowRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow_id),
+            query=WorkflowQuery(query_type="__temporal_workflow_metadata"),
+        )
+        answer = await client.workflow_service.query_workflow(asked, timeout=ANSWER_WITHIN)
+        for payload in answer.query_result.payloads:
+            if not is_sealed(payload):
+                raise Sealed(
+                    f"The worker that answers has no keys and could not read this; set {sealing.VARIABLE} there"
+                )
+            self.require(payload)
+            self._keys = self._keys.led_by(_key_id(payload))
+
     def _seal(self, payload: Payload) -> Payload:
         if self._keys is None or is_sealed(payload):
             return payload
@@ -68,7 +96,7 @@ class Codec(PayloadCodec):
         return Payload(metadata={"encoding": ENCRYPTED, KEY_ID: key_id.encode()}, data=data)
 
     def _open(self, payload: Payload) -> Payload:
-        key_id = payload.metadata[KEY_ID].decode(errors="replace") if KEY_ID in payload.metadata else ""
+        key_id = _key_id(payload)
         if self._keys is None:
             raise Sealed(
                 f"What was said cannot be read: it is encrypted with the key {key_id!r}, and "
@@ -80,6 +108,10 @@ class Codec(PayloadCodec):
             return Payload.FromString(self._keys.open(key_id, payload.data))
         except CannotOpen as fault:
             raise Sealed(f"What was said cannot be read: {fault}") from None
+
+
+def _key_id(payload: Payload) -> str:
+    return payload.metadata[KEY_ID].decode(errors="replace") if KEY_ID in payload.metadata else ""
 
 
 def is_sealed(payload: Payload) -> bool:

@@ -39,6 +39,12 @@ class Keys:
     def first(self) -> str:
         return next(iter(self.by_id))
 
+    def led_by(self, key_id: str) -> "Keys":
+        """The same keys, of which another one encrypts. Raises CannotOpen."""
+        if key_id not in self.by_id:
+            raise missing(key_id)
+        return Keys({key_id: self.by_id[key_id], **self.by_id})
+
     def seal(self, data: bytes, bound_to: str = "") -> tuple[str, bytes]:
         """The id of the first key, and nonce and ciphertext, which open only with the same `bound_to`."""
         nonce = os.urandom(NONCE_BYTES)

@@ -230,3 +230,31 @@ async def test_a_snapshot_is_encrypted_too(server: DevServer, ollama: FakeOllama
     ran = await life.starter()("restore", str(sealed), "--dry-run")
     assert ran.code == 1
     assert "it does not open with the key 'old' of LIVING_IMAGE_KEYS" in ran.sentence
+
+
+async def test_who_has_a_new_key_before_the_workers_speaks_with_theirs(
+    server: DevServer, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    life = await Life.under(OLD, server.address, ollama, tmp_path)
+    await life.start()
+    async with life.worker() as worker:
+        life.keys = f"{NEW},{OLD}"
+        early = await life.starter()("ask", "Am I early?")
+        assert early.code == 0, early.err
+        assert await worker.stop() == 0
+    assert "new" not in await life.key_ids(life.name)
+
+
+async def test_nobody_tells_a_worker_without_keys_what_it_could_not_read(
+    server: DevServer, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    life = await Life.under("", server.address, ollama, tmp_path)
+    await life.start()
+    async with life.worker() as worker:
+        life.keys = OLD
+        early = await life.starter()("ask", "Am I early?")
+        assert early.code == 2
+        assert "The worker that answers has no keys and could not read this" in early.sentence
+        life.keys = ""
+        assert (await life.starter()("ask", "Am I late?")).code == 0
+        assert await worker.stop() == 0
