@@ -4,10 +4,9 @@ Without keys nothing is encrypted, and the library for it is not loaded. What is
 then: a workflow would drop a signal that it cannot read, and a workflow task that fails is tried again.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 from temporalio.api.common.v1 import Payload, WorkflowExecution
@@ -18,11 +17,15 @@ from temporalio.api.workflowservice.v1 import (
     QueryWorkflowRequest,
 )
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import (
+    ActivitySerializationContext,
     DataConverter,
+    DefaultFailureConverter,
     DefaultFailureConverterWithEncodedAttributes,
     PayloadCodec,
+    SerializationContext,
+    WithSerializationContext,
 )
 from temporalio.service import RPCError
 
@@ -50,11 +53,22 @@ class Sealed(Problem):
     """Something encrypted that the keys of this process do not open."""
 
 
-class Codec(PayloadCodec):
-    """Encrypts each payload, and leaves those that are not encrypted as they are when it decrypts."""
+class Codec(PayloadCodec, WithSerializationContext):
+    """Encrypts each payload, and leaves those that are not encrypted as they are when it decrypts.
 
-    def __init__(self, keys: "Keys | None") -> None:
+    `of_activity`: whether it is for what an activity is told and tells.
+    """
+
+    def __init__(self, keys: "Keys | None", of_activity: bool = False) -> None:
         self._keys = keys
+        self.of_activity = of_activity
+
+    def with_context(self, context: SerializationContext) -> "Codec":
+        return Codec(self._keys, isinstance(context, ActivitySerializationContext))
+
+    @property
+    def encrypts(self) -> bool:
+        return self._keys is not None
 
     async def encode(self, payloads: Sequence[Payload]) -> list[Payload]:
         return [self._seal(payload) for payload in payloads]
@@ -68,26 +82,19 @@ class Codec(PayloadCodec):
         if is_sealed(payload):
             self._open(payload)
 
-    async def listen(self, client: Client, workflow_id: str) -> None:
-        """Encrypt from here on as the worker does that answers for a workflow: it would not read a newer key.
+    def as_spoken_in(self, payload: Payload) -> DataConverter | None:
+        """How to write for who has written this, whom a newer key would tell nothing; None: as ever.
 
-        Raises Sealed where it answers unencrypted or with a key that is not known here, and RPCError.
+        Raises Sealed where that is unencrypted, or with a key that is not known here.
         """
         if self._keys is None:
-            return
-        asked = QueryWorkflowRequest(
-            namespace=client.namespace,
-            execution=WorkflowExecution(workflow_id=workflow_id),
-            query=WorkflowQuery(query_type="__temporal_workflow_metadata"),
-        )
-        answer = await client.workflow_service.query_workflow(asked, timeout=ANSWER_WITHIN)
-        for payload in answer.query_result.payloads:
-            if not is_sealed(payload):
-                raise Sealed(
-                    f"The worker that answers has no keys and could not read this; set {sealing.VARIABLE} there"
-                )
-            self.require(payload)
-            self._keys = self._keys.led_by(_key_id(payload))
+            return None
+        if not is_sealed(payload):
+            told = "The worker that answers has no keys and could not read this"
+            raise Sealed(f"{told}; set {sealing.VARIABLE} there")
+        self._open(payload)
+        key_id = _key_id(payload)
+        return None if key_id == self._keys.first else converter_of(self._keys.led_by(key_id))
 
     def _seal(self, payload: Payload) -> Payload:
         if self._keys is None or is_sealed(payload):
@@ -110,6 +117,23 @@ class Codec(PayloadCodec):
             raise Sealed(f"What was said cannot be read: {fault}") from None
 
 
+class Converter(DataConverter):
+    """As any, but for the last heartbeat of an activity's attempt before: who cannot read it does without.
+
+    The SDK would fail the activity for good, and with it what was asked.
+    """
+
+    async def decode(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        try:
+            return await super().decode(payloads, type_hints)
+        except Sealed:
+            codec = self.payload_codec
+            # What an activity is told has types, its heartbeats have none.
+            if type_hints is not None or not (isinstance(codec, Codec) and codec.of_activity):
+                raise
+            return []
+
+
 def _key_id(payload: Payload) -> str:
     return payload.metadata[KEY_ID].decode(errors="replace") if KEY_ID in payload.metadata else ""
 
@@ -125,11 +149,13 @@ def data_converter() -> DataConverter:
 
 def converter_of(keys: "Keys | None") -> DataConverter:
     """How who has these keys writes and reads."""
-    made = dataclasses.replace(pydantic_data_converter, payload_codec=Codec(keys))
-    if keys is None:
-        return made
     # Messages and stack traces of failures are no payloads by themselves.
-    return dataclasses.replace(made, failure_converter_class=DefaultFailureConverterWithEncodedAttributes)
+    of_failures = DefaultFailureConverterWithEncodedAttributes if keys else DefaultFailureConverter
+    return Converter(
+        payload_converter_class=PydanticPayloadConverter,
+        payload_codec=Codec(keys),
+        failure_converter_class=of_failures,
+    )
 
 
 async def require_keys(client: Client, workflow_id: str) -> None:
@@ -153,6 +179,28 @@ async def require_keys(client: Client, workflow_id: str) -> None:
         return
     for payload in payloads_in(latest.history):
         reading.require(payload)
+
+
+async def speaking_to(client: Client, workflow_id: str) -> Client:
+    """A client that encrypts what a workflow is told with the key that the worker has which answers for it.
+
+    What no worker can read is in the way of all that comes after it. Raises Sealed, RPCError.
+    """
+    codec = client.data_converter.payload_codec
+    if not isinstance(codec, Codec) or not codec.encrypts:
+        return client
+    asked = QueryWorkflowRequest(
+        namespace=client.namespace,
+        execution=WorkflowExecution(workflow_id=workflow_id),
+        query=WorkflowQuery(query_type="__temporal_workflow_metadata"),
+    )
+    answer = await client.workflow_service.query_workflow(asked, timeout=ANSWER_WITHIN)
+    for payload in answer.query_result.payloads:
+        if (converter := codec.as_spoken_in(payload)) is not None:
+            config = client.config()
+            config["data_converter"] = converter
+            return Client(**config)
+    return client
 
 
 async def require_keys_of_queue(client: Client, task_queue: str) -> None:

@@ -1,17 +1,23 @@
 """What is told by way of a server stands there encrypted, and who has the keys can read it."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio import activity, workflow
+from temporalio.client import WorkflowHandle
+from temporalio.worker import Worker
 
+from connection.codec import is_sealed
 from connection.namespace import ensure_search_attributes
 from connection.sealing import VARIABLE
 from connection.server import connect
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
 from testbed.ports import free_ports
+from testbed.world import until
 from tests.connection.encrypted import NEW, OLD, OTHER, Life, client_with, kept_by, key
 from tests.desk.command_line import Starter
 from tests.runtime.worker_process import WorkerProcess
@@ -258,3 +264,38 @@ async def test_nobody_tells_a_worker_without_keys_what_it_could_not_read(
         life.keys = ""
         assert (await life.starter()("ask", "Am I late?")).code == 0
         assert await worker.stop() == 0
+
+
+@activity.defn
+async def speak(words: str) -> str:
+    """Fails at first, after a heartbeat."""
+    if activity.info().attempt == 1:
+        activity.heartbeat("so far")
+        raise ValueError("cut off")
+    return f"{words} {list(activity.info().heartbeat_details)}"
+
+
+@workflow.defn(sandboxed=False)
+class Speaking:
+    @workflow.run
+    async def run(self, queue: str) -> str:
+        within = timedelta(minutes=1)
+        return await workflow.execute_activity(speak, "said", task_queue=queue, start_to_close_timeout=within)
+
+
+async def test_an_attempt_goes_on_without_a_heartbeat_that_it_cannot_read(
+    server: DevServer, tmp_path: Path
+) -> None:
+    keyless, keyed = [await client_with(server.address, keys) for keys in ("", OLD)]
+    queue = f"speaking-{tmp_path.name}"
+    async with Worker(keyless, task_queue=queue, workflows=[Speaking]):
+        handle = await keyless.start_workflow(Speaking.run, f"{queue}-a", id=queue, task_queue=queue)
+        async with Worker(keyed, task_queue=f"{queue}-a", activities=[speak]):
+            await until(lambda: tried(handle))
+        async with Worker(keyless, task_queue=f"{queue}-a", activities=[speak]):
+            assert await handle.result() == "said []"
+
+
+async def tried(handle: WorkflowHandle[Any, Any]) -> bool:
+    pending = (await handle.describe()).raw_description.pending_activities
+    return any(is_sealed(detail) for each in pending for detail in each.heartbeat_details.payloads)
