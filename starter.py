@@ -10,6 +10,7 @@ from connection import terminal
 
 terminal.prepare(answers=True)
 
+import desk.codec_command
 import desk.commands
 import desk.doctor_command
 import desk.history_commands

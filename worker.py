@@ -18,7 +18,8 @@ from temporalio.client import Client
 from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings
-from connection import terminal, tracing
+from connection import sealing, terminal, tracing
+from connection.codec import require_keys, require_keys_of_queue
 from connection.image import check_queue, start_image
 from connection.logs import configure_logs
 from connection.namespace import ensure_search_attributes
@@ -125,6 +126,8 @@ async def host(prepared: Prepared) -> None:
         client, web_ui = await stack.enter_async_context(_temporal(prepared.options))
         if prepared.settings is not None:
             await check_queue(client, prepared.settings)
+            await require_keys(client, prepared.settings.system.image_id)
+        await require_keys_of_queue(client, prepared.task_queue)
         personas = await stack.enter_async_context(
             running_workers(
                 client,
@@ -291,6 +294,7 @@ def main(
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        sealing.keys()  # so that nothing is done where they cannot be read
         configure_logs(options.metrics, options.log_json)
         with tracing.sending():
             asyncio.run(host(prepare(options)))

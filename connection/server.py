@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
 from connection import tracing
+from connection.codec import data_converter
 from connection.problems import Problem
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
@@ -57,16 +57,20 @@ def is_configured() -> bool:
 
 
 async def connect(address: str | None = None) -> Client:
-    """A client for the configured server, or ours at `address` (no TLS, no key). Raises ServerUnreachable."""
+    """A client for the configured server, or ours at `address` (no TLS, no key).
+
+    Raises ServerUnreachable, or Problem for the keys of LIVING_IMAGE_KEYS.
+    """
     chosen = profile()
     if address is not None:
         chosen = ClientConfigProfile(namespace=chosen.namespace)
     where = address or chosen.address or DEFAULT_ADDRESS
+    converter = data_converter()
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             client = await Client.connect(
                 **replace(chosen, address=where).to_client_connect_config(),
-                data_converter=pydantic_data_converter,
+                data_converter=converter,
                 interceptors=tracing.interceptors(),
             )
             await _require_namespace(client, where)

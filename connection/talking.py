@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection.codec import speaking_to
 from connection.plain_words import Addressee, in_plain_words
 from connection.problems import Problem
 from connection.server import target
@@ -31,6 +32,7 @@ class Line:
     """The line to one workflow. `to` is what it is called, and what to say where there is none."""
 
     def __init__(self, client: Client, handle: WorkflowHandle[Any, Any], to: Addressee) -> None:
+        self._client = client
         self._server = target(client)
         self._handle = handle
         self._to = to
@@ -51,7 +53,8 @@ class Line:
     ) -> Answer:
         """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
         with in_plain_words(self._server, self._to):
-            accepted = await _sent(self._handle, update, request, answer)
+            speaking = await speaking_to(self._client, self._handle.id)
+            accepted = await _sent(speaking.get_workflow_handle(self._handle.id), update, request, answer)
             # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
             answering = asyncio.ensure_future(accepted.result())
             watching = [asyncio.ensure_future(watch())] if watch else []

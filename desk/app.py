@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.console import RenderableType
 
-from connection import tracing
+from connection import sealing, tracing
 from connection.problems import Problem, leave
 from desk import rendering
 from desk.problems import CANNOT, DONE, EXIT_CODES, INTERRUPTED, exit_code
@@ -62,6 +62,7 @@ def command(work: Callable[..., Coroutine[Any, Any, None]], group: typer.Typer =
         configure_logs()
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)  # see starter.py
+            sealing.keys()  # so that nothing is done where they cannot be read
             with tracing.sending():
                 asyncio.run(begin(**{name: as_text(value) for name, value in typed.items()}))
         except Problem as problem:

@@ -15,6 +15,7 @@ from temporalio.client import (
 )
 
 from connection import tracing
+from connection.codec import require_keys
 from connection.places import SETTINGS, STATE_DIR
 from connection.plain_words import Addressee, failure, in_plain_words
 from connection.problems import Problem, Refused, Unknown
@@ -68,7 +69,9 @@ class Desk:
     @classmethod
     async def open(cls, image_id: str | None, settings: Path | None) -> Self:
         named = image_id or image_named_in(settings)
-        return cls(await connect(), named, settings)
+        client = await connect()
+        await require_keys(client, named)
+        return cls(client, named, settings)
 
     @property
     def inbox(self) -> str | None:

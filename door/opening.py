@@ -2,9 +2,9 @@
 
 import os
 import socket
-from ipaddress import ip_address
 from itertools import zip_longest
 
+from connection.callers import is_here
 from connection.problems import Problem
 
 DEFAULT_PORT = 7411
@@ -14,17 +14,6 @@ TOKEN = "LIVING_IMAGE_DOOR_TOKEN"
 def token() -> str:
     """What a client must know; nothing: it need not."""
     return os.environ.get(TOKEN, "").strip()
-
-
-def is_here(host: str) -> bool:
-    """Whether a host's name or address means this machine and no other."""
-    name = host.rstrip(".").lower()
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def with_port(words: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from connection.codec import speaking_to
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
 
@@ -23,7 +24,8 @@ class SettingsWatcher:
     """Sends `reload_settings` at its start and after every save; what an outage kept from it, once, later."""
 
     def __init__(self, client: Client, image_id: str, path: Path, model_backend: str = "") -> None:
-        self._image = client.get_workflow_handle(image_id)
+        self._client = client
+        self._image_id = image_id
         self._path = path
         self._message = ReloadSettings(model_backend=model_backend)
         self._news = asyncio.Event()
@@ -61,7 +63,8 @@ class SettingsWatcher:
         """Whether the image has answered, be it with a refusal."""
         name = self._path.name
         try:
-            receipt = await self._image.execute_update(
+            speaking = await speaking_to(self._client, self._image_id)
+            receipt = await speaking.get_workflow_handle(self._image_id).execute_update(
                 "reload_settings", self._message, result_type=ReloadReceipt
             )
         except WorkflowUpdateFailedError as refusal:

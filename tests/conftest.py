@@ -7,9 +7,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
+from connection.codec import data_converter
 from connection.namespace import ensure_search_attributes
 from connection.server import connect
 from messages.names import SEARCH_ATTRIBUTES
@@ -35,7 +35,7 @@ hypothesis.settings.load_profile("usual")
 async def server() -> AsyncIterator[WorkflowEnvironment]:
     """One dev server for the whole run, on a free port; every test lives under its own names in it."""
     async with await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(),
         dev_server_existing_path=str(TEMPORAL),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[

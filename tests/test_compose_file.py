@@ -69,12 +69,17 @@ def test_no_secret_has_a_default() -> None:
         if re.search("PASSWORD|PWD|KEY|SECRET|TOKEN", name)
     }
     with_secrets = {service for service, _ in secrets}
-    assert with_secrets == {"postgres", "schema", "temporal", "files", "desk", "door", "chat"}
+    assert with_secrets == {"postgres", "schema", "temporal", "files", "compute", "desk", "door", "chat"}
     for value in secrets.values():
-        # Without a key snapshots are not signed, and without a token the door stays shut.
-        optional = re.search("LIVING_IMAGE_(KEY|DOOR_TOKEN)", value)
+        # Without a key nothing is signed or encrypted, and without a token the door stays shut.
+        optional = re.search("LIVING_IMAGE_(KEYS?|DOOR_TOKEN)", value)
         default = r":-" if optional else r":\?[^}]+"
         assert re.fullmatch(rf"\$\{{\w+{default}\}}", value), value
+
+
+@pytest.mark.parametrize("name", [*WORKERS, "desk"])
+def test_whoever_speaks_with_the_server_has_the_same_keys(name: str) -> None:
+    assert SERVICES[name]["environment"]["LIVING_IMAGE_KEYS"] == "${LIVING_IMAGE_KEYS:-}"
 
 
 def test_ports_are_open_on_this_machine_only_unless_asked_otherwise() -> None:

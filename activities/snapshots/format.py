@@ -9,15 +9,19 @@ import io
 import json
 import os
 import struct
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from activities.snapshots import plain_pickle
 
+if TYPE_CHECKING:
+    from messages.keys import Keys
+
 MAGIC = b"LivingImage\n"
-FORMAT = 1
+FORMAT, FORMAT_ENCRYPTED = 1, 2
 KEY_VARIABLE = "LIVING_IMAGE_KEY"
+KEYS_VARIABLE = "LIVING_IMAGE_KEYS"
 MOST_BYTES = 1 << 30
 """The largest file that is written or read: it is held in memory."""
 
@@ -39,7 +43,7 @@ class Header(BaseModel):
     """What a file says of itself. `payload_sha256` is equal for equal content.
 
     `started_at`: when the image came to life, which tells one life from another of the same name. Files of
-    early versions do not say.
+    early versions do not say. `encrypted_with`: the id of the payload's key; empty: everybody can read it.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -52,6 +56,7 @@ class Header(BaseModel):
     payload_sha256: str
     library: str
     signed: bool
+    encrypted_with: str = ""
 
 
 class Envelope(BaseModel):
@@ -83,10 +88,49 @@ def signing_key() -> bytes:
     return os.fsencode(os.environ.get(KEY_VARIABLE, ""))
 
 
+def encryption_keys() -> "Keys | None":
+    """The keys that encrypt snapshots, if there are any."""
+    if not os.environ.get(KEYS_VARIABLE, "").strip():
+        return None
+    from messages.keys import keys  # noqa: PLC0415 (who has none does not wait for the library)
+
+    return keys()
+
+
+def digest_of(payload: bytes, keys: "Keys | None") -> str:
+    """Equal for equal payloads; of encrypted ones it tells nothing to whoever does not have the key."""
+    if keys is None:
+        return hashlib.sha256(payload).hexdigest()
+    of_digests = hmac.digest(keys.by_id[keys.first], b"LivingImage digests of payloads", "sha256")
+    return hmac.new(of_digests, payload, "sha256").hexdigest()
+
+
+def encrypt(header: Header, payload: bytes, keys: "Keys") -> tuple[Header, bytes]:
+    """A header and payload that only the keys open, and only as the one and generation that they are."""
+    key_id, data = keys.seal(payload, _bound_to(header))
+    return header.model_copy(update={"encrypted_with": key_id, "payload_bytes": len(data)}), data
+
+
+def _decrypt(header: Header, data: bytes) -> bytes:
+    keys = encryption_keys()
+    assert keys is not None  # as `_check_encryption` has found
+    from messages.keys import CannotOpen  # noqa: PLC0415
+
+    try:
+        return keys.open(header.encrypted_with, data, _bound_to(header))
+    except CannotOpen as fault:
+        raise Untrusted(str(fault)) from None
+
+
+def _bound_to(header: Header) -> str:
+    return f"snapshot {header.generation} of {header.image_id}"
+
+
 def pack(header: Header, payload: bytes, key: bytes) -> list[bytes]:
     """The parts of a file, in order. Raises BadSnapshot for one that would be too large."""
     text = header.model_dump_json().encode()
-    parts = [_START.pack(MAGIC, FORMAT, len(text)), text, payload]
+    number = FORMAT_ENCRYPTED if header.encrypted_with else FORMAT
+    parts = [_START.pack(MAGIC, number, len(text)), text, payload]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
@@ -112,6 +156,7 @@ def check(file: BinaryIO, key: bytes) -> Checked:
     if size != wanted:
         raise BadSnapshot(f"it has {size} bytes instead of {wanted}: it is cut off or something was added")
     _check_key(header, key)
+    _check_encryption(header, start)
     digest, signature = hashlib.sha256(), hmac.new(key, digestmod="sha256")
     piece = start + text
     while piece:
@@ -133,8 +178,11 @@ def read(data: bytes, key: bytes) -> Snapshot:
     """All of a file, checked. Raises BadSnapshot."""
     header, size, digest = check(io.BytesIO(data), key)
     end = size - _DIGEST_BYTES * (2 if header.signed else 1)
+    payload = data[end - header.payload_bytes : end]
+    if header.encrypted_with:
+        payload = _decrypt(header, payload)
     try:
-        envelope = Envelope.model_validate(plain_pickle.load(data[end - header.payload_bytes : end]))
+        envelope = Envelope.model_validate(plain_pickle.load(payload))
     except plain_pickle.NotPlain as error:
         raise BadSnapshot(f"its payload is not plain data: {error}; do not use it") from None
     except ValidationError as error:
@@ -156,8 +204,9 @@ def _read_header(file: BinaryIO, size: int) -> tuple[bytes, bytes]:
     magic, number, length = _START.unpack(start)
     if magic != MAGIC:
         raise BadSnapshot("it does not begin like a snapshot: it is damaged, or another kind of file")
-    if number != FORMAT:
-        raise BadSnapshot(f"its format is {number} and this version reads format {FORMAT}; use a newer one")
+    if number not in (FORMAT, FORMAT_ENCRYPTED):
+        known = f"formats {FORMAT} and {FORMAT_ENCRYPTED}"
+        raise BadSnapshot(f"its format is {number} and this version reads {known}; use a newer one")
     if length > min(_MOST_HEADER_BYTES, size - _START.size):
         raise BadSnapshot("its header is longer than it may be: it is cut off or damaged")
     return start, file.read(length)
@@ -178,3 +227,15 @@ def _check_key(header: Header, key: bytes) -> None:
         )
     if header.signed and not key:
         raise Untrusted(f"it is signed; set {KEY_VARIABLE} to the key that it was signed with")
+
+
+def _check_encryption(header: Header, start: bytes) -> None:
+    _, number, _ = _START.unpack(start)
+    if (number == FORMAT_ENCRYPTED) is not bool(header.encrypted_with):
+        raise BadSnapshot("its format and its header disagree whether it is encrypted; do not use it")
+    keys = encryption_keys()
+    if header.encrypted_with and (keys is None or header.encrypted_with not in keys.by_id):
+        raise Untrusted(
+            f"it is encrypted with the key {header.encrypted_with!r}, which is not in {KEYS_VARIABLE}; "
+            "add it there"
+        )

@@ -5,7 +5,6 @@ Where nothing has changed since the last good one, that one is the answer.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterable
@@ -13,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio.to_process
 from temporalio import activity
@@ -25,12 +24,15 @@ from activities.heartbeats import heartbeats
 from activities.memory.histories import Histories
 from activities.memory.store import MemoryStore, entries_of
 from activities.snapshots import plain_pickle
-from activities.snapshots.format import Header, pack, signing_key
+from activities.snapshots.format import Header, digest_of, encrypt, encryption_keys, pack, signing_key
 from activities.snapshots.places import Place
 from messages.common import excerpt
 from messages.files import SnapshotOrder, SnapshotReceipt
 from messages.names import task_workflow_id
 from messages.tasks import Transcript
+
+if TYPE_CHECKING:
+    from messages.keys import Keys
 
 # A worker that was just restarted may have a long history to read before it answers.
 ANSWER_WITHIN = timedelta(seconds=15)
@@ -53,13 +55,14 @@ def no_memories(image_id: str) -> Iterable[dict[str, Any]]:
 
 
 class Content(NamedTuple):
-    """What goes into a snapshot. `known`: the SHA-256 of the payload of the last good one."""
+    """What goes into a snapshot. `known`: the digest of the last good one's payload; `keys` encrypt it."""
 
     image_id: str
     generation: int
     state: dict[str, Any]
     memories: Memories
     known: str
+    keys: "Keys | None" = None
 
 
 class Snapshots:
@@ -135,6 +138,7 @@ async def save(
             state=state,
             memories=memories,
             known=last.header.payload_sha256 if last else "",
+            keys=encryption_keys(),
         )
         with place.temporary() as file:
             if await anyio.to_process.run_sync(write_file, file, content, key, cancellable=True):
@@ -160,7 +164,7 @@ def write_file(file: Path, content: Content, key: bytes) -> bool:
     os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)
     envelope = {"format": 1, "state": content.state, "memory": list(content.memories(content.image_id))}
     payload = plain_pickle.dump(envelope)
-    payload_sha256 = hashlib.sha256(payload).hexdigest()
+    payload_sha256 = digest_of(payload, content.keys)
     if payload_sha256 == content.known:
         return False
     header = Header(
@@ -173,6 +177,8 @@ def write_file(file: Path, content: Content, key: bytes) -> bool:
         library=f"dill {version('dill')}",
         signed=bool(key),
     )
+    if content.keys is not None:
+        header, payload = encrypt(header, payload, content.keys)
     _write_through(file, pack(header, payload, key))
     return True
 

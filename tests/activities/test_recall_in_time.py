@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, Interceptor, ListWorkflowsInput, OutboundInterceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
 from activities.model_server.backend import ModelBackend
+from connection.codec import data_converter
 from testbed.fake_ollama import FakeOllama
 from testbed.world import until
 from tests.activities.holding import ALONE, held
@@ -122,7 +122,7 @@ async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
 ) -> None:
     server = StallingServer(client.service_client.config.target_host)
     async with server as address:
-        slow = await Client.connect(address, data_converter=pydantic_data_converter)
+        slow = await Client.connect(address, data_converter=data_converter())
         memory = remembering.memory = Memory(slow, ModelBackend(), remembering.store.in_a_hurry())
         server.flows.clear()
         recalled = await remembering.recall(QUESTION)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
 
 from connection.problems import Problem
 from connection.server import ServerUnreachable, connect, is_configured, target
@@ -34,7 +34,7 @@ async def test_temporal_address_names_the_server(client: Client, monkeypatch: py
     assert is_configured()
     connected = await connect()
     assert target(connected) == target(client)
-    assert connected.data_converter == pydantic_data_converter
+    assert connected.data_converter.payload_converter_class is PydanticPayloadConverter
 
 
 async def test_a_profile_names_the_server(

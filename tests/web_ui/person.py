@@ -30,6 +30,15 @@ class Person:
         await expect(frame.get_by_role("heading", level=2)).to_be_visible()
         return frame
 
+    async def enters_codec_server(self, url: str) -> None:
+        """Have this tab ask a codec server for what is encrypted."""
+        await self.page.get_by_test_id("data-encoder-status").first.click()
+        dialog = self.page.get_by_role("dialog", name="Codec Server")
+        await dialog.get_by_test_id("use-local-endpoint-input").click()
+        await dialog.get_by_role("textbox").first.fill(url)
+        await dialog.get_by_role("button", name="Apply").click()
+        await expect(dialog).to_be_hidden()
+
     def summary(self) -> FrameLocator:
         """The summary of the workflow whose details are open."""
         return self.page.frame_locator("iframe#user-metadata-summary")

@@ -13,7 +13,6 @@ from temporalio.api.common.v1 import Payloads
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ContinueAsNewInput,
@@ -28,6 +27,8 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
     WorkflowOutboundInterceptor,
 )
+
+from connection.codec import data_converter
 
 Deeds = dict[str, list[Any]]
 """By kind (activities, children, signals, updates, ends), everything in its order as plain JSON values."""
@@ -87,7 +88,7 @@ async def replay(history: WorkflowHistory, workflows: list[type]) -> Deeds:
     # The converter and, by default, the sandbox that runtime/workers.py gives the workers.
     replayer = Replayer(
         workflows=workflows,
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(),
         interceptors=[witness],
     )
     await replayer.replay_workflow(history)
@@ -108,7 +109,7 @@ def _json(payloads: Payloads) -> list[Any]:
 
 
 def _as_json(*values: Any) -> list[Any]:
-    return _json(Payloads(payloads=pydantic_data_converter.payload_converter.to_payloads(values)))
+    return _json(Payloads(payloads=data_converter().payload_converter.to_payloads(values)))
 
 
 def _failure(failure: Failure) -> list[str]:

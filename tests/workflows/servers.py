@@ -1,8 +1,8 @@
 """Dev servers of their own, for tests that need another behaviour of the server than the common one has."""
 
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
+from connection.codec import data_converter
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
 from testbed.processes import TEMPORAL
@@ -20,7 +20,7 @@ async def server_with_movable_clocks(events_a_run: int = 4096) -> WorkflowEnviro
     )
     return await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(enabled=False),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter(),
         dev_server_existing_path=str(TEMPORAL),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[word for value in values for word in ("--dynamic-config-value", value)],
