@@ -1,9 +1,12 @@
 """How we write what a Temporal server keeps: encrypted by the keys of LIVING_IMAGE_KEYS, if there are any.
 
-Without keys nothing is encrypted, and the library for it is not loaded. What is encrypted is refused even
-then: a workflow would drop a signal that it cannot read, and a workflow task that fails is tried again.
+Without keys nothing is encrypted, and the library for it is not loaded. What names a key is refused even
+then: a workflow would drop a signal that it cannot read, and a workflow task that fails is tried again. What
+only says that it is encrypted is not ours, and is left to be refused like all that nobody understands.
 """
 
+import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,7 @@ from temporalio.api.query.v1 import WorkflowQuery
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryReverseRequest,
     QueryWorkflowRequest,
+    QueryWorkflowResponse,
 )
 from temporalio.client import Client
 from temporalio.contrib.pydantic import PydanticPayloadConverter
@@ -27,7 +31,7 @@ from temporalio.converter import (
     SerializationContext,
     WithSerializationContext,
 )
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from connection import sealing
 from connection.problems import Problem
@@ -40,6 +44,7 @@ KEY_ID = "encryption-key-id"
 LATEST_EVENTS = 20
 # A worker that was just restarted may have a long history to read first.
 ANSWER_WITHIN = timedelta(seconds=15)
+PAUSE_SECONDS = 0.2
 CLOSED = (
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_COMPLETED,
     EventType.EVENT_TYPE_WORKFLOW_EXECUTION_FAILED,
@@ -135,11 +140,11 @@ class Converter(DataConverter):
 
 
 def _key_id(payload: Payload) -> str:
-    return payload.metadata[KEY_ID].decode(errors="replace") if KEY_ID in payload.metadata else ""
+    return payload.metadata[KEY_ID].decode(errors="replace")
 
 
 def is_sealed(payload: Payload) -> bool:
-    return payload.metadata.get("encoding") == ENCRYPTED
+    return payload.metadata.get("encoding") == ENCRYPTED and KEY_ID in payload.metadata
 
 
 def data_converter() -> DataConverter:
@@ -194,13 +199,25 @@ async def speaking_to(client: Client, workflow_id: str) -> Client:
         execution=WorkflowExecution(workflow_id=workflow_id),
         query=WorkflowQuery(query_type="__temporal_workflow_metadata"),
     )
-    answer = await client.workflow_service.query_workflow(asked, timeout=ANSWER_WITHIN)
+    answer = await _answer(client, asked)
     for payload in answer.query_result.payloads:
         if (converter := codec.as_spoken_in(payload)) is not None:
             config = client.config()
             config["data_converter"] = converter
             return Client(**config)
     return client
+
+
+async def _answer(client: Client, asked: QueryWorkflowRequest) -> QueryWorkflowResponse:
+    """What a workflow answers. The server lets few queries wait at a time. Raises RPCError."""
+    until = time.monotonic() + ANSWER_WITHIN.total_seconds()
+    while True:
+        try:
+            return await client.workflow_service.query_workflow(asked, timeout=ANSWER_WITHIN)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.RESOURCE_EXHAUSTED or time.monotonic() > until:
+                raise
+            await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def require_keys_of_queue(client: Client, task_queue: str) -> None:
