@@ -7,7 +7,6 @@ scored by ordered labels too.
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StringConstraints, create_model
-from rapidfuzz import fuzz
 
 Worth = Literal["pointless", "fair", "good", "excellent"]
 
@@ -44,4 +43,6 @@ def scores_answer(goals: int) -> type[ScoresAnswer]:
 
 def is_near(goal: str, others: list[str]) -> bool:
     """Whether a goal says what one of the others says, by the words they share."""
+    from rapidfuzz import fuzz  # noqa: PLC0415 - 50 ms at every start, for who seldom imagines a goal
+
     return any(fuzz.token_set_ratio(goal.lower(), other.lower()) >= NEAR for other in others)

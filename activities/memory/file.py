@@ -10,11 +10,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import apsw
-import sqlite_vec  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class MemoryFile:
             # name there may be another file's by now.
             db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             db.enable_load_extension(True)
-            db.load_extension(sqlite_vec.loadable_path())
+            db.load_extension(_vec0())
             db.enable_load_extension(False)
             db.pragma("journal_mode", "wal")
             # The log is synced before it is written into the file. A crash of the machine may cost the last
@@ -214,3 +214,11 @@ def _has_moved(db: apsw.Connection) -> bool:
     moved = ctypes.c_int()
     db.file_control("main", apsw.SQLITE_FCNTL_HAS_MOVED, ctypes.addressof(moved))
     return bool(moved.value)
+
+
+def _vec0() -> str:
+    """The extension in the package sqlite_vec, which imported would load numpy: nothing here needs it."""
+    package = find_spec("sqlite_vec")
+    if package is None or package.origin is None:
+        raise ModuleNotFoundError("sqlite_vec is not installed", name="sqlite_vec")
+    return str(Path(package.origin).with_name("vec0"))

@@ -9,6 +9,7 @@ import copy
 import json
 import math
 import re
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
 import apsw
-import sqlite_vec  # type: ignore[import-untyped]
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from activities.memory.file import HURRY_SECONDS, MemoryFile, Work
@@ -256,7 +256,7 @@ class MemoryStore:
             ORDER BY score DESC
         """
         named = {
-            "vector": sqlite_vec.serialize_float32(list(vector)),
+            "vector": array("f", vector).tobytes(),
             "zero": zero,
             "image_id": image_id,
             "model": model,
@@ -292,8 +292,7 @@ class MemoryStore:
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:
         """Keep vectors by the number of their memory; one that was forgotten meanwhile is passed over."""
         rows = [
-            (model, len(vector), sqlite_vec.serialize_float32(list(vector)), number)
-            for number, vector in vectors.items()
+            (model, len(vector), array("f", vector).tobytes(), number) for number, vector in vectors.items()
         ]
         signs = _SIGNS.format(vector="?3")
         query = f"""
