@@ -1,11 +1,14 @@
 """The command line is quick because it loads no more than what was typed needs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from testbed.world import World
 from tests.desk.command_line import Starter
+from tests.repository import PROJECT
 
 HEAVY = {"apsw", "sqlite_vec", "rapidfuzz", "fsspec", "ollama", "dill", "numpy", "cryptography", "asyncssh"}
 AT_WORK = {"activities", "runtime", "worker"}
@@ -31,3 +34,10 @@ async def test_a_question_to_the_image_loads_nothing_that_does_its_work(question
     rooms = await loaded(world.file.parent, world.client.service_client.config.target_host, question)
     assert "temporalio" in rooms
     assert not rooms & (HEAVY | AT_WORK)
+
+
+def test_a_worker_begins_without_what_it_seldom_needs() -> None:
+    seldom = {"numpy", "rapidfuzz", "asyncssh", "sklearn", "scipy"}
+    program = f"import sys, worker; print(*{seldom} & {{*sys.modules}})"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=PROJECT, capture_output=True, check=True)
+    assert ran.stdout.split() == []
