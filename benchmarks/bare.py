@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
 
     from connection.server import connect
 
-TASK_QUEUE = "bare"
+TASK_QUEUE, FILES_QUEUE = "bare", "bare-files"
 CALLS = 6
 FILE = "bare.toml"
 WITHIN = timedelta(minutes=1)
@@ -72,15 +72,25 @@ class BareEntity:
 
     @workflow.update
     async def decide(self, text: str) -> None:
+        """Write it where the entity's own worker is."""
         await workflow.execute_activity_method(Bare.write, text, start_to_close_timeout=WITHIN)
+
+    @workflow.update
+    async def decide_elsewhere(self, text: str) -> None:
+        """Write it where the file is: the worker there has a task queue of its own, as an image's has."""
+        await workflow.execute_activity_method(
+            Bare.write, text, start_to_close_timeout=WITHIN, task_queue=FILES_QUEUE
+        )
 
 
 async def main(address: str, host: str, folder: str) -> None:
     """Host the baselines until killed."""
     client = await connect(address)
     bare = Bare(host, Path(folder))
-    async with Worker(
-        client, task_queue=TASK_QUEUE, workflows=[BareTask, BareEntity], activities=[bare.call, bare.write]
+    activities = [bare.call, bare.write]
+    async with (
+        Worker(client, task_queue=TASK_QUEUE, workflows=[BareTask, BareEntity], activities=activities),
+        Worker(client, task_queue=FILES_QUEUE, activities=[bare.write]),
     ):
         await asyncio.Event().wait()
 
