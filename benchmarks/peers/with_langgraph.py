@@ -78,22 +78,25 @@ async def main(folder: str, host: str, durability: Any = "async") -> None:
         tasks = argument(Model(host)).compile(checkpointer=saver)
         changes = amendment(Path(folder) / "settings.toml").compile(checkpointer=saver)
 
-        def thread(name: str) -> Any:
-            return {"configurable": {"thread_id": name}}
+        def task(name: str) -> Any:
+            return {"configurable": {"thread_id": f"task-{name}"}}
+
+        def change(name: str) -> Any:
+            return {"configurable": {"thread_id": f"change-{name}"}}
 
         async def unfinished() -> AsyncIterator[tuple[str, Awaitable[object]]]:
-            names = {found.config["configurable"]["thread_id"] async for found in saver.alist(None)}
-            for name in names:
-                state = await tasks.aget_state(thread(name))
-                if state.next and not state.interrupts and state.values.get("task"):
-                    yield name, tasks.ainvoke(None, thread(name), durability=durability)
+            """From where each was; one that is over stays so. Changes wait in their checkpoints."""
+            for thread in {found.config["configurable"]["thread_id"] async for found in saver.alist(None)}:
+                if thread.startswith("task-"):
+                    name = thread.removeprefix("task-")
+                    yield name, tasks.ainvoke(None, task(name), durability=durability)
 
         await serve(
             Orders(
-                argue=lambda name: tasks.ainvoke({"task": name}, thread(name), durability=durability),
-                propose=lambda name: changes.ainvoke({}, thread(name), durability=durability),
+                argue=lambda name: tasks.ainvoke({"task": name}, task(name), durability=durability),
+                propose=lambda name: changes.ainvoke({}, change(name), durability=durability),
                 approve=lambda name: changes.ainvoke(
-                    Command(resume=True), thread(name), durability=durability
+                    Command(resume=True), change(name), durability=durability
                 ),
                 unfinished=unfinished(),
             )
