@@ -77,11 +77,10 @@ async def run(stage: Bench, python: str, rounds: int) -> tuple[Times, dict[str, 
     try:
         for program in all_programs:
             await _argue(program, "warm", ABREAST, ABREAST)
+        edited = {program.name: await _edited(program) for program in all_programs}
         await model.takes(CALL_SECONDS)
         killed = {program.name: await _killed(program, model) for program in all_programs}
         times = await _times(all_programs, model, rounds)
-        await model.takes(0.0)
-        edited = {program.name: await _edited(program) for program in all_programs}
     finally:
         for program in all_programs:
             await program.kill()

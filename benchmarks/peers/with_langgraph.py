@@ -8,6 +8,7 @@ A LangGraph program takes up by itself what it has not finished: the library has
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -29,7 +30,7 @@ class Argument(TypedDict, total=False):
 
 
 class Amendment(TypedDict, total=False):
-    change: list[Any]
+    change: dict[str, Any]
     approved: bool
 
 
@@ -56,14 +57,14 @@ def amendment(file: Path) -> StateGraph[Amendment]:
     """Propose, wait for a person, write."""
 
     def propose(_: Amendment) -> Amendment:
-        return {"change": [*proposed(file)]}
+        return {"change": asdict(proposed(file))}
 
     def review(state: Amendment) -> Amendment:
         return {"approved": interrupt(state["change"])}
 
     def write(state: Amendment) -> None:
         if state["approved"]:
-            carry_out(file, Change(*state["change"]))
+            carry_out(file, Change(**state["change"]))
 
     graph = StateGraph(Amendment)
     for step in (propose, review, write):
