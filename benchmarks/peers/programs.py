@@ -11,10 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from temporalio.client import RPCTimeoutOrCancelledError
+from temporalio.service import RPCError
+
 from benchmarks.measures import Bench
 from messages.loops import LoopConcluded
 from testbed.processes import ROOT
-from testbed.world import shipped_settings
+from testbed.world import exists, shipped_settings
+
+LOOK_SECONDS = 0.01
 
 
 class Program(Protocol):
@@ -98,8 +103,16 @@ class Living:
         self._running.close()
 
     async def argue(self, name: str) -> None:
-        image = self._bench.image
-        await image.result(await image.submit(f"What of {name}?", task_id=name))
+        image, task = self._bench.image, {"task": f"What of {name}?", "task_id": name}
+        try:
+            receipt = await image.submit(**task)
+        except (RPCError, RPCTimeoutOrCancelledError):  # the image was about to continue as new
+            receipt = await image.submit(**task)
+        # It exists once its task has left the queue.
+        dialogue = image.client.get_workflow_handle(receipt.workflow_id)
+        while not await exists(dialogue):  # noqa: ASYNC110 (nothing to be told by)
+            await asyncio.sleep(LOOK_SECONDS)
+        await dialogue.result()
 
     async def propose(self, name: str) -> None:
         await self._bench.image.update("reload_settings", None, dict)
