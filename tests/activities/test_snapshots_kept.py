@@ -64,3 +64,22 @@ def test_a_lock_that_another_holds_is_told_after_a_while(
     ):
         saved(order(), {**STATE, "more": 1}, tmp_path)
     assert saved(order(), {**STATE, "more": 1}, tmp_path).generation == 2
+
+
+def test_a_save_reads_no_kept_file_that_it_has_found_good_but_one_that_was_touched(tmp_path: Path) -> None:
+    opened: list[str] = []
+
+    def note(event: str, about: tuple[Any, ...]) -> None:
+        if event == "open" and str(about[0]).endswith(".image"):
+            opened.append(str(about[0]))
+
+    sys.addaudithook(note)
+    for number in range(3):
+        saved(order(keep=2), {**STATE, "number": number}, tmp_path)
+    newest = Path(saved(order(keep=2), {**STATE, "number": 3}, tmp_path).path)
+    opened.clear()
+    following = saved(order(keep=2), {**STATE, "number": 4}, tmp_path)
+    assert {*opened} == {following.path}
+    Path(following.path).write_bytes(newest.read_bytes()[:-1])
+    assert saved(order(keep=2), {**STATE, "number": 4}, tmp_path).generation == following.generation + 1
+    assert following.path in opened
