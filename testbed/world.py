@@ -59,10 +59,12 @@ def edit(file: Path, values: Mapping[str, Value]) -> None:
     file.write_text(tomlkit.dumps(document))
 
 
-def shipped_settings(folder: Path, values: Mapping[str, Value] | None = None) -> Path:
+def shipped_settings(
+    folder: Path, values: Mapping[str, Value] | None = None, shipped: Path = SETTINGS
+) -> Path:
     """The shipped settings.toml in a folder, with other values for some keys."""
     file = folder / "settings.toml"
-    file.write_text(SETTINGS.read_text())
+    file.write_text(shipped.read_text())
     edit(file, values or {})
     return file
 
@@ -74,7 +76,12 @@ class Image:
     """
 
     def __init__(
-        self, client: Client, host: str, folder: Path, settings: Mapping[str, Value] | None = None
+        self,
+        client: Client,
+        host: str,
+        folder: Path,
+        settings: Mapping[str, Value] | None = None,
+        shipped: Path = SETTINGS,
     ) -> None:
         self.client = client
         self.name = f"image-{uuid.uuid4().hex[:10]}"
@@ -94,6 +101,7 @@ class Image:
                 "optimizer.verify_blocks": 0,
                 **(settings or {}),
             },
+            shipped,
         )
 
     async def start(self) -> None:

@@ -12,14 +12,19 @@ from configuration import Value
 from testbed.fake_ollama import FakeOllama
 from testbed.forked import Forked
 from testbed.processes import ROOT
-from testbed.world import Image
+from testbed.world import SETTINGS, Image
 
 
 class Killed(Image):
     def __init__(
-        self, client: Client, ollama: FakeOllama, folder: Path, settings: Mapping[str, Value] | None = None
+        self,
+        client: Client,
+        ollama: FakeOllama,
+        folder: Path,
+        settings: Mapping[str, Value] | None = None,
+        shipped: Path = SETTINGS,
     ) -> None:
-        super().__init__(client, ollama.url, folder, settings)
+        super().__init__(client, ollama.url, folder, settings, shipped)
         self.ollama = ollama
 
     @contextmanager
