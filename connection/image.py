@@ -36,8 +36,8 @@ async def start_image(
 async def wake_image(client: Client, settings: Settings, model_backend: str = "") -> Life:
     """Start an image where none of its name has ever been.
 
-    Raises Problem if it lives on another task queue, and RPCError. One that has ended, as by `retire`, is left
-    so: nobody but a person begins a new life under its name.
+    Raises Problem if it lives on another task queue, and RPCError. One that has ended, as by `retire`, is
+    left so: nobody but a person begins a new life under its name.
     """
     start = ImageStart(settings=settings, model_backend=model_backend)
     try:
