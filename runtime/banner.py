@@ -78,13 +78,14 @@ def show_worker(client: Client, task_queue: str, role: str, door: str) -> None:
 def show_images(client: Client, folders: Folders, role: str) -> None:
     """The banner of a worker of many images."""
     names = [folders.hosted.get(image_id) for image_id in folders.image_ids()]
-    console, number = _console(), len(names)
+    number = len(names)
     which = f"{number:,} image{'s' * (number != 1)} of {as_typed(folders.root)}"
     where = f"task queue {folders.task_queue}, namespace {client.namespace}, server {target(client)}"
-    console.print(f"Worker ({role}) of {escape(which)}: {escape(where)}. Ctrl-C stops it.")
+    lines = [f"Worker ({role}) of {escape(which)}: {escape(where)}."]
     if names and names[0] is not None:
-        ask = _next_commands(target(client), names[0])
-        console.print(f"Ask one: {escape(' ; '.join(ask[:-2]))}")
+        *commands, _, _ = _next_commands(target(client), names[0])
+        lines += ["Ask one:", *(f"  [cyan]{escape(command)}[/cyan]" for command in commands)]
+    _console().print("\n".join([*lines, "Ctrl-C stops it."]))
 
 
 async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:

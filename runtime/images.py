@@ -7,13 +7,14 @@ at its file each second, and nothing else.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowQueryFailedError
 
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings
-from connection.image import ANSWER_WITHIN, wake_image
+from connection.image import wake_image
 from connection.places import as_typed
 from connection.problems import Problem
 from messages.image import ImageStatus
@@ -28,7 +29,11 @@ LOOK_EVERY_SECONDS = 1.0
 AT_ONCE = 8
 """Images that are begun or told of their file at a time: as many as keep a server on one machine busy."""
 ANSWERS_WITHIN_SECONDS = 30.0
-"""One that does not answer has its turn again later, and keeps nobody waiting."""
+"""One that does not answer has its turn again later, and keeps nobody waiting. What a killed worker had begun
+the server gives to another after ten."""
+
+
+ANSWER_WITHIN = timedelta(seconds=25)
 
 
 class Images:
