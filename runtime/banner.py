@@ -17,6 +17,7 @@ from connection.image import ANSWER_WITHIN
 from connection.places import PROJECT, SETTINGS, as_typed
 from connection.server import DEFAULT_ADDRESS, target
 from connection.web_ui import inbox_url, workflow_url
+from runtime.folders import Folders
 from runtime.model_backend import RunningModel
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
@@ -72,6 +73,19 @@ def show_worker(client: Client, task_queue: str, role: str, door: str) -> None:
     if door:
         _console().print(f"Door: {escape(door)}")
     _console().print(f"Worker ({role}): {escape(where)}. Ctrl-C stops it.")
+
+
+def show_images(client: Client, folders: Folders, role: str) -> None:
+    """The banner of a worker of many images."""
+    names = [folders.hosted.get(image_id) for image_id in folders.image_ids()]
+    number = len(names)
+    which = f"{number:,} image{'s' * (number != 1)} of {as_typed(folders.root)}"
+    where = f"task queue {folders.task_queue}, namespace {client.namespace}, server {target(client)}"
+    lines = [f"Worker ({role}) of {escape(which)}: {escape(where)}."]
+    if names and names[0] is not None:
+        *commands, _, _ = _next_commands(target(client), names[0])
+        lines += ["Ask one:", *(f"  [cyan]{escape(command)}[/cyan]" for command in commands)]
+    _console().print("\n".join([*lines, "Ctrl-C stops it."]))
 
 
 async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
