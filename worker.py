@@ -21,6 +21,7 @@ from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings
 from connection import sealing, terminal, tracing
 from connection.codec import require_keys, require_keys_of_queue
+from connection.deployment import current_version
 from connection.image import check_queue, start_image
 from connection.logs import configure_logs
 from connection.namespace import ensure_search_attributes
@@ -29,7 +30,7 @@ from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
 from door.opening import DEFAULT_PORT, open_socket, url_of, with_port
-from runtime.banner import older_self, show_image, show_images, show_worker
+from runtime.banner import older_self, show_image, show_images, show_version, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.ending import cancel_on_signals, until_one_fails
 from runtime.folders import Folders
@@ -62,6 +63,7 @@ class Options:
     port: int
     ui_port: int
     state_dir: Path
+    pinned: bool
     metrics: str
     log_json: bool
     door: int | None
@@ -150,8 +152,11 @@ async def host(prepared: Prepared) -> None:
                 model=model,
                 settings=prepared.files,
                 state_dir=prepared.options.state_dir,
+                pinned=prepared.options.pinned,
             )
         )
+        if prepared.options.pinned:
+            show_version(client, await current_version(client))
         tasks: list[asyncio.Future[None]] = [model.loading] if model and model.loading else []
         if prepared.door and prepared.settings and personas:
             # Imported here: a worker without a door does not wait for its libraries.
@@ -253,6 +258,9 @@ def main(
     state_dir: Annotated[
         Path, typer.Option(help="Where the memory is kept; with --dev, all data and logs.")
     ] = STATE_DIR,
+    pinned: Annotated[
+        bool, typer.Option("--pinned", help="Take up only what begins with this version; docs/cluster.md.")
+    ] = False,
     metrics: Annotated[
         str, typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve metrics for Prometheus there.")
     ] = "",
@@ -291,6 +299,7 @@ def main(
         port=port,
         ui_port=port + 1000 if ui_port is None else ui_port,
         state_dir=state_dir,
+        pinned=pinned,
         metrics=metrics if ":" in metrics or not metrics else f"127.0.0.1:{metrics}",
         log_json=log_json,
         door=door,

@@ -13,9 +13,11 @@ from temporalio.service import RPCError
 
 from activities.snapshots.places import newest_snapshot
 from configuration import Settings
+from connection.deployment import how_to_advance
 from connection.image import ANSWER_WITHIN
 from connection.places import PROJECT, SETTINGS, as_typed
 from connection.server import DEFAULT_ADDRESS, target
+from connection.version import VERSION
 from connection.web_ui import inbox_url, workflow_url
 from runtime.folders import Folders
 from runtime.model_backend import RunningModel
@@ -126,3 +128,12 @@ def _python() -> str:
     if found is not None and Path(found).parent.samefile(Path(sys.executable).parent):
         return "python"
     return as_typed(Path(sys.executable))
+
+
+def show_version(client: Client, current: str) -> None:
+    """Of a pinned worker, whether its version is the one that goes on, and how a person lets it."""
+    if current != VERSION:
+        command = how_to_advance(client)
+        print(
+            f"Version {VERSION} waits: {current} is current. To have it go on:\n\n  {command}\n", flush=True
+        )

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.children import Children
@@ -40,10 +40,6 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 HEARTBEAT_INTERVAL = timedelta(seconds=1)
 # A file is written in milliseconds; a model call that is not done by then starts over with the next worker.
 GRACE = timedelta(seconds=3)
-# The server shows it with each worker. It steers nothing: any worker may take any task.
-DEPLOYMENT = WorkerDeploymentConfig(
-    version=WorkerDeploymentVersion(deployment_name=NAME, build_id=VERSION), use_worker_versioning=False
-)
 # Files are handled one after the other anyway, under a lock.
 FILE_THREADS = 4
 CACHED = 1000
@@ -55,12 +51,23 @@ MANY_ORDERS = 1000
 """Of files, for many images: their snapshots wait for each other here, and in nobody else's way."""
 
 
+def deployment(pinned: bool) -> WorkerDeploymentConfig:
+    """Which version this is, which the server shows.
+
+    Pinned, what began with a version ends with it; otherwise any worker may take up anything.
+    """
+    version = WorkerDeploymentVersion(deployment_name=NAME, build_id=VERSION)
+    behavior = VersioningBehavior.PINNED if pinned else VersioningBehavior.UNSPECIFIED
+    return WorkerDeploymentConfig(version, use_worker_versioning=pinned, default_versioning_behavior=behavior)
+
+
 def compute_worker(
     client: Client,
     task_queue: str,
     personas: Personas,
     memory: Memory,
     *,
+    pinned: bool = False,
     max_cached_workflows: int = CACHED,
     max_at_once: int | None = None,
 ) -> Worker:
@@ -88,11 +95,13 @@ def compute_worker(
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
         graceful_shutdown_timeout=GRACE,
-        deployment_config=DEPLOYMENT,
+        deployment_config=deployment(pinned),
     )
 
 
-def files_worker(client: Client, task_queue: str, files: Files, memory: MemoryStore) -> Worker:
+def files_worker(
+    client: Client, task_queue: str, files: Files, memory: MemoryStore, pinned: bool = False
+) -> Worker:
     """What touches the files of this machine, on `<task_queue>-files`; its memory goes into snapshots."""
     settings = SettingsFiles(files)
     with warnings.catch_warnings():
@@ -111,7 +120,7 @@ def files_worker(client: Client, task_queue: str, files: Files, memory: MemorySt
             activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
             max_concurrent_activities=MANY_ORDERS if isinstance(files, Hosted) else FILE_THREADS,
             graceful_shutdown_timeout=GRACE,
-            deployment_config=DEPLOYMENT,
+            deployment_config=deployment(pinned),
         )
 
 
@@ -125,6 +134,7 @@ async def running_workers(
     state_dir: Path = STATE_DIR,
     prompts: Path = PROMPTS,
     max_cached_workflows: int = CACHED,
+    pinned: bool = False,
 ) -> AsyncIterator[Personas | None]:
     """The workers of one process, drained on exit: compute if it has a model, files if it has a file.
 
@@ -137,7 +147,7 @@ async def running_workers(
     async with AsyncExitStack() as stack:
         stack.callback(memory.close)
         if settings is not None:
-            await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
+            await stack.enter_async_context(files_worker(client, task_queue, settings, memory, pinned))
         if model is not None:
             personas = Personas(model.backend, prompts, model.loading, VERSION)
             remembering = Memory(client, model.backend, memory.in_a_hurry())
@@ -149,6 +159,7 @@ async def running_workers(
                     task_queue,
                     personas,
                     remembering,
+                    pinned=pinned,
                     max_cached_workflows=cached,
                     max_at_once=at_once,
                 )

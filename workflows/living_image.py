@@ -70,6 +70,8 @@ class LivingImage(ImageQueries, ProgramUpdates):
         return await outlive_cancellation(self._live())
 
     async def _live(self) -> ImageState:
+        # A run that is kept to its version by hand is outdated from its beginning, as the next would be.
+        may_be_outdated = not workflow.info().is_target_worker_deployment_version_changed()
         sweep = asyncio.create_task(self._supervisor.sweep_children_of_earlier_runs())
         while not self._has_retired():
             await self._verifier.look()
@@ -78,7 +80,9 @@ class LivingImage(ImageQueries, ProgramUpdates):
             await self._look_for_a_goal_if_due()
             self._keeper.save_if_due()
             self._show()
-            if workflow.info().is_continue_as_new_suggested():
+            now = workflow.info()
+            outdated = may_be_outdated and now.is_target_worker_deployment_version_changed()
+            if outdated or now.is_continue_as_new_suggested():
                 await self._continue_as_new()
             await self._wait_for_a_change()
         await self._keeper.save_a_last_time()
@@ -136,7 +140,11 @@ class LivingImage(ImageQueries, ProgramUpdates):
         # A handler that is cut off here would lose its update; children live on and signal by workflow id.
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._state.runs += 1
-        workflow.continue_as_new(ImageStart(settings=self._state.settings, state=self._state))
+        workflow.continue_as_new(
+            ImageStart(settings=self._state.settings, state=self._state),
+            # With the version of the program that is current, should workers be pinned to theirs.
+            initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+        )
 
     # --- updates ---
 
