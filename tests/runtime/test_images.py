@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ async def test_tasks_amendments_and_snapshots_of_two_images_land_in_their_own_fo
         results = await asyncio.gather(one.ask("Trees or roofs?"), two.ask("Hedges or walls?"))
         assert [result.outcome for result in results] == ["converged", "converged"]
 
-        first, second = await one.pending_proposal(), await two.pending_proposal()
+        first, second = await asyncio.gather(one.pending_proposal(), two.pending_proposal())
         assert (await one.decide(first.loop_id)).state == "approved"
         assert one.on_file().autopoiesis.max_turns == 3
         assert two.file.read_text() == untouched
         await one.loops_concluded()
+        await asyncio.gather(*(until(partial(_idles, image)) for image in (one, two)))
         await worker.stop(signal.SIGKILL)
 
     async with folder.worker() as worker:
@@ -167,6 +169,7 @@ async def _length(image: Image) -> int:
 
 
 async def _idles(image: Image) -> bool:
+    """Whether no worker has anything to do for it; what a killed one had, another gets 10 s later."""
     info = (await image.image.describe()).raw_description
     return not info.HasField("pending_workflow_task")
 
