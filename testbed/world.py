@@ -75,13 +75,10 @@ class Image:
     `settings` overrides keys of the shipped settings.toml, by dotted key; `host` is its model server.
     """
 
+    shipped = SETTINGS
+
     def __init__(
-        self,
-        client: Client,
-        host: str,
-        folder: Path,
-        settings: Mapping[str, Value] | None = None,
-        shipped: Path = SETTINGS,
+        self, client: Client, host: str, folder: Path, settings: Mapping[str, Value] | None = None
     ) -> None:
         self.client = client
         self.name = f"image-{uuid.uuid4().hex[:10]}"
@@ -101,7 +98,7 @@ class Image:
                 "optimizer.verify_blocks": 0,
                 **(settings or {}),
             },
-            shipped,
+            self.shipped,
         )
 
     async def start(self) -> None:

@@ -12,19 +12,14 @@ from configuration import Value
 from testbed.fake_ollama import FakeOllama
 from testbed.forked import Forked
 from testbed.processes import ROOT
-from testbed.world import SETTINGS, Image
+from testbed.world import Image
 
 
 class Killed(Image):
     def __init__(
-        self,
-        client: Client,
-        ollama: FakeOllama,
-        folder: Path,
-        settings: Mapping[str, Value] | None = None,
-        shipped: Path = SETTINGS,
+        self, client: Client, ollama: FakeOllama, folder: Path, settings: Mapping[str, Value] | None = None
     ) -> None:
-        super().__init__(client, ollama.url, folder, settings, shipped)
+        super().__init__(client, ollama.url, folder, settings)
         self.ollama = ollama
 
     @contextmanager

@@ -39,8 +39,9 @@ class Inherited(Killed):
     """An image that is begun by the project in another folder."""
 
     def __init__(self, client: Client, ollama: FakeOllama, folder: Path, earlier: Path) -> None:
-        super().__init__(client, ollama, folder, SETTINGS, earlier / "settings.toml")
         self.earlier = earlier
+        self.shipped = earlier / "settings.toml"
+        super().__init__(client, ollama, folder, SETTINGS)
 
     @contextmanager
     def begun(self) -> Iterator[subprocess.Popen[bytes]]:
