@@ -134,7 +134,7 @@ async def burst(client: Client, names: Sequence[str]) -> tuple[float, int]:
     """
 
     async def task(number: int, name: str) -> bool:
-        task_id = f"at-once-{number}"
+        task_id = f"one-of-{len(set(names))}-{number}"
         message = {"task": f"Question {number}?", "task_id": task_id}
         image = client.get_workflow_handle(name)
         await _until_taken(lambda: image.execute_update("submit_task", message, id=task_id, result_type=dict))
