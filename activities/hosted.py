@@ -20,9 +20,6 @@ class Hosted:
     def __init__(self) -> None:
         self._files: dict[str, Path] = {}
 
-    def __len__(self) -> int:
-        return len(self._files)
-
     def add(self, image_id: str, file: Path) -> None:
         self._files[image_id] = file
 

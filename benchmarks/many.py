@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.service import RPCError
 
 from benchmarks.__main__ import fake_ollama, show
 from benchmarks.bare import TASK_QUEUE, BareTask
 from benchmarks.measures import Row, seconds
 from messages.names import task_workflow_id
-from messages.tasks import TaskReceipt
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
 from testbed.processes import ROOT, module_process, running
@@ -35,6 +35,8 @@ SETTLED_SECONDS = 10.0
 IDLE_SECONDS = 60.0
 AT_ONCE = 20
 """Questions to the server at a time, so that asking is no load worth the name."""
+
+AGAIN_SECONDS = 0.2
 
 Answer = TypeVar("Answer")
 
@@ -132,23 +134,31 @@ async def burst(client: Client, names: Sequence[str]) -> tuple[float, int]:
     """
 
     async def task(number: int, name: str) -> bool:
-        message = {"task": f"Question {number}?", "task_id": f"at-once-{number}"}
-        await client.get_workflow_handle(name).execute_update("submit_task", message, result_type=TaskReceipt)
-        dialogue = client.get_workflow_handle(task_workflow_id(name, f"at-once-{number}"))
-        while True:
-            try:
-                await dialogue.result()
-            except Exception as error:
-                if "not found" not in str(error):
-                    return False
-                await asyncio.sleep(0.2)
-            else:
-                described = await dialogue.describe()
-                return described.status is WorkflowExecutionStatus.COMPLETED
+        task_id = f"one-of-{len(set(names))}-{number}"
+        message = {"task": f"Question {number}?", "task_id": task_id}
+        image = client.get_workflow_handle(name)
+        await _until_taken(lambda: image.execute_update("submit_task", message, id=task_id, result_type=dict))
+        dialogue = client.get_workflow_handle(task_workflow_id(name, task_id))
+        try:
+            await _until_taken(dialogue.result)
+        except WorkflowFailureError:
+            return False
+        return True
 
     start = time.perf_counter()
     done = await asyncio.gather(*(task(number, name) for number, name in enumerate(names)))
     return time.perf_counter() - start, done.count(False)
+
+
+async def _until_taken(ask: Callable[[], Awaitable[Any]]) -> None:
+    """Ask again while an image takes no more at a time, continues as new, or has not begun a task."""
+    while True:
+        try:
+            await ask()
+        except RPCError:
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 async def bare_burst(client: Client, number: int) -> float:

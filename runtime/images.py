@@ -118,7 +118,8 @@ class Images:
                 raise asyncio.CancelledError from error
             # Whatever else it raises while a server goes down and comes back, the others have their turn.
             if not self._in_trouble:
-                log.warning("%s could not be attended to (%r); trying again.", image_id, error)
+                reason = str(error) or type(error).__name__
+                log.warning("%s could not be told of its file (%s); trying again.", image_id, reason)
             self._in_trouble = True
             return True
 

@@ -3,11 +3,13 @@
 import asyncio
 import hashlib
 import logging
+import stat
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from configuration.reading import MOST_BYTES
 from connection.codec import speaking_to
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
@@ -109,11 +111,18 @@ class WatchedFile:
         """A digest of its text, or why it cannot be read. Blocks; reads it only when it may differ."""
         try:
             now = self._path.stat()
-            stat = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-            if stat != self._stat:
-                self._digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
-                self._stat = stat
+            looks = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+            if looks != self._stat:
+                self._digest = self._read(now.st_mode)
+                self._stat = looks
         except OSError as error:
             self._stat = ()
             self._digest = str(error)
         return self._digest
+
+    def _read(self, mode: int) -> str:
+        """A digest of as much as a settings file may have. A pipe would keep its reader waiting."""
+        if not stat.S_ISREG(mode):
+            return "no file"
+        with self._path.open("rb") as file:
+            return hashlib.sha256(file.read(MOST_BYTES + 1)).hexdigest()
