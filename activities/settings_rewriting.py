@@ -24,6 +24,7 @@ import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
@@ -148,16 +149,22 @@ def plan(path: Path, before: str, changes: list[Change], by_person: bool) -> Pla
         settings = Settings.parse(said)
     except InvalidSettings as error:
         raise InvalidSettings(f"the change asked of {path} is refused: {error}") from None
-    after = _edit(before, {key: settings.flat()[key] for key in wanted})
+    after = _edit(before, json.dumps({key: settings.flat()[key] for key in wanted}))
     if parse_settings(path, after) != settings:
         raise InvalidSettings(f"{path} is laid out in a way that cannot be rewritten; edit it by hand")
     return Planned(settings, after, [])
 
 
-def _edit(text: str, changes: dict[str, Value]) -> str:
+@lru_cache(maxsize=8)
+def _edit(text: str, changes: str) -> str:
+    """The text with other values, as JSON. An approval finds here what its proposal was shown as.
+
+    Reading a file with all its comments takes longer than writing it through to the disk.
+    """
     body = text.removeprefix(BYTE_ORDER_MARK)
     document: Any = tomlkit.parse(body)
-    for dotted, value in changes.items():
+    values: dict[str, Value] = json.loads(changes)
+    for dotted, value in values.items():
         # A key that a later version added may stand in no file yet; its default holds until then.
         put(document, dotted, value)
     edited = tomlkit.dumps(document)

@@ -21,11 +21,16 @@ from workflows.dialogue import Dialogue
 
 @dataclass(frozen=True)
 class Bench:
-    """An image beside the baseline's worker; the delay is that of one model call."""
+    """An image beside the baseline's worker; the delay is that of one model call.
+
+    host: the model server. metrics: where the Temporal server tells what it has done.
+    """
 
     image: Image
     rounds: int
     delay_ms: int
+    host: str
+    metrics: str
 
     def worker(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """The image's worker process."""
@@ -50,7 +55,6 @@ async def measure_all(bench: Bench) -> list[Row]:
         if bench.delay_ms == 0:
             rows += await histories(bench)
             rows += await submit_latency(bench)
-            rows += await approval_latency(bench)
     if bench.delay_ms:
         rows += await recovery(bench)
     return rows
@@ -71,6 +75,10 @@ def spread(values: list[float], unit: str, scale: float = 1, digits: int = 0) ->
 
 def milliseconds(values: list[float]) -> str:
     return spread(values, "ms", 1000)
+
+
+def percentile(values: list[float], share: int) -> float:
+    return statistics.quantiles(values, n=100)[share - 1]
 
 
 def median_ratio(ours: list[float], bare: list[float]) -> str:
@@ -178,28 +186,6 @@ async def submit_latency(bench: Bench) -> list[Row]:
         await bench.image.client.get_workflow_handle(name).result()
     return [
         Row("submit_task to its receipt (bare: start a workflow)", milliseconds(ours), milliseconds(bare))
-    ]
-
-
-async def approval_latency(bench: Bench) -> list[Row]:
-    """From an approval to the rewritten file, and to its answer."""
-    image, to_file, to_answer = bench.image, [], []
-    image.edit({"autopoiesis.max_turns": 1})
-    # Each approval adds a turn, and ten are the most that there may be.
-    for _ in range(9):
-        await image.update("reload_settings", None, dict)
-        view = await image.pending_proposal()
-        inode = image.file.stat().st_ino
-        start = time.perf_counter()
-        answer = asyncio.create_task(image.decide(view.loop_id))
-        while image.file.stat().st_ino == inode:  # noqa: ASYNC110 (a file has no event)
-            await asyncio.sleep(0.0005)
-        to_file.append(time.perf_counter() - start)
-        assert (await answer).state == "approved"
-        to_answer.append(time.perf_counter() - start)
-    return [
-        Row("an approval to the rewritten settings.toml", milliseconds(to_file)),
-        Row("an approval to its answer", milliseconds(to_answer)),
     ]
 
 

@@ -5,12 +5,13 @@ import os
 import random
 import statistics
 import time
+from functools import partial
 from pathlib import Path
 
 import anyio.to_process
 
 from activities.memory.store import MemoryStore, entries_of
-from benchmarks.measures import Bench, Row, median_ratio, seconds, spread
+from benchmarks.measures import Bench, Row, median_ratio, percentile, seconds, spread
 from connection.places import memory_file
 from messages.files import SnapshotReceipt
 from messages.image import ImageStatus
@@ -58,7 +59,7 @@ async def large_snapshot(bench: Bench) -> list[Row]:
                 f"{figure(without) * 1000:.0f} ms",
                 f"{figure(meanwhile) / figure(without):.2f}",
             )
-            for name, figure in (("p99", _p99), ("median", statistics.median))
+            for name, figure in (("p99", partial(percentile, share=99)), ("median", statistics.median))
         ),
     ]
 
@@ -105,7 +106,3 @@ def _dump_plainly(memory: Path, image_id: str, file: Path) -> float:
         target.flush()
         os.fsync(target.fileno())
     return time.perf_counter() - start
-
-
-def _p99(values: list[float]) -> float:
-    return statistics.quantiles(values, n=100)[98]

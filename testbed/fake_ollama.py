@@ -1,7 +1,8 @@
 """A scripted Ollama server, for tests and benchmarks: real HTTP, no model.
 
 In a test: `async with FakeOllama(Script(labels=["unrelated", "partly_different"])) as fake: ... fake.url`.
-As a process: `python -m testbed.fake_ollama --port 0` prints {"port": N} and lists its calls at /calls.
+As a process: `python -m testbed.fake_ollama --port 0` prints {"port": N}, lists its calls at /calls, and
+takes another number of seconds before each answer at /delay.
 
 The same question gets the same answer, as from a model at temperature 0: a call that is repeated after
 a crash does not move the script on. Faults are not remembered.
@@ -109,6 +110,7 @@ class FakeOllama:
             Route("/api/chat", self._chat, methods=["POST"]),
             Route("/api/pull", self._pull, methods=["POST"]),
             Route("/api/embed", self._embed, methods=["POST"]),
+            Route("/delay", self._delay, methods=["PUT"]),
             Route("/calls", lambda _: JSONResponse([call.model_dump() for call in self.calls])),
         ]
         return Starlette(routes=routes)
@@ -137,6 +139,10 @@ class FakeOllama:
         if not self._has(model):
             return not_pulled(model)
         return JSONResponse({"details": {}, "model_info": {}, "capabilities": ["completion"]})
+
+    async def _delay(self, request: Request) -> Response:
+        self.script.delay_seconds = await request.json()
+        return JSONResponse(self.script.delay_seconds)
 
     async def _pull(self, request: Request) -> Response:
         model = (await request.json())["model"]

@@ -101,13 +101,23 @@ class LivingImage(ImageQueries, ProgramUpdates):
             "Until the image saves itself": self._keeper.due(),
         }
         due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
-        if due != self._alarm_for:
+        if due != self._alarm_for and not self._alarm_will_do(due):
             if self._alarm:
                 self._alarm.cancel()
             self._alarm_for = due
             self._alarm = asyncio.create_task(self._ring_at(due, why)) if due else None
         await workflow.wait_condition(lambda: self._changed)
         self._changed = False
+
+    def _alarm_will_do(self, due: datetime | None) -> bool:
+        """Whether the alarm rings soon enough; one that rings too early is set anew then.
+
+        While tasks run nothing is due, and after each the same is, a little later: that is no new timer.
+        """
+        if self._alarm is None or self._alarm_for is None or self._alarm.done():
+            return False
+        soon_enough = self._alarm_for <= due if due else bool(self._state.queue or self._state.running)
+        return soon_enough and workflow.patched("one-alarm")
 
     async def _ring_at(self, due: datetime, why: str) -> None:
         await workflow.sleep(max(due - workflow.now(), timedelta(0)), summary=why)
