@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from connection.codec import speaking_to
+from connection.talking import was_passed_over
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
 
@@ -68,6 +69,8 @@ class SettingsWatcher:
                 "reload_settings", self._message, result_type=ReloadReceipt
             )
         except WorkflowUpdateFailedError as refusal:
+            if was_passed_over(refusal):
+                return False
             reason = getattr(refusal.cause, "message", refusal.cause)
             log.warning("%s was not adopted, the settings before it hold: %s", name, reason)
         except Exception as error:
