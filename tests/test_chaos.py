@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.chaos.checker import Evidence, Loop, judge
+from benchmarks.chaos.points import POINTS
 from testbed.processes import ROOT
 
 FIRST = "# A comment.\n[autopoiesis]\nmax_turns = 2\n[motivator]\ngoals_per_day = 4\n"
@@ -95,6 +96,7 @@ def test_the_checker_sees(seen: dict[str, Any], violation: str) -> None:
     assert any(violation in told for told in judge(replace(WELL, **seen)))
 
 
+@pytest.mark.timeout(900)
 def test_a_short_life_of_chaos_has_no_violation() -> None:
     kinds = ("both", "replaced", "dump")
     command = ["-m", "benchmarks.chaos", "--rounds", str(len(kinds)), "--json", "--only", *kinds]
@@ -104,4 +106,4 @@ def test_a_short_life_of_chaos_has_no_violation() -> None:
     assert (told["rounds"], told["violations"]) == (3, [])
     assert told["kills"]["worker"] >= 2
     assert told["kills"]["server"] >= 1
-    assert told["met"]["kills between the replace and the completion"] == 1
+    assert any(f"kills {where}" in told["met"] for where in POINTS.values())

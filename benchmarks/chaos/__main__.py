@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.chaos.body import Body
@@ -71,8 +72,10 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
         await body.live(image)
         person = Person(image, fake, chance)
         rounds = Rounds(body, person, Witness(person, body.story), fake, told.seed)
-        for line in missing(body):
+        for line in limits(body):
             print(line)
+        # So that it knows its conditions, under which the person's logs are to count.
+        await person.finished(await person.ask(2))
         began = time.monotonic()
         lived = 0
         for number, kind in enumerate(order(told.only, told.rounds, chance), 1):
@@ -94,13 +97,14 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
         return rounds.violations
 
 
-def missing(body: Body) -> list[str]:
+def limits(body: Body) -> Iterator[str]:
     """What of the chaos this machine does not permit."""
-    clock = "the clock of the worker jumps by libfaketime; that of the server does not"
-    return [
-        "" if body.may_fill else "no disk fills: mounting a small one is not permitted here",
-        clock if body.clock else "no clock jumps: libfaketime is not installed",
-    ]
+    if not body.may_fill:
+        yield "no disk fills: mounting a small one is not permitted here"
+    if body.clock:
+        yield "the clock of the worker jumps, by libfaketime; that of the server does not"
+    else:
+        yield "no clock jumps: libfaketime is not installed"
 
 
 def report(told: argparse.Namespace, rounds: Rounds, lived: int, seconds: float) -> None:

@@ -26,6 +26,7 @@ HOOK = Path(__file__).with_name("hook")
 CLOCKS = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 TMPFS_BYTES = 64 << 20
 LOOK_SECONDS = 0.01
+PROGRESS_WITHIN_SECONDS = 240.0
 
 
 class Body:
@@ -167,13 +168,15 @@ class Body:
         self.kills[victim] += 1
 
     async def progress_after(self, began: float, is_back: Callable[[], bool] = lambda: True) -> None:
-        """Measure the seconds from a kill until a model is asked again; somebody must have tasks for it."""
+        """Measure the seconds from a kill until a model is asked again, for which there must be tasks.
+
+        Raises TimeoutError.
+        """
         while not is_back():  # noqa: ASYNC110 (nor has another one)
             await asyncio.sleep(LOOK_SECONDS)
         before = len(self.fake.calls)
-        with contextlib.suppress(TimeoutError):
-            await self.fake.until(lambda: len(self.fake.calls) > before, 60)
-            self.back.append(time.monotonic() - began)
+        await self.fake.until(lambda: len(self.fake.calls) > before, PROGRESS_WITHIN_SECONDS)
+        self.back.append(time.monotonic() - began)
 
     # --- disk and clock ---
 

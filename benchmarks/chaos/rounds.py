@@ -11,7 +11,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from benchmarks.chaos.body import Body
 from benchmarks.chaos.checker import judge
-from benchmarks.chaos.person import PACE, NoAnswer, Person
+from benchmarks.chaos.person import PACE, PATIENCE_SECONDS, NoAnswer, Person
 from benchmarks.chaos.points import POINTS
 from benchmarks.chaos.witness import Witness
 from configuration import Value
@@ -85,8 +85,8 @@ class Rounds:
             await self._disasters_and_deeds(kind)
             unsettled = await self.witness.settled()
             found += [unsettled] if unsettled else judge(await self.witness.evidence())
-        except* NoAnswer as violations:
-            found += map(str, violations.exceptions)
+        except* (NoAnswer, TimeoutError) as violations:
+            found += map(repr, violations.exceptions)
         self.violations += [f"round {number} ({kind}): {each}" for each in found]
         return found
 
@@ -128,9 +128,7 @@ class Rounds:
     async def _decide(self, surely: bool) -> None:
         """Decide on what is proposed: approve it two of three times, or surely."""
         await self.person.hand_in_logs()
-        await self._reflect(("approve",) if surely else ("approve", "approve", "reject"))
-
-    async def _reflect(self, verdicts: Sequence[str]) -> None:
+        verdicts = ("approve",) if surely else ("approve", "approve", "reject")
         await self._conclude(await self.person.reflect(), verdicts)
 
     async def _conclude(self, loop_id: str, verdicts: Sequence[str]) -> None:
@@ -204,7 +202,6 @@ class Rounds:
                     self.met[f"verdicts {view.verdict}"] += 1
                     await self._kill_with_work(*self._victims())
                     await done
-                    # Nobody has been asked for the way back before the verdict is known; then at once.
                     await self._asked_for_the_way_back()
                     return
                 await asyncio.sleep(0.1)
@@ -215,7 +212,7 @@ class Rounds:
             view = await self.person.verification()
             return view is None or bool(view.reversal or view.settled)
 
-        await until(asked)
+        await until(asked, PATIENCE_SECONDS)
 
     async def _adopted(self) -> None:
         """Wait until the image has what the file says."""
@@ -224,7 +221,7 @@ class Rounds:
             status = await self.person.insist("status", self.person.image.status)
             return status.digest == self.person.image.on_file().digest()
 
-        await until(same)
+        await until(same, PATIENCE_SECONDS)
 
     # --- disasters ---
 
