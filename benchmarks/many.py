@@ -20,9 +20,9 @@ import psutil
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.service import RPCError
 
-from benchmarks.__main__ import fake_ollama, show
 from benchmarks.bare import TASK_QUEUE, BareTask
 from benchmarks.measures import Row, seconds
+from benchmarks.stage import fake_ollama, show
 from messages.names import task_workflow_id
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports

@@ -11,6 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from configuration.reading import MOST_BYTES
 from connection.codec import speaking_to
+from connection.talking import was_passed_over
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
 
@@ -82,6 +83,8 @@ async def tell_image(
             "reload_settings", message, id=news or None, result_type=ReloadReceipt
         )
     except WorkflowUpdateFailedError as refusal:
+        if was_passed_over(refusal):
+            return False
         reason = getattr(refusal.cause, "message", refusal.cause)
         log.warning("%s was not adopted, the settings before it hold: %s", name, reason)
     except Exception as error:

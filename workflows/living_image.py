@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import hashlib
-from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -31,6 +30,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.verification import VerificationView
     from workflows import rating
     from workflows.adopting import Adopter
+    from workflows.alarm import Alarm
     from workflows.details.image import image_details
     from workflows.image_queries import ImageQueries
     from workflows.image_state import ImageStart, ImageState
@@ -62,8 +62,7 @@ class LivingImage(ImageQueries, ProgramUpdates):
         self._keeper = Keeper(self._state, self._wake)
         self._verifier = Verifier(self._state, self._supervisor.open_reversal, self._wake)
         self._changed = False
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_for: datetime | None = None
+        self._alarm = Alarm(self._wake)
 
     @workflow.run
     async def run(self, start: Any = None) -> ImageState:
@@ -100,28 +99,9 @@ class LivingImage(ImageQueries, ProgramUpdates):
             "Until the personas look for a goal": self._state.next_inquiry(),
             "Until the image saves itself": self._keeper.due(),
         }
-        due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
-        if due != self._alarm_for and not self._alarm_will_do(due):
-            if self._alarm:
-                self._alarm.cancel()
-            self._alarm_for = due
-            self._alarm = asyncio.create_task(self._ring_at(due, why)) if due else None
+        self._alarm.set(dues, soon_anew=bool(self._state.queue or self._state.running))
         await workflow.wait_condition(lambda: self._changed)
         self._changed = False
-
-    def _alarm_will_do(self, due: datetime | None) -> bool:
-        """Whether the alarm rings soon enough; one that rings too early is set anew then.
-
-        While tasks run nothing is due, and after each the same is, a little later: that is no new timer.
-        """
-        if self._alarm is None or self._alarm_for is None or self._alarm.done():
-            return False
-        soon_enough = self._alarm_for <= due if due else bool(self._state.queue or self._state.running)
-        return soon_enough and workflow.patched("one-alarm")
-
-    async def _ring_at(self, due: datetime, why: str) -> None:
-        await workflow.sleep(max(due - workflow.now(), timedelta(0)), summary=why)
-        self._wake()
 
     async def _look_at_logs_if_due(self) -> None:
         due = self._state.next_look()
