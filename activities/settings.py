@@ -4,12 +4,14 @@ import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
+from activities.settings_permission import check_permitted
 from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
@@ -61,7 +63,8 @@ class SettingsFiles:
         """
         with reported():
             _check_approved(order)
-            return rewrite(self._path, order, activity.info().workflow_run_id or "")
+            permit = partial(check_permitted, self._path, order)
+            return rewrite(self._path, order, activity.info().workflow_run_id or "", permit)
 
 
 def _check_approved(order: Rewrite) -> None:
