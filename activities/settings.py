@@ -4,12 +4,14 @@ import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
 from activities.hosted import Files, file_of_asking
+from activities.settings_permission import check_permitted
 from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
@@ -63,7 +65,9 @@ class SettingsFiles:
         """
         with reported():
             _check_approved(order)
-            return rewrite(file_of_asking(self._files), order, activity.info().workflow_run_id or "")
+            file = file_of_asking(self._files)
+            permit = partial(check_permitted, file, order)
+            return rewrite(file, order, activity.info().workflow_run_id or "", permit)
 
 
 def _check_approved(order: Rewrite) -> None:

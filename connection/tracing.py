@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from configuration.passwords import masked
 from connection.problems import Problem
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _check(endpoint: str, protocol: str) -> None:
         )
     if not endpoint.startswith(("http://", "https://")):
         raise Problem(
-            f"{ENDPOINT} says {endpoint!r}, which is no URL; name the collector like http://127.0.0.1:4318"
+            f"{ENDPOINT} says {masked(endpoint)!r}, which is no URL; name the collector like http://127.0.0.1:4318"
         )
 
 

@@ -162,7 +162,7 @@ class FakeOllama:
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
-        call = read_call(body)
+        call = read_call(body, request.headers.get("authorization", ""))
         self.calls.append(call)
         fault = next_fault(self.script.faults, call)
         refused = refusal(call, fault if self._has(call.model) else "not_pulled")

@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from configuration.passwords import WHERE_PLACES_LOOK, has_password
     from messages.common import Phase
     from messages.files import SnapshotReceipt
     from messages.goals import InquiryConcluded
@@ -267,7 +268,8 @@ class LivingImage(ImageQueries, ProgramUpdates):
 
     @save_image.validator
     def _check_save(self, message: Any = None) -> None:
-        take(SaveImage, message)
+        if has_password(take(SaveImage, message).path):
+            refuse(f"path holds a password, which would stand in the history; {WHERE_PLACES_LOOK}")
 
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:
