@@ -133,11 +133,17 @@ async def burst(client: Client, names: Sequence[str]) -> tuple[float, int]:
     A name that comes more than once has as many tasks.
     """
 
+    # An image takes ten updates at a time, and its server is kept busy by whoever asks for more.
+    handing_in = {name: asyncio.Semaphore(5) for name in names}
+
     async def task(number: int, name: str) -> bool:
         task_id = f"one-of-{len(set(names))}-{number}"
         message = {"task": f"Question {number}?", "task_id": task_id}
         image = client.get_workflow_handle(name)
-        await _until_taken(lambda: image.execute_update("submit_task", message, id=task_id, result_type=dict))
+        async with handing_in[name]:
+            await _until_taken(
+                lambda: image.execute_update("submit_task", message, id=task_id, result_type=dict)
+            )
         dialogue = client.get_workflow_handle(task_workflow_id(name, task_id))
         try:
             await _until_taken(dialogue.result)
@@ -183,15 +189,23 @@ async def run(numbers: Sequence[int], tasks: int) -> list[Row]:
                     root = Path(folder) / f"images-{number}"
                     root.mkdir()
                     names = make_folders(root, number, host)
-                    rows += [
+                    found = [
                         Row(f"{number:,} images, {how}: awake, MB, MB after {IDLE_SECONDS:.0f} s idle", cell)
                         for how, cell in zip(
                             ("begun", "found"), await idle(client, names, root, server.address), strict=True
                         )
                     ]
+                    rows += _told(found)
                 with worker(root, server.address) as process:
                     await _settled(client, names)
                     rows += await _bursts(client, names, tasks, process)
+    return rows
+
+
+def _told(rows: list[Row]) -> list[Row]:
+    """The same rows; whoever waits for the table sees them come."""
+    for row in rows:
+        print(*row, sep="; ", file=sys.stderr, flush=True)
     return rows
 
 
