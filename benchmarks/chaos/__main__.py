@@ -9,6 +9,7 @@ code is 1 if it found a violation. A seed repeats the choices; when a kill strik
 import argparse
 import asyncio
 import json
+import logging
 import os
 import random
 import shutil
@@ -42,6 +43,7 @@ def main() -> None:
     _go_apart()
     folder = told.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(exist_ok=True)
+    logging.basicConfig(filename=folder / "log", level=logging.INFO, format="%(asctime)s %(message)s")
     violations = asyncio.run(live(told, folder.absolute()))
     if violations:
         print(f"The files of this life are in {folder}", file=sys.stderr)
@@ -75,7 +77,8 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
         for line in limits(body):
             print(line)
         # So that it knows its conditions, under which the person's logs are to count.
-        await person.finished(await person.ask(2))
+        await person.ask(2)
+        await rounds.witness.settled()
         began = time.monotonic()
         lived = 0
         for number, kind in enumerate(order(told.only, told.rounds, chance), 1):

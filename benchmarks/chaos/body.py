@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -41,9 +42,6 @@ class Body:
         self.home = folder / "home"
         self.home.mkdir()
         self.may_fill = may_mount
-        if may_mount:
-            size = f"size={TMPFS_BYTES}"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(self.home)], check=True)
         self.clock = next((found for place in CLOCKS for found in Path("/").glob(place[1:])), None)
         self.kills = {"worker": 0, "server": 0}
         self.back: list[float] = []
@@ -53,6 +51,8 @@ class Body:
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
+            if self.may_fill:
+                stack.enter_context(self._small_disk())
             self.server = await stack.enter_async_context(DevServer(self.folder / "server", *free_ports()))
             self.client = await connect(self.server.address)
             await ensure_search_attributes(self.client)
@@ -64,6 +64,19 @@ class Body:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @contextlib.contextmanager
+    def _small_disk(self) -> Iterator[None]:
+        """Mounted as the image's folder, and what is on it kept afterwards."""
+        size = f"size={TMPFS_BYTES}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(self.home)], check=True)
+        try:
+            yield
+        finally:
+            shutil.copytree(self.home, left := self.folder / "left", symlinks=True)
+            subprocess.run(["umount", "--lazy", str(self.home)], check=True)
+            self.home.rmdir()
+            left.rename(self.home)
 
     async def live(self, image: Image) -> None:
         """Let an image live here from now on."""

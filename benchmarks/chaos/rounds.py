@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections import Counter
@@ -41,6 +42,8 @@ meaning = "how fast a program goes"
 WARMTH = "temperatures.robin"
 MOST_BLOCKS = 10
 MOST_VERIFIED_TASKS = 40
+
+log = logging.getLogger(__name__)
 
 AT_RANDOM = ("worker", "server", "both")
 KINDS = (*AT_RANDOM, *POINTS, "trials", "verdict")
@@ -141,6 +144,7 @@ class Rounds:
             self.met[f"amendments {ended.state}"] += 1
         else:
             self.met[f"amendments {view.state}"] += 1
+            log.info("%s: %s", view.state, view.reason)
         self.met["trials"] += sum(len(each.replays) for each in view.rounds)
 
     async def _edit(self, harmless: bool) -> None:
