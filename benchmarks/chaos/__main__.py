@@ -24,6 +24,7 @@ from benchmarks.chaos.body import Body
 from benchmarks.chaos.person import Person
 from benchmarks.chaos.rounds import KINDS, PACE_DECLARED, SETTINGS, Rounds, order, script
 from benchmarks.chaos.witness import Witness
+from connection.logs import configure_logs
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import ROOT
 from testbed.world import Image
@@ -44,6 +45,7 @@ def main() -> None:
     folder = told.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(exist_ok=True)
     logging.basicConfig(filename=folder / "log", level=logging.INFO, format="%(asctime)s %(message)s")
+    configure_logs()
     violations = asyncio.run(live(told, folder.absolute()))
     if violations:
         print(f"The files of this life are in {folder}", file=sys.stderr)
@@ -96,6 +98,7 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
                 )
             if found:
                 break
+        rounds.met["runs of the image"] = (await image.status()).runs
         report(told, rounds, lived, time.monotonic() - began)
         return rounds.violations
 

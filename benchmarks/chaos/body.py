@@ -26,6 +26,7 @@ from testbed.world import Image, until
 HOOK = Path(__file__).with_name("hook")
 CLOCKS = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 TMPFS_BYTES = 64 << 20
+EVENTS_OF_A_RUN = 600
 LOOK_SECONDS = 0.01
 PROGRESS_WITHIN_SECONDS = 240.0
 
@@ -46,6 +47,8 @@ class Body:
         self.kills = {"worker": 0, "server": 0}
         self.back: list[float] = []
         self.story = folder / "story"
+        # Only for as long as the clock is to jump: under libfaketime a workflow takes five times as long.
+        self.jumpy = False
         self._armed, self._time = folder / "armed", folder / "time"
         self._stack = contextlib.AsyncExitStack()
 
@@ -53,7 +56,7 @@ class Body:
         async with contextlib.AsyncExitStack() as stack:
             if self.may_fill:
                 stack.enter_context(self._small_disk())
-            self.server = await stack.enter_async_context(DevServer(self.folder / "server", *free_ports()))
+            self.server = await stack.enter_async_context(Server(self.folder / "server", *free_ports()))
             self.client = await connect(self.server.address)
             await ensure_search_attributes(self.client)
             await keep_closed_runs(self.client)
@@ -113,11 +116,11 @@ class Body:
             "PYTHONPATH": f"{HOOK}{os.pathsep}{ROOT}",
             ARMED: str(self._armed),
         }
-        if self.clock:
+        if self.clock and self.jumpy:
             environment |= {
                 "LD_PRELOAD": str(self.clock),
                 "FAKETIME_TIMESTAMP_FILE": str(self._time),
-                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "NO_FAKE_STAT": "1",
             }
@@ -213,3 +216,11 @@ class Body:
         new = self._time.with_suffix(".new")
         new.write_text(f"{offset_seconds:+d}\n")
         new.rename(self._time)
+
+
+class Server(DevServer):
+    """It has the image continue as new every few rounds, so that chaos meets that as well."""
+
+    def command(self) -> list[str]:
+        setting = f"limit.historyCount.suggestContinueAsNew={EVENTS_OF_A_RUN}"
+        return [*super().command(), "--dynamic-config-value", setting]

@@ -46,8 +46,8 @@ MOST_VERIFIED_TASKS = 40
 log = logging.getLogger(__name__)
 
 AT_RANDOM = ("worker", "server", "both")
-KINDS = (*AT_RANDOM, *POINTS, "trials", "verdict")
-"""When a round's kill comes: at a random moment, at a named point, between trials, after a verdict."""
+KINDS = (*AT_RANDOM, *POINTS, "trials", "verdict", "clock")
+"""When a round's kill comes: at random, at a point, between trials, after a verdict, as the clock jumps."""
 HANGS: tuple[FaultKind, ...] = ("slow",)
 DROPS: tuple[FaultKind, ...] = ("drop", "no_end", "error_midway", "server_error")
 GARBAGE: tuple[FaultKind, ...] = (
@@ -100,12 +100,14 @@ class Rounds:
             self.body.arm(kind)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._do(kind))
-            for disaster in (self._model_fails(), self._clock_jumps(), self._disk_fills()):
+            for disaster in (self._model_fails(), self._disk_fills()):
                 group.create_task(disaster)
             if kind in AT_RANDOM:
                 group.create_task(self._kill_at_random(kind))
             elif kind in POINTS:
                 group.create_task(self._kill_at_point(kind))
+            elif kind == "clock":
+                group.create_task(self._clock_jumps())
         self.fake.script.faults.clear()
 
     async def _do(self, kind: str) -> None:
@@ -264,10 +266,16 @@ class Rounds:
             self.fake.fail(self.chance.choice(kinds))
 
     async def _clock_jumps(self) -> None:
-        if self.body.clock and self.chance.random() < 0.3:
-            await self._pause(2)
+        """Under a worker that is started with a clock that can, and killed afterwards."""
+        self.body.jumpy = True
+        await self._kill_with_work("worker")
+        for _ in range(2 if self.body.clock else 0):
+            await self._pause(4)
             self.met["clock jumps"] += 1
-            self.body.set_clock(self.chance.choice((-86_400, -3_600, -5, 0, 5, 3_600, 86_400)))
+            self.body.set_clock(self.chance.choice((-86_400, -3_600, -5, 5, 3_600, 86_400)))
+        await self._pause(2)
+        self.body.jumpy = False
+        await self._kill_with_work("worker")
 
     async def _disk_fills(self) -> None:
         if self.body.may_fill and self.chance.random() < 0.2:
