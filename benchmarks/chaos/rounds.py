@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from temporalio.client import WorkflowUpdateFailedError
 
-from benchmarks.chaos.body import Body
+from benchmarks.chaos.body import LOOK_SECONDS, Body
 from benchmarks.chaos.checker import judge
 from benchmarks.chaos.person import PACE, PATIENCE_SECONDS, NoAnswer, Person
 from benchmarks.chaos.points import POINTS
@@ -170,14 +170,17 @@ class Rounds:
         """A loop with trials, killed between two of them."""
         trying: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", PACE: 3, WARMTH: 0.7}
         await self.person.edit(trying)
-        await self.person.finished(await self.person.ask(4))
+        await self._adopted()
+        await self.person.finished(await self.person.ask(6))
         loop_id = await self.person.reflect()
         past = self._plans()
-        with contextlib.suppress(TimeoutError):
-            await self.fake.until(lambda: self._plans() > past + 1, 15)
-            await self.body.kill(*self._victims())
+        concluding = asyncio.create_task(self._conclude(loop_id, ("approve", "reject")))
+        while self._plans() <= past + 1 and not concluding.done():
+            await asyncio.sleep(LOOK_SECONDS)
+        if not concluding.done():
             self.met["kills between two trials"] += 1
-        await self._conclude(loop_id, ("approve", "reject"))
+            await self.body.kill(*self._victims())
+        await concluding
         await self.person.edit({"optimizer.trial_tasks": 0, "optimizer.creator": "off", PACE: 0, WARMTH: 1.3})
 
     def _plans(self) -> int:
