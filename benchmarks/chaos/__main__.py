@@ -9,6 +9,7 @@ code is 1 if it found a violation. A seed repeats the choices; when a kill strik
 import argparse
 import asyncio
 import json
+import logging
 import os
 import random
 import shutil
@@ -23,6 +24,7 @@ from benchmarks.chaos.body import Body
 from benchmarks.chaos.person import Person
 from benchmarks.chaos.rounds import KINDS, PACE_DECLARED, SETTINGS, Rounds, order, script
 from benchmarks.chaos.witness import Witness
+from connection.logs import configure_logs
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import ROOT
 from testbed.world import Image
@@ -42,6 +44,8 @@ def main() -> None:
     _go_apart()
     folder = told.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(exist_ok=True)
+    logging.basicConfig(filename=folder / "log", level=logging.INFO, format="%(asctime)s %(message)s")
+    configure_logs()
     violations = asyncio.run(live(told, folder.absolute()))
     if violations:
         print(f"The files of this life are in {folder}", file=sys.stderr)
@@ -75,7 +79,8 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
         for line in limits(body):
             print(line)
         # So that it knows its conditions, under which the person's logs are to count.
-        await person.finished(await person.ask(2))
+        await person.ask(2)
+        await rounds.witness.settled()
         began = time.monotonic()
         lived = 0
         for number, kind in enumerate(order(told.only, told.rounds, chance), 1):
@@ -93,6 +98,7 @@ async def live(told: argparse.Namespace, folder: Path) -> list[str]:
                 )
             if found:
                 break
+        rounds.met["runs of the image"] = (await image.status()).runs
         report(told, rounds, lived, time.monotonic() - began)
         return rounds.violations
 

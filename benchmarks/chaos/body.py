@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from testbed.world import Image, until
 HOOK = Path(__file__).with_name("hook")
 CLOCKS = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 TMPFS_BYTES = 64 << 20
+EVENTS_OF_A_RUN = 600
 LOOK_SECONDS = 0.01
 PROGRESS_WITHIN_SECONDS = 240.0
 
@@ -41,19 +43,20 @@ class Body:
         self.home = folder / "home"
         self.home.mkdir()
         self.may_fill = may_mount
-        if may_mount:
-            size = f"size={TMPFS_BYTES}"
-            subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(self.home)], check=True)
         self.clock = next((found for place in CLOCKS for found in Path("/").glob(place[1:])), None)
         self.kills = {"worker": 0, "server": 0}
         self.back: list[float] = []
         self.story = folder / "story"
+        # Only for as long as the clock is to jump: under libfaketime a workflow takes five times as long.
+        self.jumpy = False
         self._armed, self._time = folder / "armed", folder / "time"
         self._stack = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as stack:
-            self.server = await stack.enter_async_context(DevServer(self.folder / "server", *free_ports()))
+            if self.may_fill:
+                stack.enter_context(self._small_disk())
+            self.server = await stack.enter_async_context(Server(self.folder / "server", *free_ports()))
             self.client = await connect(self.server.address)
             await ensure_search_attributes(self.client)
             await keep_closed_runs(self.client)
@@ -64,6 +67,19 @@ class Body:
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
+
+    @contextlib.contextmanager
+    def _small_disk(self) -> Iterator[None]:
+        """Mounted as the image's folder, and what is on it kept afterwards."""
+        size = f"size={TMPFS_BYTES}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "none", str(self.home)], check=True)
+        try:
+            yield
+        finally:
+            shutil.copytree(self.home, left := self.folder / "left", symlinks=True)
+            subprocess.run(["umount", "--lazy", str(self.home)], check=True)
+            self.home.rmdir()
+            left.rename(self.home)
 
     async def live(self, image: Image) -> None:
         """Let an image live here from now on."""
@@ -100,11 +116,11 @@ class Body:
             "PYTHONPATH": f"{HOOK}{os.pathsep}{ROOT}",
             ARMED: str(self._armed),
         }
-        if self.clock:
+        if self.clock and self.jumpy:
             environment |= {
                 "LD_PRELOAD": str(self.clock),
                 "FAKETIME_TIMESTAMP_FILE": str(self._time),
-                "FAKETIME_NO_CACHE": "1",
+                "FAKETIME_CACHE_DURATION": "1",
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",
                 "NO_FAKE_STAT": "1",
             }
@@ -200,3 +216,11 @@ class Body:
         new = self._time.with_suffix(".new")
         new.write_text(f"{offset_seconds:+d}\n")
         new.rename(self._time)
+
+
+class Server(DevServer):
+    """It has the image continue as new every few rounds, so that chaos meets that as well."""
+
+    def command(self) -> list[str]:
+        setting = f"limit.historyCount.suggestContinueAsNew={EVENTS_OF_A_RUN}"
+        return [*super().command(), "--dynamic-config-value", setting]

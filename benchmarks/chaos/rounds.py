@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import random
 import time
 from collections import Counter
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 
 from temporalio.client import WorkflowUpdateFailedError
 
-from benchmarks.chaos.body import Body
+from benchmarks.chaos.body import LOOK_SECONDS, Body
 from benchmarks.chaos.checker import judge
 from benchmarks.chaos.person import PACE, PATIENCE_SECONDS, NoAnswer, Person
 from benchmarks.chaos.points import POINTS
@@ -42,9 +43,11 @@ WARMTH = "temperatures.robin"
 MOST_BLOCKS = 10
 MOST_VERIFIED_TASKS = 40
 
+log = logging.getLogger(__name__)
+
 AT_RANDOM = ("worker", "server", "both")
-KINDS = (*AT_RANDOM, *POINTS, "trials", "verdict")
-"""When a round's kill comes: at a random moment, at a named point, between trials, after a verdict."""
+KINDS = (*AT_RANDOM, *POINTS, "trials", "verdict", "clock")
+"""When a round's kill comes: at random, at a point, between trials, after a verdict, as the clock jumps."""
 HANGS: tuple[FaultKind, ...] = ("slow",)
 DROPS: tuple[FaultKind, ...] = ("drop", "no_end", "error_midway", "server_error")
 GARBAGE: tuple[FaultKind, ...] = (
@@ -97,12 +100,14 @@ class Rounds:
             self.body.arm(kind)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._do(kind))
-            for disaster in (self._model_fails(), self._clock_jumps(), self._disk_fills()):
+            for disaster in (self._model_fails(), self._disk_fills()):
                 group.create_task(disaster)
             if kind in AT_RANDOM:
                 group.create_task(self._kill_at_random(kind))
             elif kind in POINTS:
                 group.create_task(self._kill_at_point(kind))
+            elif kind == "clock":
+                group.create_task(self._clock_jumps())
         self.fake.script.faults.clear()
 
     async def _do(self, kind: str) -> None:
@@ -141,6 +146,7 @@ class Rounds:
             self.met[f"amendments {ended.state}"] += 1
         else:
             self.met[f"amendments {view.state}"] += 1
+            log.info("%s: %s", view.state, view.reason)
         self.met["trials"] += sum(len(each.replays) for each in view.rounds)
 
     async def _edit(self, harmless: bool) -> None:
@@ -164,14 +170,17 @@ class Rounds:
         """A loop with trials, killed between two of them."""
         trying: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", PACE: 3, WARMTH: 0.7}
         await self.person.edit(trying)
-        await self.person.finished(await self.person.ask(4))
+        await self._adopted()
+        await self.person.finished(await self.person.ask(6))
         loop_id = await self.person.reflect()
         past = self._plans()
-        with contextlib.suppress(TimeoutError):
-            await self.fake.until(lambda: self._plans() > past + 1, 15)
-            await self.body.kill(*self._victims())
+        concluding = asyncio.create_task(self._conclude(loop_id, ("approve", "reject")))
+        while self._plans() <= past + 1 and not concluding.done():  # noqa: ASYNC110 (a call has no event)
+            await asyncio.sleep(LOOK_SECONDS)
+        if not concluding.done():
             self.met["kills between two trials"] += 1
-        await self._conclude(loop_id, ("approve", "reject"))
+            await self.body.kill(*self._victims())
+        await concluding
         await self.person.edit({"optimizer.trial_tasks": 0, "optimizer.creator": "off", PACE: 0, WARMTH: 1.3})
 
     def _plans(self) -> int:
@@ -260,10 +269,16 @@ class Rounds:
             self.fake.fail(self.chance.choice(kinds))
 
     async def _clock_jumps(self) -> None:
-        if self.body.clock and self.chance.random() < 0.3:
-            await self._pause(2)
+        """Under a worker that is started with a clock that can, and killed afterwards."""
+        self.body.jumpy = True
+        await self._kill_with_work("worker")
+        for _ in range(2 if self.body.clock else 0):
+            await self._pause(4)
             self.met["clock jumps"] += 1
-            self.body.set_clock(self.chance.choice((-86_400, -3_600, -5, 0, 5, 3_600, 86_400)))
+            self.body.set_clock(self.chance.choice((-86_400, -3_600, -5, 5, 3_600, 86_400)))
+        await self._pause(2)
+        self.body.jumpy = False
+        await self._kill_with_work("worker")
 
     async def _disk_fills(self) -> None:
         if self.body.may_fill and self.chance.random() < 0.2:
