@@ -170,6 +170,8 @@ class FakeOllama:
             refused = self.script.habits.refusal(body)
         if refused is not None:
             return refused
+        if self.script.wire is not None:
+            return Response(self.script.wire, media_type="application/x-ndjson")
         content = FAULTY_CONTENT.get(fault or "") or self._answers.content(call, self.script)
         lines = answer_lines(call, content, fault, self.script.habits)
         media_type = "application/x-ndjson" if call.stream else "application/json"

@@ -16,8 +16,8 @@ from configuration.reading import load_settings
 from messages.files import Approval, Rewrite
 from messages.loops import Change, ProposalView
 from messages.requests import Decision
+from testbed.signing import Signer
 from tests.activities.settings_files import LOOP, TURNS, backups, edit, everything, put_down
-from tests.signing import Signer
 
 ADA, BOB, STRANGER = Signer("Ada"), Signer("Bob"), Signer("Mallory")
 PROPOSED = [Change(key=TURNS, old=4, new=3)]

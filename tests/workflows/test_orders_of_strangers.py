@@ -16,8 +16,8 @@ from temporalio.worker import Worker
 
 from messages.names import files_queue
 from testbed.fake_ollama import FakeOllama
+from testbed.signing import Signer, govern
 from testbed.world import World
-from tests.signing import Signer, govern
 
 ADA, BOB = Signer("Ada"), Signer("Bob")
 TURNS = "autopoiesis.max_turns"
