@@ -31,8 +31,8 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.testing import TimeSkipper, TimeSkippingConfig
 
-from benchmarks.__main__ import fake_ollama
 from benchmarks.measures import Bench, ask_bare, seconds, warm_up
+from benchmarks.stage import fake_ollama, metrics_of
 from configuration import Value
 from connection.namespace import ensure_search_attributes, keep_closed_runs
 from connection.places import memory_file
@@ -220,7 +220,7 @@ async def born(folder: Path) -> AsyncIterator[Places]:
         with fake_ollama(0, script) as host, module_process("benchmarks.bare", server.address, host):
             image = Image(client, host, folder, SETTINGS)
             await image.start()
-            bench = Bench(image, PAIRS, 0)
+            bench = Bench(image, PAIRS, 0, host, metrics_of(server))
             with bench.worker() as worker:
                 await warm_up(bench)
                 yield Places(bench, worker, server)

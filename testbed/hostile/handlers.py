@@ -131,8 +131,8 @@ def _can_be_read(data: bytes) -> bool:
     return True
 
 
-# A workflow that is started with more than one argument, or with what nobody can read, waits for a worker that
-# takes it, as it does for one with the right key.
+# A workflow that is started with more than one argument, or with what nobody can read, waits for a worker
+# that takes it, as it does for one with the right key.
 _readable = st.lists(
     st.tuples(st.one_of(_bent(), _values, texts).map(as_json).filter(_can_be_read), st.just(b"json/plain")),
     max_size=1,
