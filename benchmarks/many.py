@@ -27,7 +27,7 @@ from messages.names import task_workflow_id
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
 from testbed.processes import ROOT, module_process, running
-from testbed.world import shipped_settings
+from testbed.world import exists, shipped_settings, until
 
 NUMBERS = (10, 100, 1000)
 TASKS = 200
@@ -93,7 +93,9 @@ async def all_of(act: Callable[[str], Awaitable[Answer]], names: Sequence[str]) 
 
 async def events(client: Client, names: Sequence[str]) -> int:
     async def length(name: str) -> int:
-        return (await client.get_workflow_handle(name).describe()).history_length
+        image = client.get_workflow_handle(name)
+        await until(lambda: exists(image))
+        return (await image.describe()).history_length
 
     return sum(await all_of(length, names))
 
