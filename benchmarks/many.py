@@ -27,7 +27,7 @@ from messages.names import task_workflow_id
 from runtime.dev_server import run_dev_server
 from testbed.ports import free_ports
 from testbed.processes import ROOT, module_process, running
-from testbed.world import shipped_settings
+from testbed.world import exists, shipped_settings, until
 
 NUMBERS = (10, 100, 1000)
 TASKS = 200
@@ -93,12 +93,14 @@ async def all_of(act: Callable[[str], Awaitable[Answer]], names: Sequence[str]) 
 
 async def events(client: Client, names: Sequence[str]) -> int:
     async def length(name: str) -> int:
-        return (await client.get_workflow_handle(name).describe()).history_length
+        image = client.get_workflow_handle(name)
+        await until(lambda: exists(image))
+        return (await image.describe()).history_length
 
     return sum(await all_of(length, names))
 
 
-async def idle(client: Client, names: list[str], root: Path, address: str) -> list[str]:
+async def idle(client: Client, names: list[str], root: Path, address: str, pause: float) -> list[str]:
     """The cells of one number of images: started anew, and as the worker of images that live already."""
     cells = []
     for _ in ("begun", "found"):
@@ -108,10 +110,10 @@ async def idle(client: Client, names: list[str], root: Path, address: str) -> li
             await _settled(client, names)
             before, began = await events(client, names), megabytes(process)
             used = psutil.Process(process.pid).cpu_times()
-            await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(pause)
             busy = psutil.Process(process.pid).cpu_times()
             added = await events(client, names) - before
-            share = (busy.user + busy.system - used.user - used.system) / IDLE_SECONDS
+            share = (busy.user + busy.system - used.user - used.system) / pause
             cells.append(
                 f"{awake:.1f} s, {began:.0f} MB, {megabytes(process):.0f} MB, {added} events, "
                 f"{share:.1%} of a core"
@@ -177,7 +179,7 @@ async def bare_burst(client: Client, number: int) -> float:
     return await seconds(asyncio.gather(*(one(each) for each in range(number))))
 
 
-async def run(numbers: Sequence[int], tasks: int) -> list[Row]:
+async def run(numbers: Sequence[int], tasks: int, pause: float) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         state, script = Path(folder) / "state", Path(folder) / "script.json"
@@ -190,15 +192,17 @@ async def run(numbers: Sequence[int], tasks: int) -> list[Row]:
                     root.mkdir()
                     names = make_folders(root, number, host)
                     found = [
-                        Row(f"{number:,} images, {how}: awake, MB, MB after {IDLE_SECONDS:.0f} s idle", cell)
+                        Row(f"{number:,} images, {how}: awake, MB, MB after {pause:.0f} s idle", cell)
                         for how, cell in zip(
-                            ("begun", "found"), await idle(client, names, root, server.address), strict=True
+                            ("begun", "found"),
+                            await idle(client, names, root, server.address, pause),
+                            strict=True,
                         )
                     ]
                     rows += _told(found)
                 with worker(root, server.address) as process:
                     await _settled(client, names)
-                    rows += await _bursts(client, names, tasks, process)
+                    rows += await _bursts(client, names, tasks, process, pause)
     return rows
 
 
@@ -210,14 +214,15 @@ def _told(rows: list[Row]) -> list[Row]:
 
 
 async def _bursts(
-    client: Client, names: list[str], tasks: int, process: subprocess.Popen[bytes]
+    client: Client, names: list[str], tasks: int, process: subprocess.Popen[bytes], pause: float
 ) -> list[Row]:
     spread = [names[each % len(names)] for each in range(tasks)]
     several, lost = await burst(client, spread)
+    print(f"{several:.1f} s, {lost} lost", file=sys.stderr, flush=True)
     after = megabytes(process)
     alone, _ = await burst(client, [names[-1]] * tasks)
     bare = await bare_burst(client, tasks)
-    await asyncio.sleep(IDLE_SECONDS)
+    await asyncio.sleep(pause)
     return [
         Row(
             f"{tasks} tasks at once, one for each image: {lost} lost (bare: {tasks} bare workflows)",
@@ -231,7 +236,9 @@ async def _bursts(
             f"{alone:.1f} s",
             f"{several / alone:.2f}",
         ),
-        Row("its worker thereafter, and 60 s later", f"{after:.0f} MB, {megabytes(process):.0f} MB"),
+        Row(
+            f"its worker thereafter, and {pause:.0f} s later", f"{after:.0f} MB, {megabytes(process):.0f} MB"
+        ),
     ]
 
 
@@ -239,7 +246,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks.many", description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=NUMBERS, help="how many (10 100 1000)")
     parser.add_argument("--tasks", type=int, default=TASKS, help="tasks at once (200)")
+    parser.add_argument("--idle", type=float, default=IDLE_SECONDS, help="seconds without any task (60)")
     arguments = parser.parse_args()
     os.environ.pop("TEMPORAL_ADDRESS", None)
     with contextlib.suppress(KeyboardInterrupt):
-        show(asyncio.run(run(arguments.images, arguments.tasks)))
+        show(asyncio.run(run(arguments.images, arguments.tasks, arguments.idle)))
