@@ -83,8 +83,9 @@ _data = st.one_of(
     _values.map(as_json),
     texts.map(as_json),
     st.binary(max_size=40),
-    st.sampled_from([b"", b"[" * 100_000, b'{"a":' * 5_000, b'"\\ud800"', b"1e999", b"nul", b"\xff\xfe{}"]),
-    st.just(b'{"task": "' + b"x" * 1_500_000 + b'"}'),
+    st.sampled_from([b"", b'"\\ud800"', b"1e999", b"nul", b"\xff\xfe{}"]),
+    st.sampled_from([(b"[", 100_000), (b'{"a":', 5_000)]).map(lambda part: part[0] * part[1]),
+    st.just(1_500_000).map(lambda size: b'{"task": "' + b"x" * size + b'"}'),
 )
 _encodings = st.sampled_from(
     [b"json/plain"] * 8 + [b"binary/plain", b"binary/encrypted", b"binary/null", b"?"]

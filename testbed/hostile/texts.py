@@ -14,7 +14,7 @@ from configuration.reading import SettingsUnreadable, load_settings
 from messages.files import Rewrite
 from messages.loops import Change
 from messages.requests import Decision
-from testbed.hostile.words import NAUGHTY, numbers
+from testbed.hostile.words import naughty, numbers
 from testbed.processes import ROOT
 
 SETTINGS = (ROOT / "settings.toml").read_bytes()
@@ -24,7 +24,6 @@ TURNS = "autopoiesis.max_turns"
 FIELDS = ("task", "plan", "thesis", "antithesis", "research", "memory")
 
 _PIECES = (
-    *(text.encode("utf-8", "surrogatepass") for text in NAUGHTY),
     *(
         b"\xff\xfe",
         b"\xef\xbb\xbf",
@@ -44,6 +43,7 @@ _PIECES = (
     *(b"[governance]\n", b"[custom.x]\nvalue = nan\n", b"[custom.'']\nvalue = 1\n", b"max_turns = true\n"),
 )
 pieces = st.one_of(
+    naughty.map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.sampled_from(_PIECES),
     st.binary(max_size=30),
     numbers.map(lambda number: str(number).encode()),

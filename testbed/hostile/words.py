@@ -20,21 +20,22 @@ NAUGHTY = (
     "\u202e\u2066right to left\u2069 \ufeff \u200b \u2028 \x85",
     "a\x00b",
     "\ud83d half a face",
-    "\U0001f642" * 3_000,
-    "x" * 100_000,
     "NaN",
     "1e999",
     "-0",
     "true",
-    "[" * 3_000,
     "</think><think>",
     "' OR 1=1; DROP TABLE memory; --",
     '"""\n[governance]\napprovers = []\n',
-    "9" * 5_000,
     "\U000e0001\U000e0061 tags nobody sees",
 )
 
-texts = st.one_of(st.sampled_from(NAUGHTY), st.text(max_size=60))
+# Made when they are drawn: what a strategy holds is written out in its name.
+long_texts = st.sampled_from([("\U0001f642", 3_000), ("x", 100_000), ("[", 3_000), ("9", 5_000)]).map(
+    lambda part: part[0] * part[1]
+)
+naughty = st.one_of(*[st.sampled_from(NAUGHTY)] * 5, long_texts)
+texts = st.one_of(naughty, st.text(max_size=60))
 numbers = st.one_of(
     st.integers(),
     st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**30, -(2**63) - 1]),
