@@ -60,8 +60,13 @@ async def test_an_image_goes_on_with_the_version_that_a_person_names_and_its_tas
             assert f"Version {NEXT} waits: {VERSION} is current" in "".join(said)
             command = next(line.split() for line in said if "set-current-version" in line)
             assert re.search(rf"--build-id {re.escape(NEXT)}\b", " ".join(command))
-            advance = await asyncio.create_subprocess_exec(TEMPORAL, *command[1:], "--yes")
-            assert await advance.wait() == 0
+
+            async def advances() -> bool:
+                # The server refuses until it has heard of both task queues of the new workers.
+                advance = await asyncio.create_subprocess_exec(TEMPORAL, *command[1:], "--yes")
+                return await advance.wait() == 0
+
+            await until(advances)
 
             async def has_gone_on() -> bool:
                 await image.update("pause", {"reason": "to see it go on"}, ImageStatus)
