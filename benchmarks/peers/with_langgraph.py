@@ -8,6 +8,7 @@ A LangGraph program takes up by itself what it has not finished: the library has
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -29,7 +30,7 @@ class Argument(TypedDict, total=False):
 
 
 class Amendment(TypedDict, total=False):
-    change: list[Any]
+    change: dict[str, Any]
     approved: bool
 
 
@@ -56,14 +57,14 @@ def amendment(file: Path) -> StateGraph[Amendment]:
     """Propose, wait for a person, write."""
 
     def propose(_: Amendment) -> Amendment:
-        return {"change": [*proposed(file)]}
+        return {"change": asdict(proposed(file))}
 
     def review(state: Amendment) -> Amendment:
         return {"approved": interrupt(state["change"])}
 
     def write(state: Amendment) -> None:
         if state["approved"]:
-            carry_out(file, Change(*state["change"]))
+            carry_out(file, Change(**state["change"]))
 
     graph = StateGraph(Amendment)
     for step in (propose, review, write):
@@ -78,22 +79,25 @@ async def main(folder: str, host: str, durability: Any = "async") -> None:
         tasks = argument(Model(host)).compile(checkpointer=saver)
         changes = amendment(Path(folder) / "settings.toml").compile(checkpointer=saver)
 
-        def thread(name: str) -> Any:
-            return {"configurable": {"thread_id": name}}
+        def task(name: str) -> Any:
+            return {"configurable": {"thread_id": f"task-{name}"}}
+
+        def change(name: str) -> Any:
+            return {"configurable": {"thread_id": f"change-{name}"}}
 
         async def unfinished() -> AsyncIterator[tuple[str, Awaitable[object]]]:
-            names = {found.config["configurable"]["thread_id"] async for found in saver.alist(None)}
-            for name in names:
-                state = await tasks.aget_state(thread(name))
-                if state.next and not state.interrupts and state.values.get("task"):
-                    yield name, tasks.ainvoke(None, thread(name), durability=durability)
+            """From where each was; one that is over stays so. Changes wait in their checkpoints."""
+            for thread in {found.config["configurable"]["thread_id"] async for found in saver.alist(None)}:
+                if thread.startswith("task-"):
+                    name = thread.removeprefix("task-")
+                    yield name, tasks.ainvoke(None, task(name), durability=durability)
 
         await serve(
             Orders(
-                argue=lambda name: tasks.ainvoke({"task": name}, thread(name), durability=durability),
-                propose=lambda name: changes.ainvoke({}, thread(name), durability=durability),
+                argue=lambda name: tasks.ainvoke({"task": name}, task(name), durability=durability),
+                propose=lambda name: changes.ainvoke({}, change(name), durability=durability),
                 approve=lambda name: changes.ainvoke(
-                    Command(resume=True), thread(name), durability=durability
+                    Command(resume=True), change(name), durability=durability
                 ),
                 unfinished=unfinished(),
             )

@@ -86,7 +86,8 @@ async def main(folder: str, host: str, address: str) -> None:
         await handle.execute_update(Amend.shown)
 
     async def unfinished() -> AsyncIterator[tuple[str, Awaitable[object]]]:
-        async for found in client.list_workflows("ExecutionStatus='Running' AND WorkflowType='Argue'"):
+        # Some of them may be over by now.
+        async for found in client.list_workflows("WorkflowType='Argue'"):
             yield found.id, client.get_workflow_handle(found.id).result()
 
     own = Activities(Model(host), Path(folder) / "settings.toml")

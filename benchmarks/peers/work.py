@@ -8,6 +8,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,8 @@ STEPS = ("plan", "research", "thesis", "antithesis", "dissonance", "synthesis")
 SECTION, NAME = "autopoiesis", "max_turns"
 
 
-class Change(NamedTuple):
+@dataclass
+class Change:
     """What a person is asked to approve: one turn more."""
 
     old: Any

@@ -93,6 +93,14 @@ async def test_an_image_with_nothing_to_do_saves_itself_and_an_idle_month_adds_n
     assert (await world.status()).finished == 4
 
 
+async def test_tasks_in_turn_start_one_timer_between_them(world: World) -> None:
+    for number in range(4):
+        await world.ask(f"Question {number}?")
+        await settled(world)
+    started = [event for event in await settled(world) if event.HasField("timer_started_event_attributes")]
+    assert len(started) == 1
+
+
 async def test_an_image_in_which_nothing_has_happened_has_nothing_to_save_and_waits_for_nothing(
     clock: WorkflowEnvironment, world: World
 ) -> None:
