@@ -258,10 +258,10 @@ class Figure(NamedTuple):
 FIGURES = (
     Figure("state carried into the next run, KiB", lambda one: one.state / 2**10),
     Figure("worker's memory (RSS), MB", lambda one: one.worker / 1e6),
-    Figure("a task, ms", lambda one: one.task * 1e3, 0),
+    Figure("a task of six calls of 0 ms, ms", lambda one: one.task * 1e3, 0),
     Figure("a bare workflow beside it, ms", lambda one: one.bare * 1e3, 0),
-    Figure("a task against it", lambda one: one.ratio, 2),
-    Figure("memory.db, MB", lambda one: one.memory / 1e6),
+    Figure("a task against a bare workflow, ratio", lambda one: one.ratio, 2),
+    Figure("memory.db with its log, MB", lambda one: one.memory / 1e6),
     Figure("a snapshot, MB", lambda one: one.snapshot / 1e6, 2),
     Figure("for information: the server's memory (RSS), MB", lambda one: one.server / 1e6, 0),
     Figure("for information: the server's database, MB", lambda one: one.database / 1e6, 0),
@@ -297,7 +297,7 @@ def plot(samples: Sequence[Sample], file: Path) -> None:
         for curve in curves:
             values = [curve.of(one) for one in samples]
             axis.plot([one.tasks for one in samples], values, marker=".", label=curve.name)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.15 * axis.get_ylim()[1])
         axis.set_ylabel(unit)
         axis.legend(frameon=False, fontsize=9, loc="lower right")
     for axis in axes[-1]:
