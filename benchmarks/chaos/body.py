@@ -26,7 +26,7 @@ from testbed.world import Image, until
 HOOK = Path(__file__).with_name("hook")
 CLOCKS = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib*/faketime/libfaketimeMT.so.1")
 TMPFS_BYTES = 64 << 20
-EVENTS_OF_A_RUN = 600
+EVENTS_OF_A_RUN = 400
 LOOK_SECONDS = 0.01
 PROGRESS_WITHIN_SECONDS = 240.0
 

@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import threading
+import time
 from pathlib import PurePath
 from typing import Any, NoReturn
 
@@ -23,6 +24,7 @@ POINTS = {
 }
 CUT_OFF_AT_BYTES = 1500
 """Where a dump is cut off: less than any snapshot has."""
+LONGEST_DUMP_SECONDS = 0.1
 
 
 def watch() -> None:
@@ -75,16 +77,20 @@ def die() -> NoReturn:
 
 
 def _die_in_the_middle(path: str) -> None:
-    """Die once some of a file is written, and not all of it."""
+    """Die once some of a file is written, and not all of it; on a full disk, soon."""
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (CUT_OFF_AT_BYTES, most))
+    latest = time.monotonic() + LONGEST_DUMP_SECONDS
+
+    def written() -> int:
+        try:
+            return os.stat(path).st_size  # noqa: PTH116
+        except FileNotFoundError:
+            return 0
 
     def look() -> None:
-        while True:
-            try:
-                if os.stat(path).st_size >= CUT_OFF_AT_BYTES:  # noqa: PTH116
-                    die()
-            except FileNotFoundError:
-                pass
+        while written() < CUT_OFF_AT_BYTES and time.monotonic() < latest:
+            pass
+        die()
 
     threading.Thread(target=look, daemon=True).start()
