@@ -27,6 +27,7 @@ from connection.places import STATE_DIR, memory_file
 from connection.version import NAME, VERSION
 from messages.names import files_queue
 from runtime.model_backend import RunningModel
+from runtime.workflow_runner import PatientRunner
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage
@@ -76,6 +77,7 @@ def compute_worker(
         client,
         task_queue=task_queue,
         workflows=WORKFLOWS,
+        workflow_runner=PatientRunner(),
         activities=[
             personas.plan,
             personas.speak,
