@@ -96,6 +96,13 @@ def test_the_checker_sees(seen: dict[str, Any], violation: str) -> None:
     assert any(violation in told for told in judge(replace(WELL, **seen)))
 
 
+def test_an_edit_that_does_what_an_amendment_did_is_no_other_order() -> None:
+    again = SLOWER.replace("max_turns = 2", "max_turns = 3")
+    assert not list(
+        judge(replace(WELL, texts=[*WELL.texts, again], edits=[*WELL.edits, {TURNS: 3}], values={}))
+    )
+
+
 @pytest.mark.timeout(1800)
 def test_a_short_life_of_chaos_has_no_violation() -> None:
     kinds = ("both", "replaced", "dump")

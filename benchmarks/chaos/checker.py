@@ -178,7 +178,12 @@ def _file(seen: Evidence) -> Iterator[str]:
 
 
 def _explanation(change: Values, wanted: Sequence[tuple[str, Values]]) -> Sequence[tuple[str, Values]]:
-    """The edit or amendment that makes this change, or two of them that the reader saw as one."""
+    """The edit or amendment that makes this change, or two of them that the reader saw as one.
+
+    Where several would, the amendment that is next: which of them did it, the file alone does not say.
+    """
+    edits, amendments = [one for one in wanted if not one[0]], [one for one in wanted if one[0]]
+    wanted = [*amendments[:1], *edits, *amendments[1:]]
     singles = [(one,) for one in wanted if one[1] == change]
     pairs = (pair for pair in combinations(wanted, 2) if {**pair[0][1], **pair[1][1]} == change)
     return next(iter(singles), None) or next(pairs, ())
