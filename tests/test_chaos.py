@@ -96,7 +96,7 @@ def test_the_checker_sees(seen: dict[str, Any], violation: str) -> None:
     assert any(violation in told for told in judge(replace(WELL, **seen)))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_short_life_of_chaos_has_no_violation() -> None:
     kinds = ("both", "replaced", "dump")
     command = ["-m", "benchmarks.chaos", "--rounds", str(len(kinds)), "--json", "--only", *kinds]

@@ -34,7 +34,7 @@ from workflows.philosophical_loop import PhilosophicalLoop
 
 Answer = TypeVar("Answer")
 
-PATIENCE_SECONDS = 240.0
+PATIENCE_SECONDS = 600.0
 ASK_AGAIN_AFTER_SECONDS = 6.0
 LOOK_EVERY_SECONDS = 0.2
 PACE = "custom.pace.value"

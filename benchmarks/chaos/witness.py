@@ -21,7 +21,7 @@ from connection.server import if_there
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
 
-SETTLES_WITHIN_SECONDS = 240.0
+SETTLES_WITHIN_SECONDS = 600.0
 BACKUP = re.compile(r"(\d{4,})\.(.*)\.[0-9a-f]{12}\.[0-9a-f]{12}\.toml")
 
 
