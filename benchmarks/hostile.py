@@ -28,11 +28,11 @@ SHARES = {
     "settings.toml": 0.17,
     "prompts.toml": 0.17,
     "snapshots": 0.27,
-    "model replies": 0.15,
+    "model replies": 0.16,
     "tasks": 0.005,
     "handlers": 0.17,
     "starts": 0.02,
-    "commands": 0.045,
+    "commands": 0.035,
 }
 """Of all cases; what takes a process or a whole task comes more rarely."""
 

@@ -17,9 +17,11 @@ from testbed.hostile.words import numbers, texts
 from testbed.processes import ROOT
 
 CODES = (0, 1, 2)
-SECONDS = 60
+SECONDS = 120
 """What is not done by then hangs, but for what serves until it is stopped."""
 SERVES = ("codec", "mcp", "watch")
+ALWAYS = {"ask": ["--timeout", "20s"], "pause": ["--nothing"]}
+"""A paused image argues nothing out, and whoever asks it waits as long as they say."""
 NEVER = {"retire": "--yes", "restore": "--yes"}
 """Which would end the image that the next case talks to."""
 
@@ -81,7 +83,7 @@ def command_lines(draw: st.DrawFn) -> list[str]:
             words.append(draw(typed))
     if draw(st.integers(0, 3)) == 0:
         words.insert(draw(st.integers(0, len(words))), draw(typed))
-    return words
+    return words + ALWAYS.get(name, [])
 
 
 class Typing:

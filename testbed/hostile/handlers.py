@@ -24,7 +24,7 @@ from runtime.workers import WORKFLOWS
 from testbed.hostile.words import as_json, texts, values_with
 from testbed.world import World
 
-SECONDS = 60
+SECONDS = 120
 """Far longer than any answer takes: what is not there by then hangs."""
 AGAIN = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
 """The server hands a message back while a workflow continues as new, or has too many on the way."""
