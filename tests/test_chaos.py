@@ -44,7 +44,10 @@ LOOPS = WELL.loops
 
 def test_a_life_without_a_fault_is_no_violation() -> None:
     assert judge(WELL) == []
-    assert judge(replace(WELL, told=[*WELL.told[:2], ("t2", "running")])) == []
+    # The reader may see two changes as one, and an edit may set what an amendment has set before.
+    assert judge(replace(WELL, texts=[FIRST, FASTER, SLOWER])) == []
+    again = [*WELL.texts, EDITED]
+    assert judge(replace(WELL, texts=again, edits=[{GOALS: 5}, {TURNS: 3}])) == []
 
 
 @pytest.mark.parametrize(
@@ -69,12 +72,12 @@ def test_a_life_without_a_fault_is_no_violation() -> None:
         ({"texts": [FIRST, FASTER, FIRST]}, "an edit is not in settings.toml"),
         (
             {"texts": [*WELL.texts, SLOWER.replace("max_turns = 2", "max_turns = 4")]},
-            "asked for by nobody: {'autopoiesis.max_turns': 4}; loop/2 wanted it, which ended as rejected",
+            "was not to come then: {'autopoiesis.max_turns': 4}; loop/2 wanted it, which ended as rejected",
         ),
-        ({"texts": [*WELL.texts, EDITED]}, "loop/1 had it done before"),
+        ({"texts": [*WELL.texts, EDITED]}, "loop/1 wanted it, which ended as approved"),
         (
             {"loops": [LOOPS[3], *LOOPS[1:3], LOOPS[0]]},
-            "settings.toml has the amendments in the order ['loop/1', 'loop/4']",
+            "change 1 of settings.toml was not to come then: {'autopoiesis.max_turns': 3}; loop/1 wanted it",
         ),
         (
             {"loops": [replace(LOOPS[0], said=""), *LOOPS[1:]]},

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations, pairwise
+from itertools import combinations, permutations
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -156,45 +156,37 @@ def _decisions(seen: Evidence) -> Iterator[str]:
 
 
 def _file(seen: Evidence) -> Iterator[str]:
-    """Each change of the file is one edit or one approved amendment, and each of those is one change."""
-    whole = [values for text in seen.texts if text is not None and (values := values_of(text)) is not None]
-    changes = [difference(before, after) for before, after in pairwise(whole)]
-    wanted: list[tuple[str, Values]] = [("", edit) for edit in seen.edits]
-    wanted += [(loop.loop_id, loop.changes) for loop in seen.loops if loop.state == "approved"]
-    order: list[str] = []
-    for number, change in enumerate(filter(None, changes)):
-        found = _explanation(change, wanted)
-        if not found:
-            yield f"change {number} of settings.toml was asked for by nobody: {change}{_hint(change, seen)}"
-        for one in found:
-            wanted.remove(one)
-            order.append(one[0])
-    for name, values in wanted:
-        yield f"{name or 'an edit'} is not in settings.toml: {dict(values)}"
-    approved = [loop.loop_id for loop in seen.loops if loop.state == "approved"]
-    amended = [name for name in order if name]
-    if sorted(amended) == sorted(approved) and amended != approved:
-        yield f"settings.toml has the amendments in the order {amended} instead of {approved}"
+    """The changes of the file are the person's edits and the approved amendments, each once and in order."""
+    texts = [values for text in seen.texts if text is not None and (values := values_of(text)) is not None]
+    approved = [loop for loop in seen.loops if loop.state == "approved"]
+    amendments = [loop.changes for loop in approved]
+    # How many edits and how many amendments may have been made by now: some changes are both.
+    made = {(0, 0)}
+    for number, change in enumerate(filter(None, map(difference, texts, texts[1:])), 1):
+        if then := set(_one_more(change, made, seen.edits, amendments)):
+            made = then
+        else:
+            yield f"change {number} of settings.toml was not to come then: {change}{_hint(change, seen)}"
+    edits, loops = max(made, key=sum)
+    yield from (f"an edit is not in settings.toml: {dict(edit)}" for edit in seen.edits[edits:])
+    yield from (f"{loop.loop_id} is not in settings.toml: {loop.changes}" for loop in approved[loops:])
 
 
-def _explanation(change: Values, wanted: Sequence[tuple[str, Values]]) -> Sequence[tuple[str, Values]]:
-    """The edit or amendment that makes this change, or two of them that the reader saw as one.
-
-    Where several would, the amendment that is next: which of them did it, the file alone does not say.
-    """
-    edits, amendments = [one for one in wanted if not one[0]], [one for one in wanted if one[0]]
-    wanted = [*amendments[:1], *edits, *amendments[1:]]
-    singles = [(one,) for one in wanted if one[1] == change]
-    pairs = (pair for pair in combinations(wanted, 2) if {**pair[0][1], **pair[1][1]} == change)
-    return next(iter(singles), None) or next(pairs, ())
+def _one_more(
+    change: Values, made: set[tuple[int, int]], edits: Sequence[Values], amendments: Sequence[Values]
+) -> Iterator[tuple[int, int]]:
+    """How many may be made after a change: the next edit, the next amendment, or both seen as one change."""
+    for edit, amendment in made:
+        for one, other in ((1, 0), (0, 1), (1, 1)):
+            both = [*edits[edit : edit + one], *amendments[amendment : amendment + other]]
+            merged = [{**first, **last} for first, last in permutations(both)] if len(both) > 1 else both
+            if len(both) == one + other and change in merged:
+                yield edit + one, amendment + other
 
 
 def _hint(change: Values, seen: Evidence) -> str:
-    others = [loop for loop in seen.loops if loop.state != "approved" and loop.changes == change]
-    again = [loop for loop in seen.loops if loop.state == "approved" and loop.changes == change]
-    return "".join(f"; {loop.loop_id} wanted it, which ended as {loop.state}" for loop in others) or "".join(
-        f"; {loop.loop_id} had it done before" for loop in again
-    )
+    wanted = [loop for loop in seen.loops if loop.changes == change]
+    return "".join(f"; {loop.loop_id} wanted it, which ended as {loop.state}" for loop in wanted)
 
 
 def difference(before: Values, after: Values) -> dict[str, Any]:

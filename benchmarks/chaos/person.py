@@ -139,7 +139,7 @@ class Person:
                 "active_heuristics": under.tuned(),
                 "conditions": state.ledger.conditions,
             }
-            for _ in range(4):
+            for _ in range(8):
                 name = f"outside-{uuid.uuid4().hex[:8]}"
                 await self.update("record_performance", {"task_id": name, **log}, LogReceipt)
 

@@ -156,7 +156,7 @@ class Rounds:
         edits: list[dict[str, Value]] = [
             {"optimizer.token_budget": self.chance.randrange(10_000, 30_000)},
             {"motivator.goals_per_day": self.chance.randrange(1, 100)},
-            {WARMTH: 1.3},
+            {WARMTH: 0.7},
             {PACE: self.chance.randrange(4)},
         ]
         await self.person.edit(self.chance.choice(edits[:2] if harmless else edits))
@@ -181,7 +181,7 @@ class Rounds:
             self.met["kills between two trials"] += 1
             await self.body.kill(*self._victims())
         await concluding
-        await self.person.edit({"optimizer.trial_tasks": 0, "optimizer.creator": "off", PACE: 0, WARMTH: 1.3})
+        await self.person.edit({"optimizer.trial_tasks": 0, "optimizer.creator": "off", PACE: 0, WARMTH: 0.6})
 
     def _plans(self) -> int:
         return sum(call.asks == "plan" for call in self.fake.calls)
@@ -198,7 +198,7 @@ class Rounds:
         view = await self.person.verification()
         if view and view.reversal:
             await self._conclude(view.reversal, ("approve",))
-        await self.person.edit({"optimizer.verify_blocks": 0, WARMTH: 1.3})
+        await self.person.edit({"optimizer.verify_blocks": 0, WARMTH: 0.6})
 
     async def _until_judged(self) -> None:
         for _ in range(0, MOST_VERIFIED_TASKS, 4):
