@@ -15,11 +15,13 @@ from typing import Annotated
 import typer
 from temporalio.client import Client
 
+from activities.hosted import Files
 from activities.settings_rewriting import SettingsNotWritable, check_writable
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings
 from connection import sealing, terminal, tracing
 from connection.codec import require_keys, require_keys_of_queue
+from connection.deployment import current_version
 from connection.image import check_queue, start_image
 from connection.logs import configure_logs
 from connection.namespace import ensure_search_attributes
@@ -28,9 +30,12 @@ from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
 from door.opening import DEFAULT_PORT, open_socket, url_of, with_port
-from runtime.banner import older_self, show_image, show_worker
+from runtime.banner import older_self, show_image, show_images, show_version, show_worker
 from runtime.dev_server import run_dev_server
+from runtime.ending import cancel_on_signals, until_one_fails
+from runtime.folders import Folders
 from runtime.gauges import Gauges
+from runtime.images import Images
 from runtime.model_backend import Choice, RunningModel, choose, run_model
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
@@ -50,6 +55,7 @@ class Options:
 
     dev: bool
     settings: Path
+    images: Path | None
     role: Role
     task_queue: str | None
     embedded_model: bool
@@ -57,6 +63,7 @@ class Options:
     port: int
     ui_port: int
     state_dir: Path
+    pinned: bool
     metrics: str
     log_json: bool
     door: int | None
@@ -68,13 +75,14 @@ class Options:
 class Prepared:
     """What is settled before anything is started. Without `model` no compute, without `files` no files.
 
-    `door`: where a door listens, if there is one.
+    `settings`: those of the only image. `folders`: those of many. `door`: where a door listens.
     """
 
     options: Options
     task_queue: str
     settings: Settings | None
-    files: Path | None
+    folders: Folders | None
+    files: Files | None
     model: Choice | None
     door: socket.socket | None
 
@@ -83,26 +91,35 @@ def prepare(options: Options) -> Prepared:
     """Read the settings and find out which model answers. Raises what `main` puts in words."""
     if options.gguf and not options.dev:
         raise Problem("--gguf is for --dev; a plain worker asks Ollama")
-    if options.task_queue and (options.dev or options.role is not Role.compute):
+    if options.images is not None and options.role is Role.compute:
         raise Problem(
-            "--task-queue is for `--role compute` without --dev; otherwise the settings file names it"
+            "--images is for a worker that handles files; `--role compute` needs --task-queue alone"
         )
-    if options.door is not None and (options.task_queue or options.role is Role.files):
+    if options.task_queue and options.images is None and (options.dev or options.role is not Role.compute):
+        raise Problem(
+            "--task-queue is for --images, or `--role compute` without --dev; the settings file names it"
+        )
+    if options.door is not None and (options.task_queue or options.images or options.role is Role.files):
         raise Problem("--door is for a worker that thinks and has a settings file, which names its image")
-    require_text(PROJECT, options.settings.absolute(), options.state_dir.absolute())
+    places = (options.settings, options.images or options.settings, options.state_dir)
+    require_text(PROJECT, *(place.absolute() for place in places))
     door = None if options.door is None else open_socket(options.door_host, options.door)
-    settings = None if options.task_queue else load_settings(options.settings)
-    files = None if options.role is Role.compute else options.settings
-    if files is not None:
-        check_writable(files)
+    folders = Folders(options.images, options.task_queue) if options.images else None
+    settings = None if folders or options.task_queue else load_settings(options.settings)
+    files: Files | None = None if options.role is Role.compute else options.settings
+    if folders:
+        files = folders.hosted
+    elif files is not None:
+        check_writable(options.settings)
     if options.dev:
         _make_folder(options.state_dir)
     model = None
     if options.role is not Role.files:
-        models = settings.models if settings else None
+        several = folders.settings() if folders else [settings] if settings else []
+        models = (each.models for each in several)
         model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
-    queue = settings.system.task_queue if settings else options.task_queue or ""
-    return Prepared(options, queue, settings, files, model, door)
+    named = folders.task_queue if folders else settings.system.task_queue if settings else None
+    return Prepared(options, named or options.task_queue or "", settings, folders, files, model, door)
 
 
 def _make_folder(state_dir: Path) -> None:
@@ -117,7 +134,7 @@ def _make_folder(state_dir: Path) -> None:
 
 async def host(prepared: Prepared) -> None:
     """Run until a signal. What is entered last is left first: workers, server, model."""
-    _cancel_on_signals()
+    cancel_on_signals()
     async with AsyncExitStack() as stack:
         model = None
         # First, because it takes longest: server, workers and image come up while it is fetched and loaded.
@@ -135,8 +152,11 @@ async def host(prepared: Prepared) -> None:
                 model=model,
                 settings=prepared.files,
                 state_dir=prepared.options.state_dir,
+                pinned=prepared.options.pinned,
             )
         )
+        if prepared.options.pinned:
+            show_version(client, await current_version(client))
         tasks: list[asyncio.Future[None]] = [model.loading] if model and model.loading else []
         if prepared.door and prepared.settings and personas:
             # Imported here: a worker without a door does not wait for its libraries.
@@ -150,31 +170,25 @@ async def host(prepared: Prepared) -> None:
             gauges = Gauges(client, prepared.settings.system.image_id)
             tasks.append(asyncio.create_task(gauges.run()))
         tasks.append(asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model)))
-        await _until_one_fails(*tasks)
-
-
-async def _until_one_fails(*tasks: asyncio.Future[None]) -> None:
-    """Raises what the first of them raises. Cancelled, it cancels them."""
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await until_one_fails(*tasks)
 
 
 async def _wake_and_watch(
     prepared: Prepared, client: Client, web_ui: str | None, model: RunningModel | None
 ) -> None:
-    settings = prepared.settings
-    models = settings.models.by_persona().values() if settings else ()
-    answers = model.backend.describe(*models) if model else ""
+    def answers_with(settings: Settings) -> str:
+        return model.backend.describe(*settings.models.by_persona().values()) if model else ""
+
+    if prepared.folders is not None:
+        images = Images(client, prepared.folders, answers_with)
+        await images.wake()
+        show_images(client, prepared.folders, prepared.options.role)
+        await images.run()  # for as long as the worker lives
+    settings, file = prepared.settings, prepared.options.settings
+    answers = answers_with(settings) if settings else ""
     door = url_of(prepared.options.door_host, prepared.door) if prepared.door else ""
     if prepared.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
-        file = prepared.options.settings
         show_image(
             client,
             settings.system.image_id,
@@ -187,8 +201,8 @@ async def _wake_and_watch(
         )
     else:
         show_worker(client, prepared.task_queue, prepared.options.role, door)
-    if prepared.files is not None and settings is not None:
-        await SettingsWatcher(client, settings.system.image_id, prepared.files, answers).run()
+    if prepared.files and settings:
+        await SettingsWatcher(client, settings.system.image_id, file, answers).run()
     await asyncio.Event().wait()
 
 
@@ -204,30 +218,26 @@ async def _temporal(options: Options) -> AsyncIterator[tuple[Client, str | None]
         yield client, known_web_ui(target(client), options.state_dir)
 
 
-def _cancel_on_signals() -> None:
-    """Let Ctrl-C and SIGTERM cancel this task. Stopping takes seconds; one more skips what is waited for."""
-    task, loop = asyncio.current_task(), asyncio.get_running_loop()
-
-    def stop() -> None:
-        print("Stopping ...", file=sys.stderr)
-        if task is not None:
-            task.cancel()
-
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signum, stop)
-
-
 def main(
     *,
     dev: Annotated[
         bool, typer.Option("--dev", help="Bring what is missing: Temporal server, model, image.")
     ] = False,
-    settings: Annotated[Path, typer.Option(help="The settings file.")] = SETTINGS,
+    settings: Annotated[
+        Path | None, typer.Option(help="The settings file.", show_default=str(SETTINGS))
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Host all images: each folder below this one with a settings.toml.", metavar="FOLDER"
+        ),
+    ] = None,
     role: Annotated[
         Role, typer.Option(help="Think (compute), handle the settings file (files), or all.")
     ] = Role.all,
     task_queue: Annotated[
-        str | None, typer.Option(help="With --role compute: the task queue, instead of a settings file.")
+        str | None,
+        typer.Option(help="With --role compute or --images: the task queue, instead of a settings file."),
     ] = None,
     no_embedded_model: Annotated[
         bool,
@@ -248,6 +258,9 @@ def main(
     state_dir: Annotated[
         Path, typer.Option(help="Where the memory is kept; with --dev, all data and logs.")
     ] = STATE_DIR,
+    pinned: Annotated[
+        bool, typer.Option("--pinned", help="Take up only what begins with this version; docs/cluster.md.")
+    ] = False,
     metrics: Annotated[
         str, typer.Option("--metrics", metavar="[HOST:]PORT", help="Serve metrics for Prometheus there.")
     ] = "",
@@ -277,7 +290,8 @@ def main(
     """
     options = Options(
         dev=dev,
-        settings=settings,
+        settings=settings or SETTINGS,
+        images=images,
         role=role,
         task_queue=task_queue,
         embedded_model=dev and not no_embedded_model,
@@ -285,6 +299,7 @@ def main(
         port=port,
         ui_port=port + 1000 if ui_port is None else ui_port,
         state_dir=state_dir,
+        pinned=pinned,
         metrics=metrics if ":" in metrics or not metrics else f"127.0.0.1:{metrics}",
         log_json=log_json,
         door=door,
@@ -294,6 +309,8 @@ def main(
     # Until the event loop takes over, SIGTERM is what Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
+        if images is not None and settings is not None:
+            raise Problem("--images hosts every folder, and --settings one file; give one of them")
         sealing.keys()  # so that nothing is done where they cannot be read
         configure_logs(options.metrics, options.log_json)
         with tracing.sending():

@@ -7,6 +7,7 @@ import httpx
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.hosted import Files, file_of_asking
 from activities.settings import reported
 from configuration.reading import load_settings
 from configuration.sections import is_address
@@ -18,22 +19,23 @@ WITHIN_SECONDS = 20
 
 
 class Notifier:
-    """The activity beside one settings file. It blocks: run it in a thread pool."""
+    """The activity beside the settings file of whoever asks. It blocks: run it in a thread pool."""
 
-    def __init__(self, settings: Path) -> None:
-        self._settings = settings
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     @activity.defn
     def notify_person(self, notice: Notice) -> Notified:
         """Tell them, as the file says now. Fails with NotNotified, and as `read_settings` does."""
         with reported():
-            words = load_settings(self._settings).governance.notify
+            settings = file_of_asking(self._files)
+            words = load_settings(settings).governance.notify
         if not words:
             return Notified()
         if is_address(words[0]):
             _post(words[0], notice)
             return Notified(by="a web address")
-        _run(words, notice, self._settings.absolute().parent)
+        _run(words, notice, settings.absolute().parent)
         return Notified(by="a command")
 
 

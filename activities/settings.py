@@ -4,12 +4,14 @@ import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from functools import partial
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.failures import MOST_CHARACTERS
+from activities.hosted import Files, file_of_asking
+from activities.settings_permission import check_permitted
 from activities.settings_rewriting import SettingsNotWritable, newest_rewrite, plan, rewrite
 from configuration import InvalidSettings, Settings
 from configuration.reading import SettingsUnreadable, load_settings, login, read_text, resolve
@@ -21,17 +23,18 @@ DIFF_LINES = 120
 
 
 class SettingsFiles:
-    """The activities on one settings file. They block: run them in a thread pool."""
+    """The activities on the settings file of whoever asks. They block: run them in a thread pool."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, files: Files) -> None:
+        self._files = files
 
     @activity.defn
     def read_settings(self) -> SettingsFile:
         """The file as it stands. Fails with InvalidSettings (for good) or SettingsUnreadable."""
         with reported():
-            file = resolve(self._path)
-            settings = load_settings(self._path)
+            path = file_of_asking(self._files)
+            file = resolve(path)
+            settings = load_settings(path)
             digest = settings.digest()
             newest = newest_rewrite(file)
             loop_id = newest.loop_id if newest else ""
@@ -47,9 +50,10 @@ class SettingsFiles:
     def preview_rewrite(self, order: Rewrite) -> RewritePreview:
         """What a rewrite would do to the file; writes nothing. Fails as `read_settings` does."""
         with reported():
-            before = read_text(self._path)
-            planned = plan(self._path, before, order.changes, order.by_person)
-            diff = _diff(self._path.name, before, planned.text)
+            path = file_of_asking(self._files)
+            before = read_text(path)
+            planned = plan(path, before, order.changes, order.by_person)
+            diff = _diff(path.name, before, planned.text)
             return RewritePreview(diff=_masked(diff, planned.settings), stale=planned.stale)
 
     @activity.defn
@@ -61,7 +65,9 @@ class SettingsFiles:
         """
         with reported():
             _check_approved(order)
-            return rewrite(self._path, order, activity.info().workflow_run_id or "")
+            file = file_of_asking(self._files)
+            permit = partial(check_permitted, file, order)
+            return rewrite(file, order, activity.info().workflow_run_id or "", permit)
 
 
 def _check_approved(order: Rewrite) -> None:

@@ -22,7 +22,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +65,8 @@ _ADVICE = {
     errno.EPERM: "let {me} write there",
 }
 
+Permit = Callable[[Settings], None]
+
 log = logging.getLogger(__name__)
 
 
@@ -80,10 +82,13 @@ def set_values(path: Path, changes: list[Change], order: str) -> RewriteReceipt:
     return rewrite(path, Rewrite(loop_id=order, changes=changes, by_person=True), run_id=uuid4().hex)
 
 
-def rewrite(path: Path, order: Rewrite, run_id: str) -> RewriteReceipt:
-    """Carry an order out, once. Raises InvalidSettings, SettingsUnreadable or SettingsNotWritable."""
+def rewrite(path: Path, order: Rewrite, run_id: str, permit: Permit | None = None) -> RewriteReceipt:
+    """Carry an order out, once. Raises InvalidSettings, SettingsUnreadable or SettingsNotWritable.
+
+    `permit` looks at the settings that are about to be replaced, and raises one of these to keep them.
+    """
     try:
-        return _Rewriting(path, order, run_id).carry_out()
+        return _Rewriting(path, order, run_id, permit or (lambda _: None)).carry_out()
     except (SettingsUnreadable, SettingsNotWritable):
         raise
     except Locked as error:
@@ -177,9 +182,10 @@ def _edit(text: str, changes: str) -> str:
 class _Rewriting:
     """One order on its way into the file, as the steps at the top of this module say."""
 
-    def __init__(self, path: Path, order: Rewrite, run_id: str) -> None:
+    def __init__(self, path: Path, order: Rewrite, run_id: str, permit: Permit) -> None:
         self._path = path
         self._order = order
+        self._permit = permit
         self._file = _target(path)
         self._folder = _backup_folder(self._file)
         changes = [(change.key, change.old, change.new) for change in order.changes]
@@ -219,6 +225,7 @@ class _Rewriting:
             self._withdraw()
             if planned.text == before:
                 return _receipt(planned.settings, stale=planned.stale)
+            self._permit(parse_settings(self._path, before))
             self._prepare(before, planned)
             # A person may have saved an edit meanwhile. Nothing may come between this look and the replace.
             if self._file.read_bytes() == before.encode():

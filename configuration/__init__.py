@@ -13,6 +13,7 @@ from typing import Any, Self, cast
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from configuration.custom import CustomSection
+from configuration.passwords import masked
 from configuration.sections import (
     CONTEXT_TOKENS,
     AutopoiesisSettings,
@@ -221,6 +222,7 @@ def _explain(error: ValidationError) -> list[str]:
             allowed = re.sub(r"^Value error, |^(Input|String|List) (?=should )", "", problem["msg"])
             allowed = re.sub(r"^should ", "must ", allowed)
             value = problem["input"]
+            value = masked(value) if isinstance(value, str) else value
             shown = ""
             if not isinstance(value, dict) and (section, *rest[:1]) != UNTOLD:
                 shown = f" = {json.dumps(value, default=str, ensure_ascii=False)[:80]}"

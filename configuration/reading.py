@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from configuration import InvalidSettings, Settings
+from configuration.passwords import WHERE_PLACES_LOOK, has_password
 
 MOST_BYTES = 1 << 20
 """Two hundred times the shipped file. This much is rewritten in seconds; ten of it would take minutes."""
@@ -68,11 +69,27 @@ def parse_settings(path: Path, text: str) -> Settings:
     """The settings that the text of a file makes. Raises InvalidSettings, which names the file."""
     values = parse_values(path, text)
     try:
-        return Settings.parse(values)
+        settings = Settings.parse(values)
     except InvalidSettings as error:
         raise InvalidSettings(f"{path}: {error}") from None
     except RecursionError:
         raise _too_deep(path) from None
+    _refuse_passwords(path, settings)
+    return settings
+
+
+def _refuse_passwords(path: Path, settings: Settings) -> None:
+    """Here and not where settings are made: histories of before may hold one, and go on."""
+    if has_password(settings.models.host):
+        raise InvalidSettings(
+            f"{path}: [models] host holds a password, which would stand in every history; a key for the "
+            "model server goes into OLLAMA_API_KEY"
+        )
+    if has_password(settings.system.image_path):
+        raise InvalidSettings(
+            f"{path}: [system] image_path holds a password, which would stand in every history; "
+            f"{WHERE_PLACES_LOOK}"
+        )
 
 
 def resolve(path: Path) -> Path:

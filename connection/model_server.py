@@ -17,6 +17,7 @@ from activities.model_server.client import (
     named_by,
     proxy_for,
 )
+from activities.model_server.environment import without_key
 from connection.problems import Problem
 from messages.common import excerpt
 
@@ -96,7 +97,7 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _refusal(host: str, error: ResponseError) -> str:
-    said = f"{error.status_code}: {excerpt(str(error.error))}"
+    said = f"{error.status_code}: {excerpt(without_key(str(error.error)))}"
     if error.status_code in (401, 403, 407):
         return (
             f"What answers at {host} wants a key or lets nobody in ({said}); set OLLAMA_API_KEY to its key, "

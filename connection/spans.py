@@ -22,6 +22,7 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from configuration.passwords import masked
 from connection.version import NAME, VERSION
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class _Exporter(OTLPSpanExporter):
 
     def __init__(self, endpoint: str, timeout: float | None) -> None:
         super().__init__(timeout=timeout)
-        self._named = endpoint
+        self._named = masked(endpoint)
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._told = False
 

@@ -1,13 +1,21 @@
 """How a workflow is asked and told something, and answers: typed answers or a Problem."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateHandle, WorkflowUpdateStage
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateHandle,
+    WorkflowUpdateStage,
+)
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from connection.codec import speaking_to
@@ -25,7 +33,18 @@ RESEND_AFTER_SECONDS = (0.2, 0.5, 1.0)
 # The server hands it back where a run just ends, and where ten others are under way.
 SENT_AGAIN = (RPCStatusCode.FAILED_PRECONDITION, RPCStatusCode.RESOURCE_EXHAUSTED)
 
+PASSED_OVER = "UnprocessedUpdate"
+"""The server's own refusal of an update that reached a worker whose answer did not mention it.
+
+That happens while worker or server are killed. Nothing was taken, and the update may be sent again.
+"""
+
 Answer = TypeVar("Answer")
+
+
+def was_passed_over(error: WorkflowUpdateFailedError) -> bool:
+    """Whether nobody has refused an update, although the server says that it is rejected."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == PASSED_OVER
 
 
 class Line:
@@ -54,9 +73,10 @@ class Line:
         """Send an update and wait for its answer; `watch` may end first, with why there is none yet."""
         with in_plain_words(self._server, self._to):
             speaking = await speaking_to(self._client, self._handle.id)
-            accepted = await _sent(speaking.get_workflow_handle(self._handle.id), update, request, answer)
+            send = partial(_sent, speaking.get_workflow_handle(self._handle.id), update, request, answer)
+            accepted = await send()
             # Not under asyncio.timeout: what the client makes of its end reads as if no worker answered.
-            answering = asyncio.ensure_future(accepted.result())
+            answering = asyncio.ensure_future(_answered(accepted, send))
             watching = [asyncio.ensure_future(watch())] if watch else []
             try:
                 await asyncio.wait(
@@ -74,6 +94,21 @@ class Line:
             finally:
                 for task in (answering, *watching):
                     task.cancel()
+
+
+async def _answered(
+    accepted: WorkflowUpdateHandle[Answer], send: Callable[[], Awaitable[WorkflowUpdateHandle[Answer]]]
+) -> Answer:
+    """The answer to an update; it is sent again if it was passed over."""
+    for pause_seconds in RESEND_AFTER_SECONDS:
+        try:
+            return await accepted.result()
+        except WorkflowUpdateFailedError as error:
+            if not was_passed_over(error):
+                raise
+        await asyncio.sleep(pause_seconds)
+        accepted = await send()
+    return await accepted.result()
 
 
 async def _sent(

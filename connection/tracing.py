@@ -44,8 +44,11 @@ def _check(endpoint: str, protocol: str) -> None:
             f"{ENDPOINT} the collector's port for HTTP, which is usually 4318"
         )
     if not endpoint.startswith(("http://", "https://")):
+        from configuration.passwords import masked  # noqa: PLC0415
+
+        told = masked(endpoint)
         raise Problem(
-            f"{ENDPOINT} says {endpoint!r}, which is no URL; name the collector like http://127.0.0.1:4318"
+            f"{ENDPOINT} says {told!r}, which is no URL; name the collector like http://127.0.0.1:4318"
         )
 
 

@@ -4,7 +4,8 @@ from pydantic import BaseModel
 
 from configuration import Settings
 from messages.loops import Change
-from messages.requests import Decision
+from messages.requests import Decision, Signature
+from messages.signatures import signed_digest
 
 
 class SettingsFile(BaseModel):
@@ -20,17 +21,36 @@ class SettingsFile(BaseModel):
     rewritten_by: str = ""
 
 
+class Approval(BaseModel):
+    """What approvers have signed, so that a files worker can see for itself; the decision is the order's.
+
+    `settings_digest`: the settings that the loop began with. `shown`: the digest of all that was shown beside
+    the changes.
+    """
+
+    settings_digest: str
+    proposed: list[Change]
+    shown: str
+    signatures: list[Signature] = []
+
+    def digest(self, loop_id: str) -> str:
+        """That of the proposal, which the signatures name."""
+        changes = [change.model_dump() for change in self.proposed]
+        return signed_digest(loop_id, self.settings_digest, changes, self.shown)
+
+
 class Rewrite(BaseModel):
     """The order to change keys of settings.toml. Carried out once for each (loop_id, target digest).
 
     An order that a person gave (`by_person`) may change any key, a loop's only the tunable ones, and only by
-    the `decision` that it rests on.
+    the `decision` that it rests on; with `approval` where decisions are signed.
     """
 
     loop_id: str
     changes: list[Change]
     by_person: bool = False
     decision: Decision | None = None
+    approval: Approval | None = None
 
 
 class RewriteReceipt(BaseModel):

@@ -47,6 +47,11 @@ def task_of(workflow_id: str) -> tuple[str, str]:
     return image_id, task_id
 
 
+def image_of(workflow_id: str) -> str:
+    """The image that a workflow is or belongs to. No image's name has a slash."""
+    return workflow_id.partition("/")[0]
+
+
 def ids_of(workflow_id: str) -> dict[str, str]:
     """Which image a workflow is or belongs to, and which task, loop or inquiry of it it is, if any."""
     for kind in ("task", "loop", "inquiry"):

@@ -1,8 +1,9 @@
 """What a signed decision says, byte for byte, and how the signatures on a proposal stand."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel
 
@@ -23,6 +24,18 @@ def statement(image_id: str, loop_id: str, digest: str, decision: Decision, expi
         "expires_at": expires_at.astimezone(UTC).isoformat(),
     }
     return PREFIX + json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
+
+
+def signed_digest(loop_id: str, settings_digest: str, changes: list[Any], shown: str) -> str:
+    """The 64 hex digits of a proposal that is signed; `shown`: of all that is shown beside the changes.
+
+    In two parts, so that whoever has the changes and one digest can tell what was signed.
+    """
+    return digest_of_json([loop_id, settings_digest, changes, shown])
+
+
+def digest_of_json(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 class Signed(BaseModel):

@@ -13,10 +13,13 @@ from temporalio.service import RPCError
 
 from activities.snapshots.places import newest_snapshot
 from configuration import Settings
+from connection.deployment import how_to_advance
 from connection.image import ANSWER_WITHIN
 from connection.places import PROJECT, SETTINGS, as_typed
 from connection.server import DEFAULT_ADDRESS, target
+from connection.version import VERSION
 from connection.web_ui import inbox_url, workflow_url
+from runtime.folders import Folders
 from runtime.model_backend import RunningModel
 from workflows.image_state import ImageState
 from workflows.living_image import LivingImage
@@ -74,6 +77,19 @@ def show_worker(client: Client, task_queue: str, role: str, door: str) -> None:
     _console().print(f"Worker ({role}): {escape(where)}. Ctrl-C stops it.")
 
 
+def show_images(client: Client, folders: Folders, role: str) -> None:
+    """The banner of a worker of many images."""
+    names = [folders.hosted.get(image_id) for image_id in folders.image_ids()]
+    number = len(names)
+    which = f"{number:,} image{'s' * (number != 1)} of {as_typed(folders.root)}"
+    where = f"task queue {folders.task_queue}, namespace {client.namespace}, server {target(client)}"
+    lines = [f"Worker ({role}) of {escape(which)}: {escape(where)}."]
+    if names and names[0] is not None:
+        *commands, _, _ = _next_commands(target(client), names[0])
+        lines += ["Ask one:", *(f"  [cyan]{escape(command)}[/cyan]" for command in commands)]
+    _console().print("\n".join([*lines, "Ctrl-C stops it."]))
+
+
 async def older_self(image: WorkflowHandle[LivingImage, ImageState], settings: Settings, base: Path) -> str:
     """The newest snapshot of an image of this name, if this one is newborn; else nothing. Its worker runs."""
     newest = await asyncio.to_thread(newest_snapshot, settings, base)
@@ -112,3 +128,12 @@ def _python() -> str:
     if found is not None and Path(found).parent.samefile(Path(sys.executable).parent):
         return "python"
     return as_typed(Path(sys.executable))
+
+
+def show_version(client: Client, current: str) -> None:
+    """Of a pinned worker, whether its version is the one that goes on, and how a person lets it."""
+    if current != VERSION:
+        command = how_to_advance(client)
+        print(
+            f"Version {VERSION} waits: {current} is current. To have it go on:\n\n  {command}\n", flush=True
+        )

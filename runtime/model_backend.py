@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,26 +38,40 @@ class RunningModel:
     loading: asyncio.Task[None] | None = None
 
 
-def choose(models: ModelSettings | None, *, may_embed: bool, gguf: Path | None = None) -> Choice:
+def choose(models: Iterable[ModelSettings], *, may_embed: bool, gguf: Path | None = None) -> Choice:
     """Find the backend: blocks while it asks for Ollama, unless a person has named a `gguf`.
 
-    What answers and is no Ollama is not passed over: somebody meant it to be one. Raises NoModel.
+    `models`: those of each image. What answers and is no Ollama is not passed over: somebody meant it to be
+    one. One server that answers is enough. Raises NoModel.
     """
     if gguf is not None:
         if not gguf.is_file():
             raise NoModel(f"There is no model file {gguf}; correct --gguf")
         return Choice(gguf.stem, gguf.absolute())
-    host = reach(models.host if models else "")
+    needed: dict[str, dict[str, None]] = {}
+    for each in models:
+        needed.setdefault(reach(each.host), {}).update(dict.fromkeys(each.by_persona().values()))
+    needed = needed or {reach(""): {}}
+    faults = [fault for host, names in needed.items() if (fault := _fault_of(host, names))]
+    if len(faults) < len(needed):
+        for fault in faults:
+            log.warning("%s; tasks fail for whom that is the model server.", fault)
+        return Choice()
+    if may_embed and all(isinstance(fault, NoServer) for fault in faults):
+        return Choice(EMBEDDED_MODEL_NAME)
+    raise next((fault for fault in faults if not isinstance(fault, NoServer)), faults[0])
+
+
+def _fault_of(host: str, needed: Iterable[str]) -> NoModel | None:
+    """Why no Ollama answers at a host, or nothing; a warning for each model that it lacks."""
     try:
         pulled = asyncio.run(pulled_models(host))
-    except NoServer:
-        if not may_embed:
-            raise
-        return Choice(EMBEDDED_MODEL_NAME)
-    for model in dict.fromkeys(models.by_persona().values() if models else ()):
+    except NoModel as fault:
+        return fault
+    for model in needed:
         if not is_pulled(model, pulled):
             log.warning("Ollama at %s lacks a model; tasks fail until you `ollama pull %s`.", host, model)
-    return Choice()
+    return None
 
 
 @asynccontextmanager

@@ -3,12 +3,15 @@
 import asyncio
 import hashlib
 import logging
+import stat
 from pathlib import Path
 
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from configuration.reading import MOST_BYTES
 from connection.codec import speaking_to
+from connection.talking import was_passed_over
 from messages.image import ReloadReceipt
 from messages.requests import ReloadSettings
 
@@ -33,14 +36,14 @@ class SettingsWatcher:
 
     async def run(self) -> None:
         """Until cancelled."""
-        file = _File(self._path)
+        file = WatchedFile(self._path)
         # Before the first message, so that a save in between is told after it.
         told = await asyncio.to_thread(file.look)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._watch(file, told))
             group.create_task(self._report())
 
-    async def _watch(self, file: "_File", told: str) -> None:
+    async def _watch(self, file: "WatchedFile", told: str) -> None:
         seen = told
         while True:
             await asyncio.sleep(LOOK_EVERY_SECONDS)
@@ -55,37 +58,51 @@ class SettingsWatcher:
             await self._news.wait()
             self._news.clear()
             pause = FIRST_PAUSE_SECONDS
-            while not await self._reported(first_try=pause == FIRST_PAUSE_SECONDS):
+            of = (self._client, self._image_id, self._path.name, self._message)
+            while not await tell_image(*of, first_try=pause == FIRST_PAUSE_SECONDS):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
-    async def _reported(self, first_try: bool) -> bool:
-        """Whether the image has answered, be it with a refusal."""
-        name = self._path.name
-        try:
-            speaking = await speaking_to(self._client, self._image_id)
-            receipt = await speaking.get_workflow_handle(self._image_id).execute_update(
-                "reload_settings", self._message, result_type=ReloadReceipt
-            )
-        except WorkflowUpdateFailedError as refusal:
-            reason = getattr(refusal.cause, "message", refusal.cause)
-            log.warning("%s was not adopted, the settings before it hold: %s", name, reason)
-        except Exception as error:
-            # The client turns a cancellation into an error of its own.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError from error
-            # Whatever else it raises while a server goes down and comes back, the watcher goes on.
-            no_image_yet = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
-            if first_try and not no_image_yet:
-                log.warning("The image could not be told of %s (%s); trying again.", name, error)
+
+async def tell_image(
+    client: Client,
+    image_id: str,
+    name: str,
+    message: ReloadSettings,
+    *,
+    first_try: bool = False,
+    news: str = "",
+) -> bool:
+    """Have an image read its settings file, which is called `name`; whether it has answered, be it with no.
+
+    `news`: an id for what it is told, the same however often that is tried. A first try that fails is logged.
+    """
+    try:
+        speaking = await speaking_to(client, image_id)
+        receipt = await speaking.get_workflow_handle(image_id).execute_update(
+            "reload_settings", message, id=news or None, result_type=ReloadReceipt
+        )
+    except WorkflowUpdateFailedError as refusal:
+        if was_passed_over(refusal):
             return False
-        else:
-            if receipt.changed:
-                log.info("%s was adopted as revision %d.", name, receipt.revision)
-        return True
+        reason = getattr(refusal.cause, "message", refusal.cause)
+        log.warning("%s was not adopted, the settings before it hold: %s", name, reason)
+    except Exception as error:
+        # The client turns a cancellation into an error of its own.
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError from error
+        # Whatever else it raises while a server goes down and comes back, the watcher goes on.
+        no_image_yet = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
+        if first_try and not no_image_yet:
+            log.warning("The image could not be told of %s (%s); trying again.", name, error)
+        return False
+    else:
+        if receipt.changed:
+            log.info("%s was adopted as revision %d.", name, receipt.revision)
+    return True
 
 
-class _File:
+class WatchedFile:
     """What a path leads to now, through every link on the way."""
 
     def __init__(self, path: Path) -> None:
@@ -97,11 +114,18 @@ class _File:
         """A digest of its text, or why it cannot be read. Blocks; reads it only when it may differ."""
         try:
             now = self._path.stat()
-            stat = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
-            if stat != self._stat:
-                self._digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
-                self._stat = stat
+            looks = (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns)
+            if looks != self._stat:
+                self._digest = self._read(now.st_mode)
+                self._stat = looks
         except OSError as error:
             self._stat = ()
             self._digest = str(error)
         return self._digest
+
+    def _read(self, mode: int) -> str:
+        """A digest of as much as a settings file may have. A pipe would keep its reader waiting."""
+        if not stat.S_ISREG(mode):
+            return "no file"
+        with self._path.open("rb") as file:
+            return hashlib.sha256(file.read(MOST_BYTES + 1)).hexdigest()

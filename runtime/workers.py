@@ -1,5 +1,6 @@
 """The Temporal workers of this project: one for thinking, one for the files of one machine."""
 
+import warnings
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,10 +8,11 @@ from datetime import timedelta
 from pathlib import Path
 
 from temporalio.client import Client
-from temporalio.common import WorkerDeploymentVersion
+from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.children import Children
+from activities.hosted import Files, Hosted
 from activities.memory.foresight import Foresight
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
@@ -25,6 +27,7 @@ from connection.places import STATE_DIR, memory_file
 from connection.version import NAME, VERSION
 from messages.names import files_queue
 from runtime.model_backend import RunningModel
+from runtime.workflow_runner import PatientRunner
 from workflows.dialogue import Dialogue
 from workflows.inquiry import Inquiry
 from workflows.living_image import LivingImage
@@ -38,22 +41,43 @@ STICKY_TIMEOUT = timedelta(seconds=1)
 HEARTBEAT_INTERVAL = timedelta(seconds=1)
 # A file is written in milliseconds; a model call that is not done by then starts over with the next worker.
 GRACE = timedelta(seconds=3)
-# The server shows it with each worker. It steers nothing: any worker may take any task.
-DEPLOYMENT = WorkerDeploymentConfig(
-    version=WorkerDeploymentVersion(deployment_name=NAME, build_id=VERSION), use_worker_versioning=False
-)
 # Files are handled one after the other anyway, under a lock.
 FILE_THREADS = 4
+CACHED = 1000
+"""Workflows that are kept in memory; the others are read from their histories when something happens."""
+FEW_CACHED, FEW_AT_ONCE = 48, 16
+"""The same for a worker of many images, however many. What is kept takes memory until others push it out,
+whether its image ever does anything again or not; see docs/many.md."""
+MANY_ORDERS = 1000
+"""Of files, for many images: their snapshots wait for each other here, and in nobody else's way."""
+
+
+def deployment(pinned: bool) -> WorkerDeploymentConfig:
+    """Which version this is, which the server shows.
+
+    Pinned, what began with a version ends with it; otherwise any worker may take up anything.
+    """
+    version = WorkerDeploymentVersion(deployment_name=NAME, build_id=VERSION)
+    behavior = VersioningBehavior.PINNED if pinned else VersioningBehavior.UNSPECIFIED
+    return WorkerDeploymentConfig(version, use_worker_versioning=pinned, default_versioning_behavior=behavior)
 
 
 def compute_worker(
-    client: Client, task_queue: str, personas: Personas, memory: Memory, max_cached_workflows: int = 1000
+    client: Client,
+    task_queue: str,
+    personas: Personas,
+    memory: Memory,
+    *,
+    pinned: bool = False,
+    max_cached_workflows: int = CACHED,
+    max_at_once: int | None = None,
 ) -> Worker:
     """Workflows, persona calls, memory and the optimizer, on `<task_queue>`; needs no settings file."""
     return Worker(
         client,
         task_queue=task_queue,
         workflows=WORKFLOWS,
+        workflow_runner=PatientRunner(),
         activities=[
             personas.plan,
             personas.speak,
@@ -69,32 +93,37 @@ def compute_worker(
         ],
         interceptors=[Foresight(memory)],
         max_cached_workflows=max_cached_workflows,
+        max_concurrent_workflow_tasks=max_at_once,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_INTERVAL,
         graceful_shutdown_timeout=GRACE,
-        deployment_config=DEPLOYMENT,
+        deployment_config=deployment(pinned),
     )
 
 
-def files_worker(client: Client, task_queue: str, settings: Path, memory: MemoryStore) -> Worker:
+def files_worker(
+    client: Client, task_queue: str, files: Files, memory: MemoryStore, pinned: bool = False
+) -> Worker:
     """What touches the files of this machine, on `<task_queue>-files`; its memory goes into snapshots."""
-    files = SettingsFiles(settings)
-    snapshots = Snapshots(client, settings.absolute().parent, memory)
-    return Worker(
-        client,
-        task_queue=files_queue(task_queue),
-        activities=[
-            files.read_settings,
-            files.preview_rewrite,
-            files.rewrite_settings,
-            Notifier(settings).notify_person,
-            snapshots.write_snapshot,
-        ],
-        activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
-        max_concurrent_activities=FILE_THREADS,
-        graceful_shutdown_timeout=GRACE,
-        deployment_config=DEPLOYMENT,
-    )
+    settings = SettingsFiles(files)
+    with warnings.catch_warnings():
+        # Snapshots take no thread, and there are fewer threads than orders.
+        warnings.filterwarnings("ignore", "Worker max_concurrent_activities")
+        return Worker(
+            client,
+            task_queue=files_queue(task_queue),
+            activities=[
+                settings.read_settings,
+                settings.preview_rewrite,
+                settings.rewrite_settings,
+                Notifier(files).notify_person,
+                Snapshots(client, files, memory).write_snapshot,
+            ],
+            activity_executor=ThreadPoolExecutor(FILE_THREADS, thread_name_prefix="files"),
+            max_concurrent_activities=MANY_ORDERS if isinstance(files, Hosted) else FILE_THREADS,
+            graceful_shutdown_timeout=GRACE,
+            deployment_config=deployment(pinned),
+        )
 
 
 @asynccontextmanager
@@ -103,27 +132,38 @@ async def running_workers(
     task_queue: str,
     *,
     model: RunningModel | None = None,
-    settings: Path | None = None,
+    settings: Files | None = None,
     state_dir: Path = STATE_DIR,
     prompts: Path = PROMPTS,
-    max_cached_workflows: int = 1000,
+    max_cached_workflows: int = CACHED,
+    pinned: bool = False,
 ) -> AsyncIterator[Personas | None]:
     """The workers of one process, drained on exit: compute if it has a model, files if it has a file.
 
-    What is given is who speaks in it, if anybody does.
+    With the files of many images it caches few workflows. What is given is who speaks in it, if anybody does.
     """
+    many = isinstance(settings, Hosted)
+    cached, at_once = (FEW_CACHED, FEW_AT_ONCE) if many else (max_cached_workflows, None)
     memory = MemoryStore(memory_file(state_dir))
     personas = None
     async with AsyncExitStack() as stack:
         stack.callback(memory.close)
         if settings is not None:
-            await stack.enter_async_context(files_worker(client, task_queue, settings, memory))
+            await stack.enter_async_context(files_worker(client, task_queue, settings, memory, pinned))
         if model is not None:
             personas = Personas(model.backend, prompts, model.loading, VERSION)
             remembering = Memory(client, model.backend, memory.in_a_hurry())
             stack.push_async_callback(personas.close)
             stack.push_async_callback(remembering.close)
             await stack.enter_async_context(
-                compute_worker(client, task_queue, personas, remembering, max_cached_workflows)
+                compute_worker(
+                    client,
+                    task_queue,
+                    personas,
+                    remembering,
+                    pinned=pinned,
+                    max_cached_workflows=cached,
+                    max_at_once=at_once,
+                )
             )
         yield personas

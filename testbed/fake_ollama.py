@@ -162,7 +162,7 @@ class FakeOllama:
 
     async def _chat(self, request: Request) -> Response:
         body = await request.json()
-        call = read_call(body)
+        call = read_call(body, request.headers.get("authorization", ""))
         self.calls.append(call)
         fault = next_fault(self.script.faults, call)
         refused = refusal(call, fault if self._has(call.model) else "not_pulled")
@@ -170,6 +170,8 @@ class FakeOllama:
             refused = self.script.habits.refusal(body)
         if refused is not None:
             return refused
+        if self.script.wire is not None:
+            return Response(self.script.wire, media_type="application/x-ndjson")
         content = FAULTY_CONTENT.get(fault or "") or self._answers.content(call, self.script)
         lines = answer_lines(call, content, fault, self.script.habits)
         media_type = "application/x-ndjson" if call.stream else "application/json"

@@ -19,6 +19,7 @@ class Call(BaseModel):
     think: bool | None = None
     scores: int = 0
     outcome: str = "answering"
+    authorization: str = ""
 
 
 class Embedding(BaseModel):
@@ -28,7 +29,7 @@ class Embedding(BaseModel):
     texts: list[str]
 
 
-def read_call(body: dict[str, Any]) -> Call:
+def read_call(body: dict[str, Any], authorization: str = "") -> Call:
     """The body of a request to /api/chat: the form of the answer tells what it asks for."""
     said = {message["role"]: message["content"] for message in body["messages"]}
     form = (body.get("format") or {}).get("properties", {})
@@ -50,4 +51,5 @@ def read_call(body: dict[str, Any]) -> Call:
         options=body.get("options") or {},
         think=body.get("think"),
         scores=form.get("scores", {}).get("minItems", 0),
+        authorization=authorization,
     )

@@ -11,6 +11,7 @@ from testbed.model_calls import Asks, Call
 FaultKind = Literal[
     "not_pulled",  # 404
     "refused",  # 400
+    "wrong_key",  # 401, which tells the key that it got
     "server_error",  # 500
     "error_midway",  # an error line in the middle of the stream
     "drop",  # the connection breaks in the middle of the answer
@@ -81,6 +82,8 @@ def refusal(call: Call, fault: FaultKind | None) -> Response | None:
             return not_pulled(call.model)
         case "refused":
             return JSONResponse({"error": "invalid options"}, status_code=400)
+        case "wrong_key":
+            return JSONResponse({"error": f"no such key: {call.authorization}"}, status_code=401)
         case "server_error":
             return JSONResponse({"error": "llama runner process has terminated"}, status_code=500)
         case "not_ollama":

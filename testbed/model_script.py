@@ -22,7 +22,7 @@ class Script(BaseModel):
     what the Creator thinks of, as JSON of its answer has them.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
     by their place.
-    `says`: the whole answer to what is asked, instead of any other.
+    `says`: the whole answer to what is asked, instead of any other. `wire`: all that is sent instead of one.
     `models` are those that are pulled; None: every model is. `unknown_models` cannot be pulled.
     `embedding_status`: all but 200 are errors.
     `embedding_faults`: what happens to requests with a text that contains the key. Texts longer than
@@ -40,6 +40,7 @@ class Script(BaseModel):
     goals: list[str] = []
     scores: dict[str, str] | list[str] = {}
     says: dict[Asks, str] = {}
+    wire: bytes | None = None
     habits: Habits = Habits()
     listing: Listing = Listing()
     delay_seconds: float = 0.0

@@ -19,10 +19,11 @@ MAY_MOUNT = shutil.which("unshare") and not subprocess.run(["unshare", "-m", "tr
 
 @contextmanager
 def worker_process(
-    settings: Path, address: str, under: Sequence[str] = ()
+    settings: Path, address: str, under: Sequence[str] = (), root: Path = ROOT, *, pinned: bool = False
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`python worker.py`, maybe under another program, beside a server that runs; it is not waited for."""
-    command = [*under, sys.executable, str(ROOT / "worker.py"), "--settings", str(settings)]
+    command = [*under, sys.executable, str(root / "worker.py"), "--settings", str(settings)]
+    command += ["--pinned"] if pinned else []
     environment = {**os.environ, "TEMPORAL_ADDRESS": address}
     with running(command, cwd=settings.parent, env=environment, stderr=subprocess.STDOUT) as process:
         yield process

@@ -59,10 +59,12 @@ def edit(file: Path, values: Mapping[str, Value]) -> None:
     file.write_text(tomlkit.dumps(document))
 
 
-def shipped_settings(folder: Path, values: Mapping[str, Value] | None = None) -> Path:
+def shipped_settings(
+    folder: Path, values: Mapping[str, Value] | None = None, shipped: Path = SETTINGS
+) -> Path:
     """The shipped settings.toml in a folder, with other values for some keys."""
     file = folder / "settings.toml"
-    file.write_text(SETTINGS.read_text())
+    file.write_text(shipped.read_text())
     edit(file, values or {})
     return file
 
@@ -72,6 +74,8 @@ class Image:
 
     `settings` overrides keys of the shipped settings.toml, by dotted key; `host` is its model server.
     """
+
+    shipped = SETTINGS
 
     def __init__(
         self, client: Client, host: str, folder: Path, settings: Mapping[str, Value] | None = None
@@ -94,6 +98,7 @@ class Image:
                 "optimizer.verify_blocks": 0,
                 **(settings or {}),
             },
+            self.shipped,
         )
 
     async def start(self) -> None:

@@ -3,18 +3,14 @@
 It knows no Temporal: what comes in is a decision and the time, what comes out is whether it counts.
 """
 
-import base64
-import binascii
 from datetime import datetime
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
-from configuration.approvers import PublicKey, read_key
+from configuration.approvers import PublicKey
 from configuration.sections import GovernanceSettings
 from messages.common import excerpt
-from messages.requests import Decision
-from messages.signatures import Signatures, Signed, Unheeded, statement
+from messages.requests import Decision, Signature
+from messages.signatures import Signatures, Signed, Unheeded
+from messages.signers import Signers, Uncounted
 
 KEPT = 5
 """Decisions that did not count, as they are shown."""
@@ -22,48 +18,20 @@ MOST_RECORDED = 100
 """More of them are refused without a trace: whoever sends them would fill the history up."""
 
 
-# The first test vector of RFC 8032: a signature over nothing.
-_KEY = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a"
-_OVER_NOTHING = (
-    "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0"
-    "595bbe24655141438e7a100b"
-)
-
-
-def is_signature(made: bytes, said: bytes, key: bytes) -> bool:
-    """Whether a key has made a signature over what is said."""
-    try:
-        Ed25519PublicKey.from_public_bytes(key).verify(made, said)
-    except InvalidSignature:
-        return False
-    return True
-
-
-# The library imports its exceptions when it first raises them. From within the sandbox of workflows it cannot
-# and takes the whole process down; so a true and a false signature are looked at here, outside of it.
-for _said in (b"", b"something"):
-    is_signature(bytes.fromhex(_OVER_NOTHING), _said, bytes.fromhex(_KEY))
-
-
-class Uncounted(ValueError):
-    """A decision that does not count; the message says why."""
-
-
 class Approvals:
     """Of one proposal. `wanted`: whether decisions have to be signed at all."""
 
     def __init__(self, governance: GovernanceSettings, image_id: str, loop_id: str) -> None:
-        self._keys = [read_key(line) for line in governance.approvers]
+        self._signers = Signers(governance.approvers, image_id, loop_id)
         self._lines = governance.approvers
         self._quorum = governance.quorum
-        self._image_id, self._loop_id = image_id, loop_id
         self._taken: dict[bytes, tuple[Decision, Signed]] = {}
         self._unheeded: list[Unheeded] = []
         self._recorded = 0
 
     @property
     def wanted(self) -> bool:
-        return bool(self._keys)
+        return bool(self._lines)
 
     @property
     def full(self) -> bool:
@@ -73,22 +41,8 @@ class Approvals:
     def check(self, decision: Decision, digest: str, now: datetime) -> PublicKey:
         """Whose signature a decision carries, on the proposal of that digest. Raises Uncounted."""
         if (signature := decision.signature) is None:
-            names = ", ".join(key.name for key in self._keys)
-            raise Uncounted(f"it is not signed, and only a signature of these counts: {names}")
-        try:
-            given = read_key(signature.key)
-            made = base64.b64decode(signature.signature, validate=True)
-        except (ValueError, binascii.Error):
-            raise Uncounted("its signature cannot be read") from None
-        key = next((key for key in self._keys if key.raw == given.raw), None)
-        if key is None:
-            raise Uncounted(f"it is signed with the key of a stranger, {read_key(signature.key).name}")
-        said = statement(self._image_id, self._loop_id, digest, decision, signature.expires_at)
-        if not is_signature(made, said, key.raw):
-            raise Uncounted(
-                f"the signature of {key.name} is not over this: another image, loop or proposal, another "
-                "verdict, other values or another expiry"
-            )
+            raise Uncounted(f"it is not signed, and only a signature of these counts: {self._signers.names}")
+        key = self._signers.signer(decision, signature, digest)
         if now >= signature.expires_at:
             raise Uncounted(f"the signature of {key.name} has expired; sign it again")
         return key
@@ -100,12 +54,16 @@ class Approvals:
             return named
         signed = Signed(name=key.name, changes=decision.changes, at=now)
         self._taken[key.raw] = (named, signed)
-        agreed = [each for each, _ in self._taken.values() if each.changes == decision.changes]
+        agreed = self._agreed(decision)
         if len(agreed) < self._quorum:
             return None
         names = ", ".join(each.approver for each in agreed)
         words = "; ".join(each.comment for each in agreed if each.comment)
         return named.model_copy(update={"approver": excerpt(names, 80), "comment": excerpt(words, 400)})
+
+    def signatures(self, decision: Decision) -> list[Signature]:
+        """Those that an approval rests on."""
+        return [each.signature for each in self._agreed(decision) if each.signature is not None]
 
     def record(self, verdict: str, approver: str, reason: str, now: datetime) -> None:
         """Note a decision that does not count, for a person to see; the latest few."""
@@ -125,3 +83,7 @@ class Approvals:
             missing=max(self._quorum - most, 0),
             unheeded=self._unheeded,
         )
+
+    def _agreed(self, decision: Decision) -> list[Decision]:
+        """What was signed with the same values."""
+        return [each for each, _ in self._taken.values() if each.changes == decision.changes]

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import hashlib
-from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from configuration.passwords import WHERE_PLACES_LOOK, has_password
     from messages.common import Phase
     from messages.files import SnapshotReceipt
     from messages.goals import InquiryConcluded
@@ -31,6 +31,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.verification import VerificationView
     from workflows import rating
     from workflows.adopting import Adopter
+    from workflows.alarm import Alarm
     from workflows.details.image import image_details
     from workflows.image_queries import ImageQueries
     from workflows.image_state import ImageStart, ImageState
@@ -62,14 +63,15 @@ class LivingImage(ImageQueries, ProgramUpdates):
         self._keeper = Keeper(self._state, self._wake)
         self._verifier = Verifier(self._state, self._supervisor.open_reversal, self._wake)
         self._changed = False
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_for: datetime | None = None
+        self._alarm = Alarm(self._wake)
 
     @workflow.run
     async def run(self, start: Any = None) -> ImageState:
         return await outlive_cancellation(self._live())
 
     async def _live(self) -> ImageState:
+        # A run that is kept to its version by hand is outdated from its beginning, as the next would be.
+        may_be_outdated = not workflow.info().is_target_worker_deployment_version_changed()
         sweep = asyncio.create_task(self._supervisor.sweep_children_of_earlier_runs())
         while not self._has_retired():
             await self._verifier.look()
@@ -78,7 +80,9 @@ class LivingImage(ImageQueries, ProgramUpdates):
             await self._look_for_a_goal_if_due()
             self._keeper.save_if_due()
             self._show()
-            if workflow.info().is_continue_as_new_suggested():
+            now = workflow.info()
+            outdated = may_be_outdated and now.is_target_worker_deployment_version_changed()
+            if outdated or now.is_continue_as_new_suggested():
                 await self._continue_as_new()
             await self._wait_for_a_change()
         await self._keeper.save_a_last_time()
@@ -96,28 +100,9 @@ class LivingImage(ImageQueries, ProgramUpdates):
             "Until the personas look for a goal": self._state.next_inquiry(),
             "Until the image saves itself": self._keeper.due(),
         }
-        due, why = min(((at, why) for why, at in dues.items() if at), default=(None, ""))
-        if due != self._alarm_for and not self._alarm_will_do(due):
-            if self._alarm:
-                self._alarm.cancel()
-            self._alarm_for = due
-            self._alarm = asyncio.create_task(self._ring_at(due, why)) if due else None
+        self._alarm.set(dues, soon_anew=bool(self._state.queue or self._state.running))
         await workflow.wait_condition(lambda: self._changed)
         self._changed = False
-
-    def _alarm_will_do(self, due: datetime | None) -> bool:
-        """Whether the alarm rings soon enough; one that rings too early is set anew then.
-
-        While tasks run nothing is due, and after each the same is, a little later: that is no new timer.
-        """
-        if self._alarm is None or self._alarm_for is None or self._alarm.done():
-            return False
-        soon_enough = self._alarm_for <= due if due else bool(self._state.queue or self._state.running)
-        return soon_enough and workflow.patched("one-alarm")
-
-    async def _ring_at(self, due: datetime, why: str) -> None:
-        await workflow.sleep(max(due - workflow.now(), timedelta(0)), summary=why)
-        self._wake()
 
     async def _look_at_logs_if_due(self) -> None:
         due = self._state.next_look()
@@ -146,7 +131,11 @@ class LivingImage(ImageQueries, ProgramUpdates):
         # A handler that is cut off here would lose its update; children live on and signal by workflow id.
         await workflow.wait_condition(workflow.all_handlers_finished)
         self._state.runs += 1
-        workflow.continue_as_new(ImageStart(settings=self._state.settings, state=self._state))
+        workflow.continue_as_new(
+            ImageStart(settings=self._state.settings, state=self._state),
+            # With the version of the program that is current, should workers be pinned to theirs.
+            initial_versioning_behavior=workflow.ContinueAsNewVersioningBehavior.AUTO_UPGRADE,
+        )
 
     # --- updates ---
 
@@ -279,7 +268,8 @@ class LivingImage(ImageQueries, ProgramUpdates):
 
     @save_image.validator
     def _check_save(self, message: Any = None) -> None:
-        take(SaveImage, message)
+        if has_password(take(SaveImage, message).path):
+            refuse(f"path holds a password, which would stand in the history; {WHERE_PLACES_LOOK}")
 
     @workflow.update(description='Start no more tasks; running ones go on: nothing, or {"reason": "..."}')
     async def pause(self, message: Any = None) -> ImageStatus:

@@ -46,9 +46,9 @@ async def tell_image(image_id: str, signal: str, news: BaseModel) -> None:
         workflow.logger.warning("The image %s did not take %s: %s", image_id, signal, error)
 
 
-def failure_text(error: ActivityError, with_type: bool = True) -> str:
+def failure_text(error: BaseException | None, with_type: bool = True) -> str:
     """Why an activity failed, as `Type: message` or the message alone."""
-    cause = error.cause
+    cause = error.cause if isinstance(error, ActivityError) else error
     kind, message = type(cause).__name__.removesuffix("Error"), str(cause)
     match cause:
         case ApplicationError():

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
-import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
@@ -16,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from configuration import InvalidSettings
     from configuration.approvers import PublicKey
     from messages.common import LoopState, part
-    from messages.files import Rewrite
+    from messages.files import Approval, Rewrite
     from messages.loops import (
         Change,
         Decided,
@@ -31,8 +29,9 @@ with workflow.unsafe.imports_passed_through():
     )
     from messages.names import LOOP_CONCLUDED, LOOP_WAITS, NEEDS_HUMAN
     from messages.requests import Approver, Decision
-    from messages.signatures import SignatureTaken
-    from workflows.approvals import Approvals, Uncounted
+    from messages.signatures import SignatureTaken, digest_of_json
+    from messages.signers import Uncounted
+    from workflows.approvals import Approvals
     from workflows.deliberating import Deliberation
     from workflows.details.loop import loop_details
     from workflows.messaging import failure_text, outlive_cancellation, refuse, take, tell_image
@@ -59,6 +58,7 @@ class PhilosophicalLoop:
         self._approvals = Approvals(governance, self._start.image_id, self._start.loop_id)
         self._view.signatures = self._approvals.standing()
         self._decision: Decision | None = None
+        self._approval: Approval | None = None
         self._conclusion: LoopConcluded | None = None
         self._image_retires = False
         self._needs_human = False
@@ -120,7 +120,7 @@ class PhilosophicalLoop:
     async def _put_before_a_person(self, proposal: Proposal) -> None:
         timeout = self._start.settings.governance.approval_timeout
         news = {
-            "digest": digest_of(self._start, proposal, self._view.diff),
+            "digest": self._named(proposal),
             "expires_at": workflow.now() + timeout,
             "state": "pending",
         }
@@ -128,6 +128,14 @@ class PhilosophicalLoop:
         self._show()
         self._wait_for_human(True)
         self._notifying.begin(self._view)
+
+    def _named(self, proposal: Proposal) -> str:
+        """Its digest. Where it is signed, a files worker is to see as well what the signatures cover."""
+        if self._approvals.wanted:
+            self._approval = approval_for(self._start, proposal, self._view.diff)
+            if workflow.patched("approval-for-files"):
+                return self._approval.digest(self._start.loop_id)
+        return digest_of(self._start, proposal, self._view.diff)
 
     async def _wait_for_decision(self) -> list[Change] | LoopConcluded:
         """What to rewrite, or the end of the loop: rejected or expired."""
@@ -152,6 +160,9 @@ class PhilosophicalLoop:
         self._view.state, self._view.changes = "rewriting", changes
         self._show()
         order = Rewrite(loop_id=self._start.loop_id, changes=changes, decision=self._decision)
+        if self._approval is not None and self._decision is not None:
+            self._approval.signatures = self._approvals.signatures(self._decision)
+            order.approval = self._approval
         rewrite = partial(files.rewrite_settings, order, "Rewrite settings.toml")
         try:
             receipt = await self._wait_out(rewrite, self._view.expires_at or workflow.now())
@@ -378,5 +389,11 @@ def digest_of(start: LoopStart, proposal: Proposal, diff: str = "") -> str:
     parts = [start.loop_id, start.settings_digest, shown]
     if signed:
         parts += [diff, start.urgent]
-    named = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    named = digest_of_json(parts)
     return named if signed else named[:12]
+
+
+def approval_for(start: LoopStart, proposal: Proposal, diff: str) -> Approval:
+    """What is to be signed: the changes, and all that a person is shown of them."""
+    shown = digest_of_json([proposal.model_dump(mode="json"), diff, start.urgent])
+    return Approval(settings_digest=start.settings_digest, proposed=proposal.changes, shown=shown)

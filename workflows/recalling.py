@@ -1,7 +1,7 @@
 """What is recalled of earlier tasks. Memory helps where it can; no task fails for want of it."""
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, FailureError, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
@@ -26,9 +26,11 @@ async def recall(settings: Settings, image_id: str, task: Task, most: int) -> Re
     )
     try:
         return await thinking.recall(wanted)
-    except ActivityError as error:
+    except FailureError as error:
+        # Where a local activity is replayed, its failure comes alone, not as the cause of an ActivityError.
         if is_cancelled_exception(error):
             raise
-        if isinstance(error.cause, ActivityTimeout):
+        cause = error.cause if isinstance(error, ActivityError) else error
+        if isinstance(cause, ActivityTimeout):
             return Recalled(means="nothing: the memory took longer than a second")
-        return Recalled(means=f"nothing: {excerpt(failure_text(error))}")
+        return Recalled(means=f"nothing: {excerpt(failure_text(cause))}")

@@ -7,14 +7,11 @@ version, is deleted and begun anew. Several threads and processes may share it, 
 import asyncio
 import copy
 import json
-import math
-import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, Self, TypeVar
 
@@ -22,19 +19,11 @@ import apsw
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from activities.memory.file import HURRY_SECONDS, MemoryFile, Work
+from activities.memory.schema import SCHEMA, SIGNS, UPGRADES, VERSION, count
+from activities.memory.words import sharing_words
 
 SYNTHESIS_BYTES = 16_384
 """The longest synthesis that is kept: as long as an answer may be, see activities/model_server/asking.py."""
-VERSION = 3
-"""Of the schema. A file of another version is begun anew, unless `_UPGRADES` says how to go on with it."""
-MOST_WORDS = 64
-"""Of one question: a task is a sentence or two, and each word is one look into the index."""
-FEW = 10
-"""Memories without any of the words, counted in: few memories alone say little about which words are rare."""
-CANDIDATES = 50
-"""The best by BM25 that are looked at closely."""
-COMMON = 2_000
-"""Memories: a word in so many, or in more, finds none by itself where another word is rarer."""
 NEAR = 200
 """Where there are more vectors, the nearest of so many by their signs: no other is compared in full."""
 PATIENCE_SECONDS = 5.0
@@ -43,43 +32,7 @@ PAGE = 100
 """Entries that are read, written or forgotten in one go, so that nobody waits long for the file."""
 THREADS = 4
 
-_WORD = re.compile(r"[^\W_]{3,}")
-_SCHEMA = """
-CREATE TABLE memories (
-    id INTEGER PRIMARY KEY, image_id TEXT, task_id TEXT, task TEXT, synthesis TEXT, finished_at TEXT,
-    UNIQUE (image_id, task_id)
-);
-CREATE VIRTUAL TABLE words USING fts5 (
-    task, synthesis, content=memories, content_rowid=id, tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE TABLE vectors (
-    memory INTEGER, model TEXT, image_id TEXT, dimension INTEGER, vector BLOB, signs BLOB,
-    PRIMARY KEY (memory, model)
-);
-CREATE INDEX embedded ON vectors (image_id, model, dimension, signs, memory);
-CREATE TABLE refused (memory INTEGER, model TEXT, image_id TEXT, PRIMARY KEY (memory, model));
-CREATE INDEX not_embedded ON refused (image_id, model);
-CREATE TABLE unrelated (model TEXT, dimension INTEGER, likeness REAL, PRIMARY KEY (model, dimension));
-CREATE TABLE looked (source TEXT, image_id TEXT, until TEXT, PRIMARY KEY (source, image_id));
-CREATE TRIGGER remember AFTER INSERT ON memories BEGIN
-    INSERT INTO words (rowid, task, synthesis) VALUES (new.id, new.task, new.synthesis);
-END;
-CREATE TRIGGER forget AFTER DELETE ON memories BEGIN
-    INSERT INTO words (words, rowid, task, synthesis) VALUES ('delete', old.id, old.task, old.synthesis);
-    DELETE FROM vectors WHERE memory = old.id;
-    DELETE FROM refused WHERE memory = old.id;
-END;
-"""
-# A bit for each figure of a vector; it takes a whole number of bytes.
-_SIGNS = "iif(length({vector}) % 32 = 0, vec_quantize_binary({vector}), NULL)"
-_UPGRADES = {
-    2: f"""
-    ALTER TABLE vectors ADD COLUMN signs BLOB;
-    UPDATE vectors SET signs = {_SIGNS.format(vector="vector")};
-    DROP INDEX embedded;
-    CREATE INDEX embedded ON vectors (image_id, model, dimension, signs, memory);
-    """
-}
+_FORGET_VECTOR = "DELETE FROM vectors WHERE memory = ? AND model = ?"
 # What has no vector of a model and a dimension, and might get one.
 _WITHOUT_VECTOR = """
     FROM memories WHERE image_id = ?
@@ -118,7 +71,7 @@ class MemoryStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = MemoryFile(path, _SCHEMA, VERSION, _UPGRADES)
+        self._file = MemoryFile(path, SCHEMA, VERSION, UPGRADES)
         self._patience_seconds = PATIENCE_SECONDS
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="memory")
 
@@ -225,7 +178,8 @@ class MemoryStore:
         score: the part of the text's words that a memory has, rare words counting more (by Lucene's inverse
         document frequency). `unless`: pass over what has a vector of this model and dimension.
         """
-        found = self._read(lambda db: _by_words(db, image_id, text, besides, unless))
+        shared = self._read(lambda db: sharing_words(db, image_id, text, besides, unless))
+        found = sorted((Found(*row) for row in shared), key=lambda memory: -memory.score)
         return [memory for memory in found if memory.score >= least][:most]
 
     # --- by embeddings ---
@@ -278,37 +232,36 @@ class MemoryStore:
 
     def count_without_vector(self, image_id: str, model: str, dimension: int) -> tuple[int, int]:
         """How many have no vector of this model and dimension yet, and how many the model refused."""
-        # Each is counted in an index alone. What has a vector of another dimension has none of this one.
-        query = """
-            SELECT (SELECT count(*) FROM memories WHERE image_id = :image_id)
-                - (SELECT count(*) FROM vectors
-                    WHERE image_id = :image_id AND model = :model AND dimension = :dimension),
-                (SELECT count(*) FROM refused WHERE image_id = :image_id AND model = :model)
-        """
-        values = {"image_id": image_id, "model": model, "dimension": dimension}
-        ((without, refused),) = self._rows(query, values)
-        return without - refused, refused
+        memories, embedded, refused = self._read(lambda db: count(db, image_id, model, dimension))
+        # What has a vector of another dimension has none of this one.
+        return memories - embedded - refused, refused
 
     def set_vectors(self, model: str, vectors: dict[int, Vector]) -> None:
         """Keep vectors by the number of their memory; one that was forgotten meanwhile is passed over."""
         rows = [
             (model, len(vector), array("f", vector).tobytes(), number) for number, vector in vectors.items()
         ]
-        signs = _SIGNS.format(vector="?3")
+        signs = SIGNS.format(vector="?3")
         query = f"""
-            REPLACE INTO vectors (memory, image_id, model, dimension, vector, signs)
+            INSERT INTO vectors (memory, image_id, model, dimension, vector, signs)
             SELECT id, image_id, ?1, ?2, ?3, {signs} FROM memories WHERE id = ?4
         """
-        self._write(lambda db: db.executemany(query, rows).get)
+
+        def work(db: apsw.Connection) -> None:
+            db.executemany(_FORGET_VECTOR, [(number, model) for number in vectors])
+            db.executemany(query, rows)
+
+        self._write(work)
 
     def set_refused(self, model: str, number: int) -> None:
         """Remember that a model does not embed a memory, so that it is not asked to again."""
         query = """
-            REPLACE INTO refused (memory, image_id, model) SELECT id, image_id, ? FROM memories WHERE id = ?
+            INSERT OR IGNORE INTO refused (memory, image_id, model)
+            SELECT id, image_id, ? FROM memories WHERE id = ?
         """
 
         def work(db: apsw.Connection) -> None:
-            db.execute("DELETE FROM vectors WHERE memory = ? AND model = ?", (number, model))
+            db.execute(_FORGET_VECTOR, (number, model))
             db.execute(query, (model, number))
 
         self._write(work)
@@ -337,48 +290,6 @@ def _add(db: apsw.Connection, entry: Entry) -> bool:
         (*name, entry.task, synthesis, finished_at),
     )
     return True
-
-
-def _by_words(
-    db: apsw.Connection, image_id: str, text: str, besides: str, unless: tuple[str, int]
-) -> list[Found]:
-    # Quoted, so that no word of the text is an operator of FTS5.
-    words = [f'"{word}"' for word in islice(dict.fromkeys(_WORD.findall(text.casefold())), MOST_WORDS)]
-    if not words:
-        return []
-    # The `+` keeps SQLite from walking through all memories of the image for each word.
-    sharing = f"""
-        SELECT memories.id FROM words JOIN memories ON memories.id = words.rowid
-        WHERE words MATCH ? AND +image_id = ? LIMIT {COMMON}
-    """
-    held = {word: {row[0] for row in db.execute(sharing, (word, image_id))} for word in words}
-    total = db.execute("SELECT count(*) FROM memories WHERE image_id = ?", (image_id,)).get
-    total += FEW
-    weights = {
-        word: math.log(1 + (total - len(rows) + 0.5) / (len(rows) + 0.5)) for word, rows in held.items()
-    }
-    common = {word for word, rows in held.items() if len(rows) == COMMON}
-    rare = [word for word in words if word not in common] or words[:1]
-    query = """
-        SELECT memories.id, task_id, memories.task, memories.synthesis
-        FROM words JOIN memories ON memories.id = words.rowid
-        WHERE words MATCH ? AND +image_id = ? AND task_id != ?
-        AND NOT EXISTS
-        (SELECT 1 FROM vectors WHERE memory = memories.id AND model = ? AND dimension = ?)
-        ORDER BY bm25(words) LIMIT ?
-    """
-    values = (" OR ".join(rare), image_id, besides, *unless, CANDIDATES)
-    found = []
-    rows: list[tuple[Any, ...]] = db.execute(query, values).fetchall()
-    has = "SELECT 1 FROM words WHERE words MATCH ? AND rowid = ?"
-    for number, task_id, task, synthesis in rows:
-        shared = sum(
-            weight
-            for word, weight in weights.items()
-            if number in held[word] or (word in common and db.execute(has, (word, number)).get)
-        )
-        found.append(Found(task_id, task, synthesis, shared / sum(weights.values())))
-    return sorted(found, key=lambda memory: -memory.score)
 
 
 def entries_of(path: Path, image_id: str) -> list[dict[str, Any]]:

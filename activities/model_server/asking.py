@@ -30,6 +30,7 @@ from activities.model_server.client import (
     proxy_for,
     refuses_think,
 )
+from activities.model_server.environment import without_key
 from activities.model_server.question import Answer, Question
 from messages.common import excerpt
 
@@ -306,7 +307,7 @@ def _too_long(attempt: Attempt, question: Question, tokens: int, window: int) ->
 
 def _refusal(attempt: Attempt, question: Question, error: ResponseError) -> ApplicationError:
     """The failure for an error that the model server itself tells, before or in its answer."""
-    said = excerpt(str(error.error))
+    said = excerpt(without_key(str(error.error)))
     # Ollama and llama.cpp say it in different words; these stand in both.
     if all(word in str(error.error).lower() for word in ("context", "exceed")):
         return attempt.failure(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from activities.model_server import environment
+from configuration.passwords import masked
 from messages.common import excerpt
 
 # This import builds a client of its own, from an environment that may allow of none.
@@ -49,7 +50,7 @@ def model_client(host: str, answer_seconds: float | None = None) -> AsyncClient:
     url = _as_url(host)
     if url is None:
         raise AddressBroken(
-            f'"{excerpt(host)}" is no address of a model server; correct {named_by(host)}, '
+            f'"{excerpt(masked(host))}" is no address of a model server; correct {named_by(host)}, '
             f'to "{DEFAULT_HOST}" for instance'
         )
     if not environment.key_is_usable():

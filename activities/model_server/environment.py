@@ -1,7 +1,6 @@
 """What the environment tells HTTP clients: proxies, certificates, a key. Much of it is mistyped."""
 
 import os
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +9,11 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
+from configuration.passwords import masked
 from messages.common import excerpt
 
 _CERTIFICATES = "SSL_CERT_FILE"
 _KEY = "OLLAMA_API_KEY"
-_PASSWORD = re.compile(r"//[^/]*@")
 
 
 @contextmanager
@@ -39,7 +38,7 @@ def fault() -> str:
     named = getproxies_environment()
     for scheme in ("http", "https", "all"):
         if wrong := _proxy_fault(named.get(scheme, "")):
-            proxy = excerpt(_PASSWORD.sub("//…@", named[scheme]))
+            proxy = excerpt(masked(named[scheme]))
             return (
                 f'{_spelling(scheme)} names a proxy that cannot be used, "{proxy}" ({wrong}); '
                 "correct it or unset it"
@@ -65,6 +64,12 @@ def key_is_usable() -> bool:
     """Whether the key for the model server, if there is one, may stand in a header."""
     key = os.environ.get(_KEY, "")
     return key.isascii() and key.isprintable()
+
+
+def without_key(said: str) -> str:
+    """What a server said, without the key that it was sent: some say which one they refuse."""
+    key = os.environ.get(_KEY, "").strip()
+    return said.replace(key, "…") if key else said
 
 
 def _proxy_fault(proxy: str) -> str:

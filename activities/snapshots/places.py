@@ -41,6 +41,9 @@ LOOK_EVERY_SECONDS = 0.1
 LOCKED_SECONDS = 30.0
 """How long a writer waits for another. A large snapshot takes seconds; whoever asked is told of more."""
 
+OBJECT_STORES = ("s3://", "gs://", "gcs://", "az://", "abfs://", "abfss://")
+"""Where the snapshots of an image may go beside its own folder, if its worker has those of others too."""
+
 log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?P<image>.+)\.(?P<generation>\d{8,})\.image")
@@ -210,6 +213,19 @@ def open_url(where: str, base: Path) -> tuple[Any, str]:
     if _is_forgotten(fs):
         raise NoPlace(f"{where} is the memory of one process, so what is put there is lost at once")
     return fs, str(path)
+
+
+def require_below(where: str, base: Path) -> None:
+    """Raises NoPlace for what may be a folder of this machine and is not below `base`, links followed."""
+    if "://" not in where and "::" not in where:
+        if (base / Path(where).expanduser()).resolve().is_relative_to(base.resolve()):
+            return
+    elif where.startswith(OBJECT_STORES) and "::" not in where:
+        return
+    raise NoPlace(
+        f"{where} is neither below {base} nor one of {', '.join(OBJECT_STORES)}, and the folders of a worker "
+        "with --images are kept apart"
+    )
 
 
 def newest_snapshot(settings: Settings, base: Path) -> str:

@@ -21,11 +21,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeats import heartbeats
+from activities.hosted import Files, Hosted, asking_image, file_of_asking
 from activities.memory.histories import Histories
 from activities.memory.store import MemoryStore, entries_of
 from activities.snapshots import plain_pickle
 from activities.snapshots.format import Header, digest_of, encrypt, encryption_keys, pack, signing_key
-from activities.snapshots.places import Place
+from activities.snapshots.places import Place, require_below
 from messages.common import excerpt
 from messages.files import SnapshotOrder, SnapshotReceipt
 from messages.names import task_workflow_id
@@ -66,11 +67,15 @@ class Content(NamedTuple):
 
 
 class Snapshots:
-    """The activity of one machine; its `memory` goes along. A relative `image_path` is relative to `base`."""
+    """The activity of one machine; its `memory` goes along.
 
-    def __init__(self, client: Client, base: Path, memory: MemoryStore) -> None:
+    A relative `image_path` is relative to the folder of the settings file. Where there are many of these, a
+    folder must lie below it.
+    """
+
+    def __init__(self, client: Client, files: Files, memory: MemoryStore) -> None:
         self._client = client
-        self._base = base
+        self._files = files
         self._memory = memory
         self._histories = Histories(client)
         self._one_at_a_time = asyncio.Lock()
@@ -83,12 +88,21 @@ class Snapshots:
         what the image could not be asked for.
         """
         async with heartbeats(), self._one_at_a_time:
+            many = isinstance(self._files, Hosted)
+            if many and order.image_id != asking_image():
+                raise ApplicationError(
+                    f"{asking_image()} may save itself, and not {order.image_id}",
+                    type="SnapshotNotWritten",
+                    non_retryable=True,
+                )
+            base = (await asyncio.to_thread(file_of_asking, self._files)).absolute().parent
             state = await self._ask_for_state(order.image_id)
             ended = [task["task_id"] for task in state["finished"] if task["outcome"] != "failed"]
             # All of it, not what a recall looks through: on another server the histories will be gone.
             await self._histories.catch_up(self._memory, order.image_id, listed=None, ended=ended)
             try:
-                return await save(order, state, self._base, partial(entries_of, self._memory.path))
+                memories = partial(entries_of, self._memory.path)
+                return await save(order, state, base, memories, only_below=many)
             except Exception as error:  # every file system has errors of its own
                 reason = excerpt(str(error), 500) or type(error).__name__
                 raise ApplicationError(
@@ -122,10 +136,19 @@ class Snapshots:
 
 
 async def save(
-    order: SnapshotOrder, state: dict[str, Any], base: Path, memories: Memories = no_memories
+    order: SnapshotOrder,
+    state: dict[str, Any],
+    base: Path,
+    memories: Memories = no_memories,
+    only_below: bool = False,
 ) -> SnapshotReceipt:
-    """Write one snapshot into its place. Raises what the place raises, BadSnapshot or NotPlain."""
+    """Write one snapshot into its place. Raises what the place raises, BadSnapshot or NotPlain.
+
+    `only_below`: into no folder of this machine that is not below `base`.
+    """
     key = signing_key()
+    if only_below:
+        require_below(order.place, base)
     place = Place(order.place, base, order.image_id)
     await asyncio.to_thread(place.make)
     async with place.locked():

@@ -1,6 +1,7 @@
 """The store of memories: idempotent, shared by processes, begun anew when it is broken, deaf to operators."""
 
 import contextlib
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -140,7 +141,7 @@ def test_of_many_the_likest_are_those_of_a_comparison_with_each(store: MemorySto
 def test_a_word_that_nearly_all_have_finds_nothing_by_itself_but_counts(
     store: MemoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("activities.memory.store.COMMON", 5)
+    monkeypatch.setattr("activities.memory.words.COMMON", 5)
     towns = [entry(f"{number}", task="Should the town?", synthesis="No.") for number in range(20)]
     store.add([*towns, entry("boat", task="Which boat?"), entry("both", task="A boat for the town?")])
     assert [found.task_id for found in by_words(store, "the town boat")] == ["both", "boat"]
@@ -210,20 +211,61 @@ def test_a_file_of_another_version_is_begun_anew(store: MemoryStore, statement: 
     assert store.add([entry()]) == 1
 
 
-def test_a_file_of_the_version_before_goes_on(store: MemoryStore, caplog: pytest.LogCaptureFixture) -> None:
+BEFORE = {
+    3: """
+        DROP TABLE counts; DROP INDEX of_image; CREATE INDEX not_embedded ON refused (image_id, model);
+        DROP TRIGGER more_memories; DROP TRIGGER more_vectors; DROP TRIGGER more_refused;
+        DROP TRIGGER less_memories; DROP TRIGGER less_vectors; DROP TRIGGER less_refused;
+    """,
+    2: """
+        DROP INDEX embedded; ALTER TABLE vectors DROP COLUMN signs;
+        CREATE INDEX embedded ON vectors (image_id, model, dimension, memory);
+    """,
+}
+
+
+@pytest.mark.parametrize("version", sorted(BEFORE))
+def test_a_file_of_a_version_before_goes_on(
+    version: int, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
     embed(store, "m", {"near": [1.0, 0.0], "far": [0.0, 1.0]})
     wide = {"near": [1.0, -1.0] * 4, "far": [-1.0, 1.0] * 4}
     numbers = {text.split("\n")[0]: number for number, text in store.without_vector("image", "w", 8).items()}
     store.set_vectors("w", {numbers[task_id]: vector for task_id, vector in wide.items()})
     store.close()
     with contextlib.closing(apsw.Connection(str(store.path))) as before:
-        before.execute("DROP INDEX embedded; ALTER TABLE vectors DROP COLUMN signs")
-        before.execute("CREATE INDEX embedded ON vectors (image_id, model, dimension, memory)")
-        before.execute("PRAGMA user_version = 2")
+        for changed in range(3, version - 1, -1):
+            before.execute(BEFORE[changed])
+        before.execute(f"PRAGMA user_version = {version}")
     again = MemoryStore(store.path)
     assert like(again, [1.0, 0.1]) == ["near"]
     assert like(again, wide["near"], "w") == ["near"]
+    assert again.count_without_vector("image", "w", 8) == (0, 0)
+    assert again.add([entry("new")]) == 1
+    assert again.count_without_vector("image", "w", 8) == (1, 0)
     assert not caplog.records
+
+
+def test_what_is_kept_as_a_count_is_the_count(store: MemoryStore) -> None:
+    chance, numbers = random.Random(1), range(12)
+    for _ in range(300):
+        image, number = chance.choice(("image", "other")), chance.choice(numbers)
+        match chance.randrange(5):
+            case 0 | 1:
+                finished_at = f"2026-01-{1 + chance.randrange(28):02}T12:00:00Z"
+                store.add([entry(f"{number}", image_id=image, finished_at=finished_at)])
+            case 2:
+                dimension = chance.choice((2, 3))
+                store.set_vectors("m", {number: [1.0] * dimension, chance.choice(numbers): [0.5] * dimension})
+            case 3:
+                store.set_refused("m", number)
+            case 4 if chance.random() < 0.2:
+                store.forget(image)
+        with contextlib.closing(apsw.Connection(str(store.path))) as db:
+            kept = set(db.execute("SELECT * FROM counts WHERE n != 0"))
+            true = "SELECT image_id, '{0}', {1}, {2}, count(*) FROM {0} GROUP BY 1, 3, 4"
+            tables = [("memories", "''", "0"), ("vectors", "model", "dimension"), ("refused", "model", "0")]
+            assert kept == {row for table in tables for row in db.execute(true.format(*table))}
 
 
 def test_a_place_where_no_file_can_be_is_an_error_of_its_own(tmp_path: Path) -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from activities.snapshots import plain_pickle
-from activities.snapshots.format import BadSnapshot, Header, pack, read
+from activities.snapshots.format import BadSnapshot, read
 from activities.snapshots.places import Place
 from activities.snapshots.writing import save
 from messages.files import SnapshotOrder
+from testbed.hostile.snapshots import in_a_file
 from testbed.processes import MAY_MOUNT, ROOT
 from tests.activities import killed_writer
 from workflows.image_state import ImageState
@@ -30,27 +31,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STATE: dict[str, Any] = {"image_id": "one", "started_at": NOW.isoformat(), "text": "été"}
 PROTO = b"\x80\x04"
 KEY = b"secret"
-
-
-def in_a_file(
-    payload: bytes,
-    image_id: str = "one",
-    generation: int = 1,
-    key: bytes = b"",
-    started_at: datetime | None = NOW,
-) -> bytes:
-    """A snapshot with this payload, whatever that is."""
-    header = Header(
-        image_id=image_id,
-        started_at=started_at,
-        generation=generation,
-        written_at=NOW,
-        payload_bytes=len(payload),
-        payload_sha256=hashlib.sha256(payload).hexdigest(),
-        library="dill",
-        signed=bool(key),
-    )
-    return b"".join(pack(header, payload, key))
 
 
 def a_file(generation: int = 1, key: bytes = b"", started_at: datetime | None = NOW) -> bytes:

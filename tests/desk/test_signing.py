@@ -14,12 +14,12 @@ from temporalio.client import Client
 
 from configuration import Settings
 from testbed.fake_ollama import FakeOllama
+from testbed.signing import Signer, govern
 from testbed.world import World
 from tests.desk.command_line import Starter
 from tests.desk.screen import Screen
 from tests.desk.test_mcp import called, refused, tools
 from tests.killing import Killed
-from tests.signing import Signer, govern
 from tests.test_configuration import shipped
 from tests.workflows.refusing import refusal
 

@@ -13,8 +13,8 @@ from messages.loops import Change, LoopConcluded, LoopStart, Proposal, ProposalV
 from messages.trials import Replay, Round
 from runtime.workers import WORKFLOWS
 from testbed.fake_ollama import FakeOllama
+from testbed.signing import Signer, govern
 from testbed.world import World, until
-from tests.signing import Signer, govern
 from tests.workflows.refusing import refusal
 from tests.workflows.replayed import deeds_of, replay, unsaid
 from workflows.approvals import KEPT, MOST_RECORDED
