@@ -20,7 +20,7 @@ PAUSE_SECONDS = 0.2
 
 
 async def current_version(client: Client) -> str:
-    """The current version, this one if there was none. Raises Problem, RPCError.
+    """The current version, this one if there was none. Raises Problem.
 
     Without any, no worker would be given anything. Another stays until a person says so: `how_to_advance`.
     """
@@ -43,7 +43,10 @@ async def current_version(client: Client) -> str:
                     )
                 except RPCError as error:
                     if error.status not in (RPCStatusCode.NOT_FOUND, RPCStatusCode.FAILED_PRECONDITION):
-                        raise
+                        raise Problem(
+                            f"--pinned needs a server with worker versioning that lets this worker see and "
+                            f"name the current version, and it says: {error.message}"
+                        ) from None
                     await asyncio.sleep(PAUSE_SECONDS)
     except TimeoutError:
         raise Problem(f"the server does not know the deployment {NAME} of this worker") from None

@@ -31,9 +31,7 @@ AT_ONCE = 8
 ANSWERS_WITHIN_SECONDS = 30.0
 """One that does not answer has its turn again later, and keeps nobody waiting. What a killed worker had begun
 the server gives to another after ten."""
-
-
-ANSWER_WITHIN = timedelta(seconds=25)
+QUERY_WITHIN = timedelta(seconds=25)
 
 
 class Images:
@@ -160,7 +158,7 @@ class Images:
         """Whether an image holds these settings and knows who answers, so that no event need tell it."""
         image = self._client.get_workflow_handle(settings.system.image_id)
         try:
-            status = await image.query("status", result_type=ImageStatus, rpc_timeout=ANSWER_WITHIN)
+            status = await image.query("status", result_type=ImageStatus, rpc_timeout=QUERY_WITHIN)
         except WorkflowQueryFailedError:
             return False
         told = not status.settings_problem and status.digest == settings.digest()
