@@ -2,15 +2,19 @@
 
 import base64
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from temporalio.client import Client
 
 from messages.loops import ProposalView
-from testbed.world import Image
+from testbed.fake_ollama import FakeOllama
+from testbed.world import Image, World
 
 
 class Signer:
@@ -73,3 +77,14 @@ def govern(image: Image, quorum: int, *people: Signer) -> None:
     lines = json.dumps([person.line for person in people])
     text = image.file.read_text().replace("approvers = []", f"approvers = {lines}")
     image.file.write_text(text.replace("quorum = 1", f"quorum = {quorum}"))
+
+
+@asynccontextmanager
+async def governed(
+    client: Client, ollama: FakeOllama, folder: Path, quorum: int, *people: Signer
+) -> AsyncIterator[World]:
+    """An image on which only these people decide."""
+    world = World(client, ollama, folder)
+    govern(world, quorum, *people)
+    async with world:
+        yield world

@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from configuration import Settings
 from testbed.fake_ollama import FakeOllama
-from testbed.signing import Signer, govern
+from testbed.signing import Signer, govern, governed
 from testbed.world import World
 from tests.desk.command_line import Starter
 from tests.desk.screen import Screen
@@ -30,9 +30,7 @@ NO_AGENT = not (shutil.which("ssh-agent") and shutil.which("ssh-add"))
 @pytest.fixture
 async def world(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
     """An image on which Ada and Bob decide together."""
-    world = World(client, ollama, tmp_path)
-    govern(world, 2, ADA, BOB)
-    async with world:
+    async with governed(client, ollama, tmp_path, 2, ADA, BOB) as world:
         yield world
 
 

@@ -13,7 +13,7 @@ from messages.loops import Change, LoopConcluded, LoopStart, Proposal, ProposalV
 from messages.trials import Replay, Round
 from runtime.workers import WORKFLOWS
 from testbed.fake_ollama import FakeOllama
-from testbed.signing import Signer, govern
+from testbed.signing import Signer, governed
 from testbed.world import World, until
 from tests.workflows.refusing import refusal
 from tests.workflows.replayed import deeds_of, replay, unsaid
@@ -27,18 +27,14 @@ OWN = {"autopoiesis.max_turns": 5}
 @pytest.fixture
 async def image(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
     """Ada and Bob decide, and each is enough."""
-    world = World(client, ollama, tmp_path)
-    govern(world, 1, ADA, BOB)
-    async with world:
+    async with governed(client, ollama, tmp_path, 1, ADA, BOB) as world:
         yield world
 
 
 @pytest.fixture
 async def pair(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
     """Ada and Bob decide together."""
-    world = World(client, ollama, tmp_path)
-    govern(world, 2, ADA, BOB)
-    async with world:
+    async with governed(client, ollama, tmp_path, 2, ADA, BOB) as world:
         yield world
 
 

@@ -16,7 +16,7 @@ from temporalio.worker import Worker
 
 from messages.names import files_queue
 from testbed.fake_ollama import FakeOllama
-from testbed.signing import Signer, govern
+from testbed.signing import Signer, governed
 from testbed.world import World
 
 ADA, BOB = Signer("Ada"), Signer("Bob")
@@ -41,9 +41,7 @@ class Strangers:
 @pytest.fixture
 async def image(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
     """Ada and Bob decide together."""
-    world = World(client, ollama, tmp_path)
-    govern(world, 2, ADA, BOB)
-    async with world:
+    async with governed(client, ollama, tmp_path, 2, ADA, BOB) as world:
         yield world
 
 
