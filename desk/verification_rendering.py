@@ -76,7 +76,12 @@ def facts(view: VerificationView) -> dict[str, Text]:
             f"{view.blocks} of {view.cap}, each a task under the old and one under the new values"
         ),
         "effect": words(_effect(view)),
-        "better": words(f"with probability {view.better:.2f}, by this and what was known before"),
+        # Harm shows in the tasks alone, however sure one was before.
+        "better": words(
+            ""
+            if view.verdict == "harmful"
+            else f"with probability {view.better:.2f}, by this and what was known before"
+        ),
         "harm": words(_evidence(view.harm, view.harm_at)),
         "failures": words(_guardrail(view, "failures")),
         "ratings": words(_guardrail(view, "ratings")),

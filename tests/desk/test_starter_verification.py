@@ -123,6 +123,7 @@ async def test_harm_is_told_wherever_a_person_looks(world: World, starter: Start
         assert f"python starter.py approve {back}" in ran.out
     assert as_json.json["pinned"] == [{"key": "autopoiesis.max_turns", "old": 2, "new": 3}]
     assert "harmful: it does harm" in told.out
+    assert "what was known before" not in told.out
     for ran in (shown, listed):
         assert "a change does harm, and this takes it back" in ran.out
     assert refused.code == 1
