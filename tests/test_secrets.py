@@ -33,7 +33,8 @@ class Life(Image):
     """An image whose every secret is marked. `said`: what its programs and pages told, by what told it."""
 
     def __init__(self, client: Client, folder: Path, around: dict[str, str]) -> None:
-        super().__init__(client, "", folder)
+        # It looks at its logs when it is told to: several tasks come before what speaks for a change.
+        super().__init__(client, "", folder, {"cadence.min_logs": 100})
         self.folder = folder
         self.around = around
         self.starter = Starter(folder, around["TEMPORAL_ADDRESS"], **around)
