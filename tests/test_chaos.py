@@ -106,6 +106,22 @@ def test_an_edit_that_does_what_an_amendment_did_is_no_other_order() -> None:
     )
 
 
+def test_an_edit_that_does_a_part_of_an_amendment_leaves_the_rest_to_it() -> None:
+    before = [EDITED, EDITED.replace("goals_per_day = 5", "goals_per_day = 6")]
+    both = Loop("loop/5", "approved", {TURNS: 2, GOALS: 6}, "approve")
+    seen = replace(
+        WELL,
+        texts=[FIRST, FASTER, *before, before[-1].replace("max_turns = 3", "max_turns = 2")],
+        edits=[*WELL.edits, {GOALS: 6}],
+        loops=[*LOOPS[:-1], both],
+        backups=["loop/1", "loop/5"],
+        ledger=["loop/1", "loop/5"],
+    )
+    assert judge(seen) == []
+    [violation] = judge(replace(seen, texts=seen.texts[:-1]))
+    assert "loop/5 is not in settings.toml" in violation
+
+
 @pytest.mark.timeout(1800)
 def test_a_short_life_of_chaos_has_no_violation() -> None:
     kinds = ("both", "replaced", "dump")

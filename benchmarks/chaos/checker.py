@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from itertools import combinations, permutations
+from itertools import combinations, pairwise, permutations
 from typing import Any
 
 Values = Mapping[str, Any]
@@ -162,8 +162,10 @@ def _file(seen: Evidence) -> Iterator[str]:
     amendments = [loop.changes for loop in approved]
     # How many edits and how many amendments may have been made by now: some changes are both.
     made = {(0, 0)}
-    for number, change in enumerate(filter(None, map(difference, texts, texts[1:])), 1):
-        if then := set(_one_more(change, made, seen.edits, amendments)):
+    for number, (before, after) in enumerate(pairwise(texts), 1):
+        if not (change := difference(before, after)):
+            continue
+        if then := set(_one_more(before, change, made, seen.edits, amendments)):
             made = then
         else:
             yield f"change {number} of settings.toml was not to come then: {change}{_hint(change, seen)}"
@@ -173,14 +175,22 @@ def _file(seen: Evidence) -> Iterator[str]:
 
 
 def _one_more(
-    change: Values, made: set[tuple[int, int]], edits: Sequence[Values], amendments: Sequence[Values]
+    before: Values,
+    change: Values,
+    made: set[tuple[int, int]],
+    edits: Sequence[Values],
+    amendments: Sequence[Values],
 ) -> Iterator[tuple[int, int]]:
-    """How many may be made after a change: the next edit, the next amendment, or both seen as one change."""
+    """How many may be made after a change: the next edit, the next amendment, or both seen as one change.
+
+    What was there already is no part of the change: a person may have set by hand what an amendment sets.
+    """
     for edit, amendment in made:
         for one, other in ((1, 0), (0, 1), (1, 1)):
             both = [*edits[edit : edit + one], *amendments[amendment : amendment + other]]
             merged = [{**first, **last} for first, last in permutations(both)] if len(both) > 1 else both
-            if len(both) == one + other and change in merged:
+            expected = ({key: to for key, to in each.items() if before.get(key) != to} for each in merged)
+            if len(both) == one + other and change in expected:
                 yield edit + one, amendment + other
 
 
