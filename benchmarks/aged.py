@@ -226,7 +226,10 @@ async def born(folder: Path) -> AsyncIterator[Places]:
         client: Client = await connect(server.address)
         await ensure_search_attributes(client)
         await keep_closed_runs(client)
-        with fake_ollama(0, script) as host, module_process("benchmarks.bare", server.address, host):
+        with (
+            fake_ollama(0, script) as host,
+            module_process("benchmarks.bare", server.address, host, str(folder)),
+        ):
             image = Image(client, host, folder, SETTINGS)
             await image.start()
             bench = Bench(image, PAIRS, 0, host, metrics_of(server))

@@ -186,7 +186,10 @@ async def run(numbers: Sequence[int], tasks: int, pause: float) -> list[Row]:
         state.mkdir()
         script.write_text('{"needs_research": true}')
         async with run_dev_server(state, *free_ports()) as (server, client):
-            with fake_ollama(0, script) as host, module_process("benchmarks.bare", server.address, host):
+            with (
+                fake_ollama(0, script) as host,
+                module_process("benchmarks.bare", server.address, host, folder),
+            ):
                 for number in numbers:
                     root = Path(folder) / f"images-{number}"
                     root.mkdir()

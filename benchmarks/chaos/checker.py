@@ -189,7 +189,7 @@ def _one_more(
         for one, other in ((1, 0), (0, 1), (1, 1)):
             both = [*edits[edit : edit + one], *amendments[amendment : amendment + other]]
             merged = [{**first, **last} for first, last in permutations(both)] if len(both) > 1 else both
-            expected = ({key: to for key, to in each.items() if before.get(key) != to} for each in merged)
+            expected = [{key: to for key, to in each.items() if before.get(key) != to} for each in merged]
             if len(both) == one + other and change in expected:
                 yield edit + one, amendment + other
 
