@@ -77,7 +77,7 @@ def test_a_life_without_a_fault_is_no_violation() -> None:
         ({"texts": [*WELL.texts, EDITED]}, "loop/1 wanted it, which ended as approved"),
         (
             {"loops": [LOOPS[3], *LOOPS[1:3], LOOPS[0]]},
-            "change 1 of settings.toml was not to come then: {'autopoiesis.max_turns': 3}; loop/1 wanted it",
+            "change 3 of settings.toml was not to come then: {'autopoiesis.max_turns': 2}; loop/4 wanted it",
         ),
         (
             {"loops": [replace(LOOPS[0], said=""), *LOOPS[1:]]},
@@ -104,6 +104,15 @@ def test_an_edit_that_does_what_an_amendment_did_is_no_other_order() -> None:
     assert not list(
         judge(replace(WELL, texts=[*WELL.texts, again], edits=[*WELL.edits, {TURNS: 3}], values={}))
     )
+
+
+def test_what_a_person_has_made_by_hand_is_approved_without_a_change() -> None:
+    made = replace(WELL, loops=[*LOOPS, Loop("loop/5", "approved", {GOALS: 5}, "approve")])
+    assert judge(replace(made, ledger=["loop/1", "loop/4", "loop/5"])) == []
+    other = replace(WELL, loops=[*LOOPS, Loop("loop/5", "approved", {GOALS: 6}, "approve")])
+    told = judge(replace(other, ledger=["loop/1", "loop/4", "loop/5"]))
+    assert any("loop/5 is not in settings.toml" in violation for violation in told)
+    assert any("the backups are those of" in violation for violation in told)
 
 
 def test_an_edit_that_does_a_part_of_an_amendment_leaves_the_rest_to_it() -> None:

@@ -163,12 +163,14 @@ def _file(seen: Evidence) -> Iterator[str]:
     # How many edits and how many amendments may have been made by now: some changes are both.
     made = {(0, 0)}
     for number, (before, after) in enumerate(pairwise(texts), 1):
+        made |= set(_there_already(before, made, amendments))
         if not (change := difference(before, after)):
             continue
         if then := set(_one_more(before, change, made, seen.edits, amendments)):
             made = then
         else:
             yield f"change {number} of settings.toml was not to come then: {change}{_hint(change, seen)}"
+    made |= set(_there_already(texts[-1], made, amendments)) if texts else set()
     edits, loops = max(made, key=sum)
     yield from (f"an edit is not in settings.toml: {dict(edit)}" for edit in seen.edits[edits:])
     yield from (f"{loop.loop_id} is not in settings.toml: {loop.changes}" for loop in approved[loops:])
@@ -194,6 +196,21 @@ def _one_more(
                 yield edit + one, amendment + other
 
 
+def _there_already(
+    values: Values, made: set[tuple[int, int]], amendments: Sequence[Values]
+) -> Iterator[tuple[int, int]]:
+    """How many may be made with no change of the file, since all that the next amendments set is there."""
+    for edit, amendment in made:
+        for number, change in enumerate(amendments[amendment:], amendment + 1):
+            if not _holds(change, values):
+                break
+            yield edit, number
+
+
+def _holds(change: Values, values: Values) -> bool:
+    return all(values.get(key) == to for key, to in change.items())
+
+
 def _hint(change: Values, seen: Evidence) -> str:
     wanted = [loop for loop in seen.loops if loop.changes == change]
     return "".join(f"; {loop.loop_id} wanted it, which ended as {loop.state}" for loop in wanted)
@@ -206,8 +223,14 @@ def difference(before: Values, after: Values) -> dict[str, Any]:
 
 
 def _backups(seen: Evidence) -> Iterator[str]:
-    """The file was rewritten once for each approved amendment, and for no other."""
-    approved = [loop.loop_id for loop in seen.loops if loop.state == "approved"]
+    """The file was rewritten once for each approved amendment that a person had not made by hand."""
+    by_hand = {(key, to) for edit in seen.edits for key, to in edit.items()}
+    approved = [
+        loop.loop_id
+        for loop in seen.loops
+        if loop.state == "approved"
+        and (loop.loop_id in seen.backups or not by_hand.issuperset(loop.changes.items()))
+    ]
     latest = approved[-len(seen.backups) :] if seen.backups else []
     if list(seen.backups) != latest:
         yield f"the backups are those of {list(seen.backups)[-5:]}; approved were {latest[-5:]}"
