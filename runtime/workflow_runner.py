@@ -1,5 +1,7 @@
-"""How workflows run in a worker, on a machine that may leave it no time for seconds."""
+"""How workflows run in a worker, on a machine that may leave it no time for seconds, and after its death."""
 
+from temporalio.bridge.proto.workflow_activation import WorkflowActivation
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
@@ -17,4 +19,57 @@ class PatientRunner(SandboxedWorkflowRunner):
         instance = super().create_instance(det)
         # The SDK interrupts the thread that this tells, and none where it tells none.
         instance.get_thread_id = lambda: None  # type: ignore[method-assign]
+        instance.activate = InStep(instance).activate  # type: ignore[method-assign]
         return instance
+
+
+class InStep:
+    """A workflow that takes no step before its workflow task has started.
+
+    A query that has waited for a worker may reach it together with events of which no workflow task was
+    started yet: a timer that has fired meanwhile, a signal. The SDK lets the workflow act on them at once,
+    and on the updates of the task itself after that; a replay has all of it together, and takes updates
+    first. Then the two differ, and the workflow can never be replayed again. So these events wait here for
+    their task, and the query is answered from what was before them.
+    """
+
+    def __init__(self, instance: WorkflowInstance) -> None:
+        self._activate = instance.activate
+        self._task: tuple[int, int] | None = None
+        self._history_length = 0
+        self._held = WorkflowActivation()
+
+    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        kinds = {job.WhichOneof("variant") for job in act.jobs}
+        if kinds & {"query_workflow", "remove_from_cache"}:
+            return self._activate(act)
+        if self._before_its_task(act):
+            self._held.jobs.extend(act.jobs)
+            return _nothing_done(act)
+        self._task, self._history_length = _task_of(act), act.history_length
+        if self._held.jobs:
+            together = WorkflowActivation()
+            together.CopyFrom(act)
+            del together.jobs[:]
+            together.jobs.extend([*self._held.jobs, *act.jobs])
+            act, self._held = together, WorkflowActivation()
+        return self._activate(act)
+
+    def _before_its_task(self, act: WorkflowActivation) -> bool:
+        """Whether no workflow task has started since the last step, although there are new events.
+
+        Each one that starts tells the size of the history, which grows, and servers tell it since 2022.
+        """
+        newer = act.history_length > self._history_length
+        return newer and act.history_size_bytes > 0 and _task_of(act) == self._task
+
+
+def _task_of(act: WorkflowActivation) -> tuple[int, int]:
+    """What tells one workflow task from the next: when it was started, and the size of the history then."""
+    return act.timestamp.ToNanoseconds(), act.history_size_bytes
+
+
+def _nothing_done(act: WorkflowActivation) -> WorkflowActivationCompletion:
+    done = WorkflowActivationCompletion(run_id=act.run_id)
+    done.successful.SetInParent()
+    return done

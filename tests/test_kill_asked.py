@@ -1,0 +1,58 @@
+"""A worker that comes back to events and to a question that has waited for it: the image stays replayable."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowUpdateStage
+
+from testbed.fake_ollama import FakeOllama
+from testbed.world import Image, until
+from tests.runtime.worker_process import WorkerProcess
+from tests.workflows.replayed import replay
+from workflows.living_image import LivingImage
+
+IDLE_SECONDS = 4
+
+
+async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_replays(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    image = Image(client, ollama.url, tmp_path, {"motivator.idle_after": f"{IDLE_SECONDS}s"})
+    await image.start()
+    where: Any = {"TEMPORAL_ADDRESS": image.address}
+    async with WorkerProcess(tmp_path, **where) as worker:
+        await worker.awake()
+        await image.ask("What is a question?")
+        await until(lambda: _timers(image, "EVENT_TYPE_TIMER_STARTED"))
+        rung = await _timers(image, "EVENT_TYPE_TIMER_FIRED")
+        await worker.stop(signal.SIGKILL)
+        # It waits at the server, which does not yet know of any work for the workflow: so it comes first.
+        asked = asyncio.create_task(image.status())
+        await asyncio.sleep(0.3)
+        given = asyncio.create_task(
+            image.image.start_update(
+                "submit_task", {"task": "And what is an answer?"}, wait_for_stage=WorkflowUpdateStage.ACCEPTED
+            )
+        )
+
+        async def rings() -> bool:
+            return await _timers(image, "EVENT_TYPE_TIMER_FIRED") > rung
+
+        await until(rings)
+    async with WorkerProcess(tmp_path, **where) as worker:
+        await worker.awake()
+        assert (await asked).finished == 1
+        await given
+        await image.tasks_finished()
+    await replay(await image.image.fetch_history(), [LivingImage])
+    async with WorkerProcess(tmp_path, **where) as worker:
+        await worker.awake()
+        assert (await image.status()).finished == 2
+
+
+async def _timers(image: Image, kind: str) -> int:
+    history = await image.image.fetch_history()
+    return sum(event.event_type == EventType.Value(kind) for event in history.events)
