@@ -58,7 +58,8 @@ class InStep:
     def _before_its_task(self, act: WorkflowActivation) -> bool:
         """Whether no workflow task has started since the last step, although there are new events.
 
-        Each one that starts tells the size of the history, which grows, and servers tell it since 2022.
+        Each one that starts tells the size of the history, which grows. Old servers do not: there all steps
+        are taken at once, as the SDK has it.
         """
         newer = act.history_length > self._history_length
         return newer and act.history_size_bytes > 0 and _task_of(act) == self._task
