@@ -24,42 +24,35 @@ class PatientRunner(SandboxedWorkflowRunner):
 
 
 class InStep:
-    """A workflow that takes no step before its workflow task has started.
+    """A workflow that begins anew where it has taken a step before its workflow task had started.
 
     A query that has waited for a worker may reach it together with events of which no workflow task was
     started yet: a timer that has fired meanwhile, a signal. The SDK lets the workflow act on them at once,
     and on the updates of the task itself after that; a replay has all of it together, and takes updates
-    first. Then the two differ, and the workflow can never be replayed again. So these events wait here for
-    their task, and the query is answered from what was before them.
+    first. Then the two differ, and the workflow can never be replayed again. So a task that brings more
+    after such a step is failed once: the worker puts the workflow away, and replays it with all together.
     """
 
     def __init__(self, instance: WorkflowInstance) -> None:
         self._activate = instance.activate
         self._task: tuple[int, int] | None = None
         self._history_length = 0
-        self._held = WorkflowActivation()
+        self._too_early = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
-        if kinds & {"query_workflow", "remove_from_cache"}:
-            return self._activate(act)
-        if self._before_its_task(act):
-            self._held.jobs.extend(act.jobs)
-            return _nothing_done(act)
-        self._task, self._history_length = _task_of(act), act.history_length
-        if self._held.jobs:
-            together = WorkflowActivation()
-            together.CopyFrom(act)
-            del together.jobs[:]
-            together.jobs.extend([*self._held.jobs, *act.jobs])
-            act, self._held = together, WorkflowActivation()
+        if not kinds & {"query_workflow", "remove_from_cache"}:
+            if not self._before_its_task(act) and self._too_early:
+                return _failed(act, "A query had come before this workflow task; it is taken again.")
+            self._too_early = self._before_its_task(act)
+            self._task, self._history_length = _task_of(act), act.history_length
         return self._activate(act)
 
     def _before_its_task(self, act: WorkflowActivation) -> bool:
         """Whether no workflow task has started since the last step, although there are new events.
 
-        Each one that starts tells the size of the history, which grows. Old servers do not: there all steps
-        are taken at once, as the SDK has it.
+        Each one that starts tells the size of the history, which grows. Old servers do not: there all is as
+        the SDK has it.
         """
         newer = act.history_length > self._history_length
         return newer and act.history_size_bytes > 0 and _task_of(act) == self._task
@@ -70,7 +63,7 @@ def _task_of(act: WorkflowActivation) -> tuple[int, int]:
     return act.timestamp.ToNanoseconds(), act.history_size_bytes
 
 
-def _nothing_done(act: WorkflowActivation) -> WorkflowActivationCompletion:
+def _failed(act: WorkflowActivation, why: str) -> WorkflowActivationCompletion:
     done = WorkflowActivationCompletion(run_id=act.run_id)
-    done.successful.SetInParent()
+    done.failed.failure.message = why
     return done

@@ -5,8 +5,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import Client, WorkflowUpdateStage
+from temporalio.client import Client
 
 from testbed.fake_ollama import FakeOllama
 from testbed.world import Image, until
@@ -17,8 +18,9 @@ from workflows.living_image import LivingImage
 IDLE_SECONDS = 4
 
 
+@pytest.mark.parametrize("more", [True, False], ids=["and a task", "alone"])
 async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_replays(
-    client: Client, ollama: FakeOllama, tmp_path: Path
+    client: Client, ollama: FakeOllama, tmp_path: Path, more: bool
 ) -> None:
     image = Image(client, ollama.url, tmp_path, {"motivator.idle_after": f"{IDLE_SECONDS}s"})
     await image.start()
@@ -32,11 +34,7 @@ async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_repla
         # It waits at the server, which does not yet know of any work for the workflow: so it comes first.
         asked = asyncio.create_task(image.status())
         await asyncio.sleep(0.3)
-        given = asyncio.create_task(
-            image.image.start_update(
-                "submit_task", {"task": "And what is an answer?"}, wait_for_stage=WorkflowUpdateStage.ACCEPTED
-            )
-        )
+        given = asyncio.create_task(image.submit("And what is an answer?")) if more else None
 
         async def rings() -> bool:
             return await _timers(image, "EVENT_TYPE_TIMER_FIRED") > rung
@@ -45,12 +43,18 @@ async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_repla
     async with WorkerProcess(tmp_path, **where) as worker:
         await worker.awake()
         assert (await asked).finished == 1
-        await given
-        await image.tasks_finished()
+        if given:
+            await given
+
+        async def acted() -> bool:
+            status = await image.status()
+            return status.finished == 1 + more and status.saved_generation > 0
+
+        await until(acted)  # it was idle when the timer rang, and saves itself then
     await replay(await image.image.fetch_history(), [LivingImage])
     async with WorkerProcess(tmp_path, **where) as worker:
         await worker.awake()
-        assert (await image.status()).finished == 2
+        assert (await image.status()).finished == 1 + more
 
 
 async def _timers(image: Image, kind: str) -> int:
