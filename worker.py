@@ -4,28 +4,24 @@ import asyncio
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from temporalio.client import Client
 
-from activities.hosted import Files
-from activities.settings_rewriting import SettingsNotWritable, check_writable
+from activities.settings_rewriting import SettingsNotWritable
 from configuration import InvalidSettings, Settings
-from configuration.reading import SettingsUnreadable, load_settings
+from configuration.reading import SettingsUnreadable
 from connection import sealing, terminal, tracing
 from connection.codec import require_keys, require_keys_of_queue
 from connection.deployment import current_version
 from connection.image import check_queue, start_image
 from connection.logs import configure_logs
 from connection.namespace import ensure_search_attributes
-from connection.places import PROJECT, SETTINGS, STATE_DIR, require_text
+from connection.places import SETTINGS, STATE_DIR
 from connection.problems import Problem, leave
 from connection.server import connect, is_configured, target
 from connection.web_ui import known_web_ui
@@ -33,107 +29,19 @@ from door.opening import DEFAULT_PORT, open_socket, url_of, with_port
 from runtime.banner import older_self, show_image, show_images, show_version, show_worker
 from runtime.dev_server import run_dev_server
 from runtime.ending import cancel_on_signals, until_one_fails
-from runtime.folders import Folders
 from runtime.gauges import Gauges
 from runtime.images import Images
-from runtime.model_backend import Choice, RunningModel, choose, run_model
+from runtime.model_backend import RunningModel, run_model
+from runtime.preparing import Options, Prepared, Role, prepare
 from runtime.settings_watcher import SettingsWatcher
 from runtime.workers import running_workers
 
 
-class Role(StrEnum):
-    """What a worker does: persona calls and workflows, or the files of its machine, or both."""
+async def host(prepared: Prepared, listening: socket.socket | None) -> None:
+    """Run until a signal; `listening`: where a door does.
 
-    all = "all"
-    compute = "compute"
-    files = "files"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What was typed."""
-
-    dev: bool
-    settings: Path
-    images: Path | None
-    role: Role
-    task_queue: str | None
-    embedded_model: bool
-    gguf: Path | None
-    port: int
-    ui_port: int
-    state_dir: Path
-    pinned: bool
-    metrics: str
-    log_json: bool
-    door: int | None
-    door_host: str
-    door_cancels: bool
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is settled before anything is started. Without `model` no compute, without `files` no files.
-
-    `settings`: those of the only image. `folders`: those of many. `door`: where a door listens.
+    What is entered last is left first: workers, server, model.
     """
-
-    options: Options
-    task_queue: str
-    settings: Settings | None
-    folders: Folders | None
-    files: Files | None
-    model: Choice | None
-    door: socket.socket | None
-
-
-def prepare(options: Options) -> Prepared:
-    """Read the settings and find out which model answers. Raises what `main` puts in words."""
-    if options.gguf and not options.dev:
-        raise Problem("--gguf is for --dev; a plain worker asks Ollama")
-    if options.images is not None and options.role is Role.compute:
-        raise Problem(
-            "--images is for a worker that handles files; `--role compute` needs --task-queue alone"
-        )
-    if options.task_queue and options.images is None and (options.dev or options.role is not Role.compute):
-        raise Problem(
-            "--task-queue is for --images, or `--role compute` without --dev; the settings file names it"
-        )
-    if options.door is not None and (options.task_queue or options.images or options.role is Role.files):
-        raise Problem("--door is for a worker that thinks and has a settings file, which names its image")
-    places = (options.settings, options.images or options.settings, options.state_dir)
-    require_text(PROJECT, *(place.absolute() for place in places))
-    door = None if options.door is None else open_socket(options.door_host, options.door)
-    folders = Folders(options.images, options.task_queue) if options.images else None
-    settings = None if folders or options.task_queue else load_settings(options.settings)
-    files: Files | None = None if options.role is Role.compute else options.settings
-    if folders:
-        files = folders.hosted
-    elif files is not None:
-        check_writable(options.settings)
-    if options.dev:
-        _make_folder(options.state_dir)
-    model = None
-    if options.role is not Role.files:
-        several = folders.settings() if folders else [settings] if settings else []
-        models = (each.models for each in several)
-        model = choose(models, may_embed=options.embedded_model, gguf=options.gguf)
-    named = folders.task_queue if folders else settings.system.task_queue if settings else None
-    return Prepared(options, named or options.task_queue or "", settings, folders, files, model, door)
-
-
-def _make_folder(state_dir: Path) -> None:
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=state_dir).close()
-    except OSError as error:
-        raise Problem(
-            f"{state_dir} cannot be written ({error.strerror}); choose another folder with --state-dir"
-        ) from None
-
-
-async def host(prepared: Prepared) -> None:
-    """Run until a signal. What is entered last is left first: workers, server, model."""
     cancel_on_signals()
     async with AsyncExitStack() as stack:
         model = None
@@ -158,23 +66,24 @@ async def host(prepared: Prepared) -> None:
         if prepared.options.pinned:
             show_version(client, await current_version(client))
         tasks: list[asyncio.Future[None]] = [model.loading] if model and model.loading else []
-        if prepared.door and prepared.settings and personas:
+        if listening and prepared.settings and personas:
             # Imported here: a worker without a door does not wait for its libraries.
             from door.serving import before_image  # noqa: PLC0415
 
             image_id = prepared.settings.system.image_id
             cancels = prepared.options.door_cancels
-            door = before_image(client, image_id, personas, prepared.settings, prepared.door, cancels=cancels)
+            door = before_image(client, image_id, personas, prepared.settings, listening, cancels=cancels)
             tasks.append(await stack.enter_async_context(door))
         if prepared.options.metrics and prepared.settings is not None:
             gauges = Gauges(client, prepared.settings.system.image_id)
             tasks.append(asyncio.create_task(gauges.run()))
-        tasks.append(asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model)))
+        address = url_of(prepared.options.door_host, listening) if listening else ""
+        tasks.append(asyncio.create_task(_wake_and_watch(prepared, client, web_ui, model, address)))
         await until_one_fails(*tasks)
 
 
 async def _wake_and_watch(
-    prepared: Prepared, client: Client, web_ui: str | None, model: RunningModel | None
+    prepared: Prepared, client: Client, web_ui: str | None, model: RunningModel | None, door: str
 ) -> None:
     def answers_with(settings: Settings) -> str:
         return model.backend.describe(*settings.models.by_persona().values()) if model else ""
@@ -186,7 +95,6 @@ async def _wake_and_watch(
         await images.run()  # for as long as the worker lives
     settings, file = prepared.settings, prepared.options.settings
     answers = answers_with(settings) if settings else ""
-    door = url_of(prepared.options.door_host, prepared.door) if prepared.door else ""
     if prepared.options.dev and settings is not None:
         image = await start_image(client, settings, answers)
         show_image(
@@ -314,7 +222,9 @@ def main(
         sealing.keys()  # so that nothing is done where they cannot be read
         configure_logs(options.metrics, options.log_json)
         with tracing.sending():
-            asyncio.run(host(prepare(options)))
+            # First, for it is refused at once, and who asks a model server may have to wait.
+            listening = None if options.door is None else open_socket(options.door_host, options.door)
+            asyncio.run(host(prepare(options), listening))
     except (KeyboardInterrupt, asyncio.CancelledError):
         leave(0)
     except (Problem, InvalidSettings, SettingsUnreadable, SettingsNotWritable) as problem:
