@@ -42,9 +42,9 @@ class InStep:
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
         if not kinds & {"query_workflow", "remove_from_cache"}:
-            if not self._before_its_task(act) and self._too_early:
+            before, self._too_early = self._too_early, self._before_its_task(act)
+            if before and not self._too_early:
                 return _failed(act, "A query had come before this workflow task; it is taken again.")
-            self._too_early = self._before_its_task(act)
             self._task, self._history_length = _task_of(act), act.history_length
         return self._activate(act)
 
