@@ -23,6 +23,10 @@ class PatientRunner(SandboxedWorkflowRunner):
         return instance
 
 
+EVENTS_TO_THE_NEXT_TASK = 3
+"""From the start of a workflow task to that of the next one: it ends, and the next one is scheduled."""
+
+
 class InStep:
     """A workflow that begins anew where it has taken a step before its workflow task had started.
 
@@ -42,20 +46,26 @@ class InStep:
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
         if not kinds & {"query_workflow", "remove_from_cache"}:
-            before, self._too_early = self._too_early, self._before_its_task(act)
-            if before and not self._too_early:
+            if self._follows_one_too_early(act):
                 return _failed(act, "A query had come before this workflow task; it is taken again.")
             self._task, self._history_length = _task_of(act), act.history_length
         return self._activate(act)
 
-    def _before_its_task(self, act: WorkflowActivation) -> bool:
-        """Whether no workflow task has started since the last step, although there are new events.
+    def _follows_one_too_early(self, act: WorkflowActivation) -> bool:
+        """Whether this is the task that the last step should have waited for.
 
-        Each one that starts tells the size of the history, which grows. Old servers do not: there all is as
-        the SDK has it.
+        Each task that starts tells the size of the history, which grows: a step with new events and without
+        a new task was too early. One that takes tasks without commands together with them is not seen by
+        that; then the next task starts sooner after it than one can after another.
+
+        Old servers tell no size: there all is as the SDK has it.
         """
-        newer = act.history_length > self._history_length
-        return newer and act.history_size_bytes > 0 and _task_of(act) == self._task
+        if not act.history_size_bytes:
+            return False
+        newer, again = act.history_length - self._history_length, _task_of(act) == self._task
+        was_too_early, self._too_early = self._too_early, again and newer > 0
+        too_soon = self._task is not None and not again and 0 < newer < EVENTS_TO_THE_NEXT_TASK
+        return not self._too_early and (was_too_early or too_soon)
 
 
 def _task_of(act: WorkflowActivation) -> tuple[int, int]:

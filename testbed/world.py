@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import tomlkit
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateRPCTimeoutOrCancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
@@ -130,7 +130,8 @@ class Image:
         """Send an update to the image as any program would: by name, with plain JSON, until it is answered.
 
         The server hands back updates that reach it at the very moment of a continue-as-new: not taken, and
-        free to be sent again. The same update id makes it safe whatever became of the first one.
+        free to be sent again; and it may give up waiting for a worker. The same update id makes it safe
+        whatever became of the first one.
         """
         options.setdefault("id", uuid.uuid4().hex)
         while True:
@@ -139,6 +140,8 @@ class Image:
             except RPCError as error:
                 if error.status is not RPCStatusCode.FAILED_PRECONDITION:
                     raise
+                await asyncio.sleep(0.02)
+            except WorkflowUpdateRPCTimeoutOrCancelledError:
                 await asyncio.sleep(0.02)
             else:
                 return answer

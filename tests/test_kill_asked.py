@@ -18,9 +18,13 @@ from workflows.living_image import LivingImage
 IDLE_SECONDS = 4
 
 
-@pytest.mark.parametrize("more", [True, False], ids=["and a task", "alone"])
+@pytest.mark.parametrize(
+    ("more", "in_vain"),
+    [(False, False), (True, False), (True, True)],
+    ids=["alone", "and a task", "and a task, after tasks without commands"],
+)
 async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_replays(
-    client: Client, ollama: FakeOllama, tmp_path: Path, more: bool
+    client: Client, ollama: FakeOllama, tmp_path: Path, more: bool, in_vain: bool
 ) -> None:
     image = Image(client, ollama.url, tmp_path, {"motivator.idle_after": f"{IDLE_SECONDS}s"})
     await image.start()
@@ -30,6 +34,9 @@ async def test_a_question_that_waited_for_the_worker_leaves_a_history_that_repla
         await image.ask("What is a question?")
         await until(lambda: _timers(image, "EVENT_TYPE_TIMER_STARTED"))
         rung = await _timers(image, "EVENT_TYPE_TIMER_FIRED")
+        for _ in range(2 if in_vain else 0):
+            await image.image.signal("of_no_use")
+            await image.status()
         await worker.stop(signal.SIGKILL)
         # It waits at the server, which does not yet know of any work for the workflow: so it comes first.
         asked = asyncio.create_task(image.status())

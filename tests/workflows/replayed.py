@@ -29,6 +29,7 @@ from temporalio.worker import (
 )
 
 from connection.codec import data_converter
+from runtime.workflow_runner import PatientRunner
 
 Deeds = dict[str, list[Any]]
 """By kind (activities, children, signals, updates, ends), everything in its order as plain JSON values."""
@@ -85,9 +86,10 @@ def unsaid(recorded: Any, today: Any, where: str = "deeds") -> list[str]:
 async def replay(history: WorkflowHistory, workflows: list[type]) -> Deeds:
     """What the code of today does with a history. Raises when its commands are not those of the history."""
     witness = _Witness()
-    # The converter and, by default, the sandbox that runtime/workers.py gives the workers.
+    # The converter and the sandbox that runtime/workers.py gives the workers.
     replayer = Replayer(
         workflows=workflows,
+        workflow_runner=PatientRunner(),
         data_converter=data_converter(),
         interceptors=[witness],
     )
