@@ -23,6 +23,8 @@ NOBODY_ANSWERS = (
     RPCStatusCode.CANCELLED,
     RPCStatusCode.FAILED_PRECONDITION,
 )
+# What it says of a workflow that a worker has, and cannot go on with.
+TASK_FAILS = "Workflow Task in failed state"
 
 
 class Addressee(NamedTuple):
@@ -53,6 +55,11 @@ def in_plain_words(server: str, to: Addressee) -> Iterator[None]:
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise to.missing from None
+        if TASK_FAILS in error.message:
+            raise Problem(
+                f"{to.name[:1].upper()}{to.name[1:]} does not go on: its workflow task fails, and is tried "
+                "again. If this stays, python starter.py doctor says why and what to do"
+            ) from None
         if error.status in NOBODY_ANSWERS:
             raise _no_worker(server, to.name) from None
         raise Problem(

@@ -21,6 +21,7 @@ from connection.pollers import ACTIVITIES, WORKFLOWS, pollers_of
 from connection.problems import Problem
 from connection.version import NAME, VERSION
 from desk.doctor.finding import Absent, Finding, Patient, broken
+from desk.doctor.stuck import stuck
 from messages.image import ImageStatus
 from messages.names import files_queue
 from workflows.ledger import why_not_there
@@ -132,6 +133,9 @@ async def living_image(patient: Patient) -> list[Finding]:
     queue = await _home(patient)
     if reason := why_not_there(queue, system.task_queue):
         return [broken("image", Problem(reason))]
+    image = patient.client.get_workflow_handle(system.image_id)
+    if finding := await stuck(patient.client, await image.describe(rpc_timeout=ANSWER_WITHIN)):
+        return [finding]
     return [Finding(check="image", figure=f"{system.image_id!r} lives on task queue {queue}")]
 
 
