@@ -35,6 +35,8 @@ async def stuck(client: Client, image: WorkflowExecutionDescription) -> Finding 
             break
     else:
         back = None
+    if not reason:  # nobody has taken it in time, which the task queues tell
+        return None
     return Finding(
         check="image",
         state="broken",
