@@ -42,6 +42,7 @@ class InStep:
         self._task: tuple[int, int] | None = None
         self._history_length = 0
         self._too_early = False
+        self._only_refused = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
@@ -49,6 +50,9 @@ class InStep:
             if self._follows_one_too_early(act):
                 return _failed(act, "A query had come before this workflow task; it is taken again.")
             self._task, self._history_length = _task_of(act), act.history_length
+            done = self._activate(act)
+            self._only_refused = _refuses_only(done)
+            return done
         return self._activate(act)
 
     def _follows_one_too_early(self, act: WorkflowActivation) -> bool:
@@ -56,7 +60,8 @@ class InStep:
 
         Each task that starts tells the size of the history, which grows: a step with new events and without
         a new task was too early. One that takes tasks without commands together with them is not seen by
-        that; then the next task starts sooner after it than one can after another.
+        that; then the next task starts sooner after it than one can after another, but for a task that has
+        only refused updates: the server forgets it, and counts on from before it.
 
         Old servers tell no size: there all is as the SDK has it.
         """
@@ -65,12 +70,18 @@ class InStep:
         newer, again = act.history_length - self._history_length, _task_of(act) == self._task
         was_too_early, self._too_early = self._too_early, again and newer > 0
         too_soon = self._task is not None and not again and 0 < newer < EVENTS_TO_THE_NEXT_TASK
-        return not self._too_early and (was_too_early or too_soon)
+        return not self._too_early and (was_too_early or (too_soon and not self._only_refused))
 
 
 def _task_of(act: WorkflowActivation) -> tuple[int, int]:
     """What tells one workflow task from the next: when it was started, and the size of the history then."""
     return act.timestamp.ToNanoseconds(), act.history_size_bytes
+
+
+def _refuses_only(done: WorkflowActivationCompletion) -> bool:
+    """Whether all that a step has told the server is that it refuses updates."""
+    commands = done.successful.commands
+    return bool(commands) and all(command.update_response.HasField("rejected") for command in commands)
 
 
 def _failed(act: WorkflowActivation, why: str) -> WorkflowActivationCompletion:
