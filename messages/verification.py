@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from messages.loops import Change
+from messages.trials import Effect, Moments
 
 Verdict = Literal["improved", "kept_unconfirmed", "harmful", "no_difference", "superseded"]
 KEPT: frozenset[Verdict] = frozenset({"improved", "kept_unconfirmed"})
@@ -42,6 +43,13 @@ class Look(BaseModel):
     def row(self) -> list[str]:
         gain, interval = f"{self.gain:+.3f}", f"{self.low:+.3f} to {self.high:+.3f}"
         return [gain, interval, f"{self.better:.2f}", f"{self.p:.2g}"]
+
+
+class Looking(BaseModel):
+    """What a look is taken at: the differences of the blocks so far, and what was expected before them."""
+
+    differences: Moments
+    expected: Effect
 
 
 class Verified(BaseModel):

@@ -70,6 +70,9 @@ class Watch(BaseModel):
     """What a verification has seen, of constant size: there are at most four looks.
 
     differences: the D so far. harm: what they say of harm. guardrails: the same of failures and ratings.
+    due: the D as they were when a look fell due that is not taken yet. closing: no more blocks will come.
+
+    Where a `posterior` is given, a look is taken as it falls due; where not, whoever asks takes it.
     """
 
     cap: int
@@ -77,14 +80,19 @@ class Watch(BaseModel):
     harm: Bets = Bets()
     guardrails: dict[Guardrail, Bets] = {}
     looks: list[Look] = []
+    due: list[Moments] = []
+    closing: bool = False
     verdict: Verdict | None = None
 
-    def add(self, difference: float, posterior: Posterior) -> Verdict | None:
+    def add(self, difference: float, posterior: Posterior | None = None) -> Verdict | None:
         """Take the next block's D, in [-1, 1]. A verdict, once there, stays."""
         if self.verdict is None:
             self.differences.add(difference)
             self.harm.add(difference)
-            self.verdict = "harmful" if self.harm.value >= HARM_AT else self._look(posterior)
+            if self.harm.value >= HARM_AT:
+                self.verdict = "harmful"
+            elif self.differences.n in levels(self.cap):
+                self._fall_due(posterior)
         return self.verdict
 
     def guard(self, what: Guardrail, difference: float, times: int = 1) -> Verdict | None:
@@ -95,28 +103,38 @@ class Watch(BaseModel):
             self.verdict = "harmful" if bets.value >= GUARDRAIL_AT else None
         return self.verdict
 
-    def close(self, posterior: Posterior) -> Verdict:
+    def close(self, posterior: Posterior | None = None) -> Verdict | None:
         """Decide by the posterior, for no more blocks will come."""
+        if self.verdict is None and not self.closing:
+            self.closing = True
+            self._fall_due(posterior)
+        return self.verdict
+
+    def take(self, look: Look) -> Verdict | None:
+        """Decide by the look that has been due the longest."""
         if self.verdict is None:
-            look = look_at(self.differences, posterior)
-            self.verdict = "kept_unconfirmed" if _is_kept(look, KEEP_AT_CAP) else "no_difference"
+            self.due.pop(0)
+            self.verdict = self._verdict_by(look)
         return self.verdict
 
     def looks_to_come(self) -> list[int]:
-        return [blocks for blocks in levels(self.cap) if blocks > self.differences.n and not self.verdict]
+        return [] if self.verdict else list(levels(self.cap))[len(self.looks) :]
 
-    def _look(self, posterior: Posterior) -> Verdict | None:
-        level = levels(self.cap).get(self.differences.n)
-        if level is None:
-            return None
-        look = look_at(self.differences, posterior)
-        self.looks.append(look)
-        if look.p <= level:
-            return "improved"
-        last = look.blocks >= self.cap
+    def _verdict_by(self, look: Look) -> Verdict | None:
+        closed = self.closing and not self.due
+        if not closed:
+            self.looks.append(look)
+            if look.p <= levels(self.cap)[look.blocks]:
+                return "improved"
+        last = closed or look.blocks >= self.cap
         if _is_kept(look, KEEP_AT_CAP if last else KEEP_ABOVE):
             return "kept_unconfirmed"
         return "no_difference" if last or look.better < REVERT_BELOW else None
+
+    def _fall_due(self, posterior: Posterior | None) -> None:
+        self.due.append(self.differences.model_copy())
+        if posterior:
+            self.take(look_at(self.differences, posterior))
 
 
 def _is_kept(look: Look, above: float) -> bool:

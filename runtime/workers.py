@@ -13,6 +13,7 @@ from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from activities.children import Children
 from activities.hosted import Files, Hosted
+from activities.looking import look_at_change
 from activities.memory.foresight import Foresight
 from activities.memory.recall import Memory
 from activities.memory.store import MemoryStore
@@ -89,6 +90,7 @@ def compute_worker(
             Recorded(client).find_recorded,
             memory.recall,
             propose_amendment,
+            look_at_change,
             Children(client).find_closed,
         ],
         interceptors=[Foresight(memory)],

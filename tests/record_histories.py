@@ -270,6 +270,27 @@ async def record_verifying(image: Recorder) -> None:
     await image.save_runs("living-image-verifying")
 
 
+async def record_looking(image: Recorder) -> None:
+    """An approved change helps, as an activity finds at a look; another one is ended by its deadline."""
+    image.ollama.script = verified.script(verified.HELP)
+    await image.record_reasons()
+    await image.decide(await image.reflect(), "approve")
+    await image.quiet()
+    await verified.verdict_of(image, verified.HELP)
+    image.edit({"autopoiesis.convergence_threshold": 0.3})
+    await image.update("reload_settings", None, ReloadReceipt)
+    await image.update("verify_settings", None, VerificationView)
+    await verified.ask(image, verified.HELP, 20, 2)
+
+    async def ended() -> bool:
+        return (await verified.verification(image)).verdict is not None
+
+    await until(ended)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-looking")
+
+
 async def record_assigning(image: Recorder) -> None:
     """Another program asks for its settings and hands in its logs while a change is verified, and after."""
     await image.record_reasons()
@@ -303,6 +324,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
+    "looking": (4096, record_looking, {"optimizer.verify_blocks": 10, "optimizer.verify_within": "20s"}),
     "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),
     "verifying": (200, record_verifying, {"optimizer.verify_blocks": 10}),
 }

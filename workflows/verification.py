@@ -17,6 +17,7 @@ from messages.trials import Effect
 from messages.verification import (
     REVERSED,
     VERDICTS,
+    Looking,
     VerificationView,
     Verified,
     gain_in_words,
@@ -107,7 +108,7 @@ class Verification(BaseModel):
         if old.failed != new.failed:
             self.watch.guard("failures", -1.0 if new.failed else 1.0)
         elif old.loss is not None and new.loss is not None:
-            self.watch.add(difference(old.loss, new.loss), normal_posterior(self.expected))
+            self.watch.add(difference(old.loss, new.loss))
 
     def forget_halves(self, alive: set[int]) -> None:
         """Leave out halves whose other task is gone. `alive`: the blocks of running tasks."""
@@ -125,7 +126,13 @@ class Verification(BaseModel):
 
     def close_if_due(self, now: datetime) -> None:
         if self.is_running and now >= self.ends_at:
-            self.watch.close(normal_posterior(self.expected))
+            self.watch.close()
+
+    def look_due(self) -> Looking | None:
+        """What the next look is to be taken at, if one is due."""
+        if not (self.is_running and self.watch.due):
+            return None
+        return Looking(differences=self.watch.due[0], expected=self.expected)
 
     def supersede(self) -> None:
         """Its values do not hold any more. A verdict that is there stays."""

@@ -13,12 +13,14 @@ with workflow.unsafe.imports_passed_through():
     from messages.loops import Proposal
     from messages.requests import EndVerification, VerifySettings
     from messages.trials import Effect
+    from messages.verification import Looking
     from optimizer.task_types import type_effects
-    from optimizer.verdict import USUAL, Watch
+    from optimizer.verdict import USUAL, Watch, look_at, normal_posterior
     from workflows.bounded import size_of
     from workflows.image_state import ImageState
     from workflows.measuring import measure_verdict
     from workflows.messaging import refuse
+    from workflows.orders import thinking
     from workflows.verification import Verification
 
 MOST_EFFECTS = 8
@@ -68,6 +70,7 @@ class Verifier:
         self._wake = wake
         self._deadline: asyncio.Task[None] | None = None
         self._deadline_of: Verification | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
         """Act on what has come to be known since the last time."""
@@ -82,6 +85,7 @@ class Verifier:
         elif not current.is_running and not current.holds(self._state.settings):
             current.settle()
         current.close_if_due(workflow.now())
+        self._look_if_due(current)
         running = {task.block for task in self._state.running if task.block is not None}
         current.forget_halves(running | self._state.assigning.blocks())
         self._note_verdict(current)
@@ -89,6 +93,21 @@ class Verifier:
         may_ask = self._state.phase in ("active", "paused") and not self._state.open_loops
         if current.wants_reversal and may_ask:
             await self._ask_for_the_way_back(current)
+
+    def _look_if_due(self, current: Verification) -> None:
+        """Let an activity look while tasks go on: what it found is on record, and no replay computes it."""
+        due = current.look_due()
+        if due is None or (self._looking is not None and not self._looking.done()):
+            return
+        if workflow.patched("look-by-activity"):
+            self._looking = asyncio.create_task(self._take_look(current, due))
+            return
+        while due := current.look_due():
+            current.watch.take(look_at(due.differences, normal_posterior(due.expected)))
+
+    async def _take_look(self, current: Verification, due: Looking) -> None:
+        current.watch.take(await thinking.look_at_change(due))
+        self._wake()
 
     def _await_deadline(self, running: Verification | None) -> None:
         """One timer for the whole of it: the image's own alarm would set it anew with every task."""

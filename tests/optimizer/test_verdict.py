@@ -16,6 +16,7 @@ from optimizer.verdict import (
     difference,
     interval,
     levels,
+    look_at,
     normal_posterior,
     p_value,
     student_sf,
@@ -108,6 +109,42 @@ def test_a_verdict_stays_and_its_state_travels() -> None:
     again = Watch.model_validate_json(watch.model_dump_json())
     assert again.add(1.0, undecided) == "harmful"
     assert again == watch
+
+
+def test_a_look_that_is_taken_later_decides_by_what_there_was_when_it_fell_due() -> None:
+    watch, at_once = Watch(cap=40), Watch(cap=40)
+    drawn = [0.3, 0.1] * 5
+    for value in drawn:
+        assert watch.add(value) is None
+    for value in drawn:
+        at_once.add(value, undecided)
+    watch.add(-1.0)
+    assert (watch.due, watch.looks_to_come()) == ([at_once.differences], [10, 20, 30, 40])
+    again = Watch.model_validate_json(watch.model_dump_json())
+    assert again.take(look_at(again.due[0], undecided)) == at_once.verdict == "improved"
+    assert (again.looks, again.due, again.looks_to_come()) == (at_once.looks, [], [])
+
+
+def test_what_ends_while_a_look_is_due_is_decided_by_both() -> None:
+    watch = Watch(cap=40)
+    for value in [0.06, -0.04] * 5:
+        watch.add(value)
+    watch.close()
+    watch.close()
+    assert [each.n for each in watch.due] == [10, 10]
+    assert watch.take(look_at(watch.due[0], lambda differences: 0.92)) is None
+    assert watch.take(look_at(watch.due[0], lambda differences: 0.92)) == "kept_unconfirmed"
+    assert [look.blocks for look in watch.looks] == [10]
+
+
+def test_harm_does_not_wait_for_a_look_that_is_due() -> None:
+    watch = Watch(cap=40)
+    for value in [0.06, -0.04] * 5:
+        watch.add(value)
+    due = watch.due[0]
+    while watch.add(-0.8) is None:
+        pass
+    assert watch.take(look_at(due, lambda differences: 0.99)) == "harmful"
 
 
 def test_extreme_differences_overflow_nothing() -> None:

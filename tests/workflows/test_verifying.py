@@ -26,6 +26,7 @@ from tests.workflows.verified import (
     TURNS,
     approved,
     ask,
+    looked_at,
     reversal,
     script,
     task,
@@ -99,6 +100,10 @@ async def test_a_change_that_helps_is_called_improved_and_stays(
         entry = (await world.state()).ledger.amendments[-1]
         assert entry.verified is not None
         assert entry.verified.verdict == "improved"
+        # The look is on record in the history, whatever machine replays it.
+        events = [event async for event in world.image.fetch_history_events()]
+        ordered = [event.activity_task_scheduled_event_attributes.activity_type.name for event in events]
+        assert ordered.count("look_at_change") == 1
         # And the image may look at its logs again.
         await world.update("reflect", None, LoopReceipt)
 
@@ -124,7 +129,7 @@ async def test_a_mix_of_tasks_that_changes_meanwhile_fools_nobody(
         ollama.script = script({"b": easy})
         for first in range(10, 20, 2):
             await ask(world, {"b": easy}, first, 2)
-        found = await verification(world)
+        found = await looked_at(world)
         assert found.verdict in ("no_difference", "kept_unconfirmed")
         assert found.effect == pytest.approx(0.0, abs=0.05)
 

@@ -64,8 +64,20 @@ async def verdict_of(world: Image, kinds: dict[str, list[str]], most: int = 24) 
     first = 0
     while (await verification(world)).verdict is None and first < most:
         await ask(world, kinds, first, 2)
+        await looked_at(world)
         first += 2
     return await verification(world)
+
+
+async def looked_at(world: Image) -> VerificationView:
+    """How it stands once what was due to be looked at was looked at."""
+
+    async def looked() -> VerificationView | None:
+        view = await verification(world)
+        return view if view.verdict or view.looks_to_come[0] > view.blocks else None
+
+    view: VerificationView = await until(looked)
+    return view
 
 
 async def reversal(world: Image) -> str:

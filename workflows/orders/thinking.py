@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.memory import Recalled, RecallRequest
     from messages.tasks import Task
     from messages.trials import RecordedTasks
+    from messages.verification import Look, Looking
     from workflows.orders.terms import Terms, give
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -32,6 +33,7 @@ PROPOSING = Terms(
     tried_again=RetryPolicy(maximum_attempts=5),
 )
 FINDING = Terms(done_within=timedelta(minutes=1), tried_again=RetryPolicy())
+LOOKING = Terms(done_within=timedelta(seconds=10), tried_again=RetryPolicy())
 
 
 async def plan(call: PersonaCall, settings: Settings, summary: str) -> Plan:
@@ -80,6 +82,11 @@ async def propose_amendment(request: OptimizerRequest) -> OptimizerAnswer:
     if request.rounds:
         summary = f"Look at {len(request.rounds)} rounds of trials"
     return await give("propose_amendment", request, answer=OptimizerAnswer, terms=PROPOSING, summary=summary)
+
+
+async def look_at_change(wanted: Looking) -> Look:
+    summary = f"Look at the change after {wanted.differences.n} blocks"
+    return await give("look_at_change", wanted, answer=Look, terms=LOOKING, summary=summary)
 
 
 async def find_recorded(wanted: RecordedTasks) -> list[Task]:
