@@ -15,7 +15,7 @@ from testbed.processes import module_process
 from testbed.world import until
 
 TASKS = 60
-PAIRS = 5
+PAIRS = 9
 HELD_SECONDS = 3.0
 """How long another process holds the memory's file: longer than any task may wait for it."""
 # Each look asks the image, which is work too.
