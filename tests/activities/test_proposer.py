@@ -1,7 +1,6 @@
 """The optimizer computes in a process of its own, which is watched, and which nobody leaves behind."""
 
 import asyncio
-import time
 from typing import Any
 
 import psutil
@@ -79,12 +78,12 @@ async def test_the_answer_is_that_of_the_optimizer() -> None:
 async def test_the_worker_sends_heartbeats_and_does_all_else_while_the_optimizer_computes() -> None:
     computing = Computing()
     await computing.hold()
-    began, ticks = time.monotonic(), 0
+    ticks = 0
     while computing.beats < 2:
         await asyncio.sleep(0.05)
         ticks += 1
-    assert ticks > (time.monotonic() - began) / 0.05 / 4
     computing.process.resume()
+    assert ticks > 2  # of some twenty; of a loop that is held up there is one
     assert (await computing.answer).proposal is not None
 
 
