@@ -39,6 +39,16 @@ class Remembering:
         self.store.add([entry | {"synthesis": synthesis, "finished_at": at}])
 
     async def recall(self, text: str, **changes: Any) -> Recalled:
+        """What bears on a text, however busy the machine is."""
+        return await self.memory.look_up(self._request(text, **changes))
+
+    async def recall_in_time(self, text: str, **changes: Any) -> Recalled:
+        """The same, as a task gets it."""
+        request = self._request(text, **changes)
+        recalled: Recalled = await ActivityEnvironment().run(self.memory.recall, request)
+        return recalled
+
+    def _request(self, text: str, **changes: Any) -> RecallRequest:
         wanted = {
             "image_id": self.image_id,
             "task_id": "asking",
@@ -47,9 +57,7 @@ class Remembering:
             "model": EMBEDDING,
             "most": 3,
         }
-        request = RecallRequest.model_validate(wanted | changes)
-        recalled: Recalled = await ActivityEnvironment().run(self.memory.recall, request)
-        return recalled
+        return RecallRequest.model_validate(wanted | changes)
 
 
 def names(recalled: Recalled) -> list[str]:

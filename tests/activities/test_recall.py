@@ -57,7 +57,7 @@ async def test_what_is_not_embedded_yet_is_found_by_shared_words(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:
     ollama.script.embedding_faults = {TASKS["piano"]: "slow"}
-    recalled = await remembering.recall("Which bridge carries traffic?")
+    recalled = await remembering.recall_in_time("Which bridge carries traffic?")
     assert names(recalled)[0] == "bridge"
     assert recalled.means == f"embeddings {EMBEDDING}, and shared words for 3 not embedded yet"
 
@@ -72,13 +72,8 @@ async def test_without_the_embedding_model_shared_words_find_it(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:
     ollama.script.models = ["qwen2.5:7b", "llama3.1:8b"]
-
-    async def found() -> list[str]:
-        recalled = await remembering.recall("Would trees shade the town?")
-        in_time = recalled.means == f"shared words (no embedding model {EMBEDDING})"
-        return names(recalled) if in_time else []
-
-    assert await until(found) == ["trees"]
+    recalled = await remembering.recall("Would trees shade the town?")
+    assert (names(recalled), recalled.means) == (["trees"], f"shared words (no embedding model {EMBEDDING})")
     assert names(await remembering.recall("Which recipe makes lentil soup?")) == []
 
 
@@ -114,6 +109,6 @@ async def test_a_memory_that_cannot_be_used_is_no_failure(
 ) -> None:
     (tmp_path / "folder").mkdir()
     remembering.memory = Memory(client, ModelBackend(), MemoryStore(tmp_path / "folder"))
-    recalled = await remembering.recall("Trees?")
+    recalled = await remembering.recall_in_time("Trees?")
     assert recalled.items == []
     assert recalled.means.startswith("nothing: the memory of this machine cannot be used (")

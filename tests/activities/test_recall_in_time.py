@@ -79,40 +79,40 @@ def lists(client: Client, remembering: Remembering) -> CountingLists:
 async def test_a_program_that_writes_to_the_memory_keeps_nobody_from_recalling(
     remembering: Remembering,
 ) -> None:
-    await remembering.recall(QUESTION)
+    await remembering.recall_in_time(QUESTION)
     with held(remembering.path):
-        recalled = await remembering.recall(QUESTION)
+        recalled = await remembering.recall_in_time(QUESTION)
     assert names(recalled) == ["trees"]
     assert recalled.means == f"embeddings {EMBEDDING}"
 
 
 async def test_what_could_not_be_kept_meanwhile_is_said(remembering: Remembering) -> None:
-    await remembering.recall(QUESTION)
+    await remembering.recall_in_time(QUESTION)
     remembering.keep("bench", "Which bench stands in the shade?")
     with held(remembering.path):
-        recalled = await remembering.recall(QUESTION)
+        recalled = await remembering.recall_in_time(QUESTION)
     assert recalled.means == f"embeddings {EMBEDDING}, and shared words for 1 not embedded yet"
-    assert (await remembering.recall(QUESTION)).means == f"embeddings {EMBEDDING}"
+    assert (await remembering.recall_in_time(QUESTION)).means == f"embeddings {EMBEDDING}"
 
 
 async def test_a_program_that_keeps_the_memory_to_itself_is_told_by_name(remembering: Remembering) -> None:
-    await remembering.recall(QUESTION)
+    await remembering.recall_in_time(QUESTION)
     remembering.store.close()
     with held(remembering.path, ALONE):
-        recalled = await remembering.recall(QUESTION)
+        recalled = await remembering.recall_in_time(QUESTION)
     assert (recalled.items, recalled.means) == (
         [],
         "nothing: another program holds the memory of this machine",
     )
-    assert names(await remembering.recall(QUESTION)) == ["trees"]
+    assert names(await remembering.recall_in_time(QUESTION)) == ["trees"]
 
 
 async def test_a_question_that_is_embedded_too_slowly_is_looked_for_by_shared_words(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:
-    await remembering.recall(QUESTION)
+    await remembering.recall_in_time(QUESTION)
     ollama.script.embedding_faults = {"slowly": "slow"}
-    recalled = await remembering.recall("Plant trees or build roofs, slowly?")
+    recalled = await remembering.recall_in_time("Plant trees or build roofs, slowly?")
     assert names(recalled) == ["trees"]
     assert recalled.means == f"shared words ({EMBEDDING} was too slow)"
 
@@ -125,7 +125,7 @@ async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
         slow = await Client.connect(address, data_converter=data_converter())
         memory = remembering.memory = Memory(slow, ModelBackend(), remembering.store.in_a_hurry())
         server.flows.clear()
-        recalled = await remembering.recall(QUESTION)
+        recalled = await remembering.recall_in_time(QUESTION)
         assert names(recalled) == ["trees"]
         assert recalled.means == (
             f"embeddings {EMBEDDING}, without what ended lately (the server's histories are still read)"
@@ -133,7 +133,7 @@ async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
         server.flows.set()
 
         async def read() -> bool:
-            return (await remembering.recall(QUESTION)).means == f"embeddings {EMBEDDING}"
+            return (await remembering.recall_in_time(QUESTION)).means == f"embeddings {EMBEDDING}"
 
         await until(read)
         await memory.close()
@@ -143,7 +143,7 @@ async def test_six_recalls_at_once_look_through_the_servers_list_twice_at_most(
     remembering: Remembering, lists: CountingLists
 ) -> None:
     recalled = await asyncio.gather(
-        *(remembering.recall(QUESTION, task_id=f"task-{number}") for number in range(6))
+        *(remembering.recall_in_time(QUESTION, task_id=f"task-{number}") for number in range(6))
     )
     assert [names(each) for each in recalled] == [["trees"]] * 6
     assert lists.count <= 2
@@ -154,13 +154,13 @@ async def test_what_was_foreseen_while_a_task_was_planned_is_not_done_again(
 ) -> None:
     remembering.memory.foresee(remembering.image_id, "asking", QUESTION)
     assert lists.count == 0, "an image that never recalled may not want to"
-    await remembering.recall("Anything?")
+    await remembering.recall_in_time("Anything?")
     await asyncio.sleep(NEW_ENOUGH_SECONDS)
     lists.count = 0
     ollama.embeddings.clear()
     asked_at = datetime.now(UTC)
     remembering.memory.foresee(remembering.image_id, "asking", QUESTION)
-    assert names(await remembering.recall(QUESTION, asked_at=asked_at)) == ["trees"]
+    assert names(await remembering.recall_in_time(QUESTION, asked_at=asked_at)) == ["trees"]
     assert lists.count == 1
     assert [request.texts for request in ollama.embeddings] == [[QUESTION]]
 
@@ -170,22 +170,22 @@ async def test_tasks_that_were_asked_before_a_look_began_share_it_for_a_second(
 ) -> None:
     asked_at = datetime.now(UTC)
     for number in range(3):
-        await remembering.recall(QUESTION, task_id=f"queued-{number}", asked_at=asked_at)
+        await remembering.recall_in_time(QUESTION, task_id=f"queued-{number}", asked_at=asked_at)
     assert lists.count == 1
-    await remembering.recall(QUESTION, task_id="asked-later", asked_at=datetime.now(UTC))
+    await remembering.recall_in_time(QUESTION, task_id="asked-later", asked_at=datetime.now(UTC))
     assert lists.count == 2, "what has ended meanwhile may be what it asks about"
     await asyncio.sleep(NEW_ENOUGH_SECONDS)
-    await remembering.recall(QUESTION, task_id="queued-long", asked_at=asked_at)
+    await remembering.recall_in_time(QUESTION, task_id="queued-long", asked_at=asked_at)
     assert lists.count == 3
 
 
 async def test_nothing_is_foreseen_any_more_where_tasks_no_longer_recall(
     remembering: Remembering, ollama: FakeOllama
 ) -> None:
-    await remembering.recall(QUESTION)
+    await remembering.recall_in_time(QUESTION)
     for number in range(20):
         remembering.memory.foresee(remembering.image_id, f"task-{number}", f"In vain {number}?")
-    await remembering.recall("The last?")
+    await remembering.recall_in_time("The last?")
     asked = [text for each in ollama.embeddings for text in each.texts if "In vain" in text]
     assert 0 < len(asked) < 10
 
@@ -196,7 +196,7 @@ async def test_a_recall_that_is_given_up_leaves_the_work_behind_it_going(
     for number in range(12):
         remembering.keep(f"hill-{number}", f"How high is hill {number}?")
     ollama.script.embedding_faults = {"How high is hill": "slow"}
-    recalling = asyncio.create_task(remembering.recall(QUESTION))
+    recalling = asyncio.create_task(remembering.recall_in_time(QUESTION))
     await ollama.until(lambda: any("How high" in text for each in ollama.embeddings for text in each.texts))
     recalling.cancel()
 
