@@ -1,5 +1,7 @@
 """How workflows run in a worker, on a machine that may leave it no time for seconds, and after its death."""
 
+import threading
+
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
@@ -13,6 +15,9 @@ class PatientRunner(SandboxedWorkflowRunner):
     Where a model takes all cores a step may be that slow by itself; the error can then leave the workflow in
     a state in which it is never put away, and its image waits until the worker is killed. Without the
     interruption the workflow task fails all the same, and is tried again once the step has ended.
+
+    Only then is the workflow put away. The SDK means to wait for that, too, but what it waits for is a future
+    that it has cancelled itself: it would put the workflow away while another thread is in the step.
     """
 
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
@@ -39,12 +44,17 @@ class InStep:
 
     def __init__(self, instance: WorkflowInstance) -> None:
         self._activate = instance.activate
+        self._in_step = threading.Lock()
         self._task: tuple[int, int] | None = None
         self._history_length = 0
         self._too_early = False
         self._only_refused = False
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        with self._in_step:
+            return self._step(act)
+
+    def _step(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
         if not kinds & {"query_workflow", "remove_from_cache"}:
             if self._follows_one_too_early(act):
