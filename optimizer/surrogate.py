@@ -35,8 +35,9 @@ _SIGNAL_SD = 1.0
 # How far from these priors to look, as a logarithm.
 _RANGE = 2.5
 _FIT_ITERATIONS = 12
-# By how much of the signal's variance a row is less certain for every batch since: what is best wanders.
-_AGEING = 0.005
+# By how much of the signal's variance a row is less certain for every batch since: what is best wanders, and
+# the fit may be too sure that there is nothing to gain. With a quarter of it the search ends too early.
+_AGEING = 0.02
 # The variance of three tasks is noise, so all rows have one together; its prior counts as so many tasks.
 _WITHIN_WEIGHT = 10
 _JITTER = 1e-9

@@ -136,8 +136,8 @@ def test_three_candidates_then_the_best_then_a_proposal() -> None:
 
 def test_where_nothing_makes_a_difference_no_trial_is_worth_its_tokens() -> None:
     known = [
-        row(0.5, batch, 4000).model_copy(update={"values": SETTINGS.tuned() | step})
-        for batch, step in enumerate(Space(SETTINGS.tunables().values()).steps(SETTINGS.tuned())[:150])
+        row(0.5, number // 20, 4000).model_copy(update={"values": SETTINGS.tuned() | step})
+        for number, step in enumerate(Space(SETTINGS.tunables().values()).steps(SETTINGS.tuned())[:150])
     ]
     found = consider(request(observations=[row(0.5), *known]))
     assert not found.candidates
