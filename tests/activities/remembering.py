@@ -7,7 +7,7 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.testing import ActivityEnvironment
 
-from activities.memory.recall import Memory
+from activities.memory.recall import SEARCH_SECONDS, Memory
 from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
 from messages.memory import Recalled, RecallRequest
@@ -38,9 +38,9 @@ class Remembering:
         entry = {"image_id": self.image_id, "task_id": task_id, "task": task}
         self.store.add([entry | {"synthesis": synthesis, "finished_at": at}])
 
-    async def recall(self, text: str, **changes: Any) -> Recalled:
+    async def recall(self, text: str, within_seconds: float = SEARCH_SECONDS, **changes: Any) -> Recalled:
         """What bears on a text, however busy the machine is."""
-        return await self.memory.look_up(self._request(text, **changes))
+        return await self.memory.look_up(self._request(text, **changes), within_seconds)
 
     async def recall_in_time(self, text: str, **changes: Any) -> Recalled:
         """The same, as a task gets it."""

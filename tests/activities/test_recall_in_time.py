@@ -125,7 +125,7 @@ async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
         slow = await Client.connect(address, data_converter=data_converter())
         memory = remembering.memory = Memory(slow, ModelBackend(), remembering.store.in_a_hurry())
         server.flows.clear()
-        recalled = await remembering.recall_in_time(QUESTION)
+        recalled = await remembering.recall(QUESTION, within_seconds=6)
         assert names(recalled) == ["trees"]
         assert recalled.means == (
             f"embeddings {EMBEDDING}, without what ended lately (the server's histories are still read)"
