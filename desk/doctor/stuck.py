@@ -54,14 +54,14 @@ def _last_that_holds(reason: str, completed: list[int]) -> int | None:
 
 
 def _way_out(client: Client, image_id: str, back: int | None) -> str:
-    advice = "If its worker was brought to another version lately, start the one before again"
+    advice = "Restart its worker, in the version before if it was brought to another one lately"
     if back is None:
         return f"{advice}; the worker's log says more"
     reset = (
         f"temporal workflow reset --namespace {client.namespace} -w {image_id} --event-id {back} "
         "--reason 'it does not go on'"
     )
-    return f"{advice}; otherwise let it go on from where its history holds: {reset}"
+    return f"{advice}; if that does not help, let it go on from where its history holds: {reset}"
 
 
 async def _newest_first(client: Client, image: WorkflowExecutionDescription) -> AsyncIterator[HistoryEvent]:

@@ -1,4 +1,4 @@
-"""Orders to the workers on the image's own task queue: what the personas say, recall, and the proposer."""
+"""Orders to the workers on the image's own task queue: what the personas say, recall, proposals, looks."""
 
 from datetime import timedelta
 from typing import TypeVar
