@@ -278,7 +278,11 @@ async def test_what_many_calls_at_once_have_learnt_is_known_to_the_next(
 ) -> None:
     ollama.script.habits = Habits(thinks="tags", thinking_tokens=300, refuses_think="what is think?")
     calls = [a_call(ollama.url, "dissonance", max_concurrent_calls=6) for _ in range(6)]
-    judgements = await asyncio.gather(*(Attempt().run(personas.judge_dissonance, call) for call in calls))
+    ollama.answering.clear()
+    judging = asyncio.gather(*(Attempt().run(personas.judge_dissonance, call) for call in calls))
+    await ollama.until(lambda: len(ollama.calls) == 12)
+    ollama.answering.set()
+    judgements = await judging
     assert {judgement.dissonance.label for judgement in judgements} == {"partly_different"}
     # Each has made the same mistakes: none had finished when the others began. The next one makes none.
     assert len(ollama.calls) == 18

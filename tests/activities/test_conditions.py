@@ -19,6 +19,13 @@ from tests.activities.asking import Attempt, a_call
 TEAM = ["qwen2.5:7b", "llama3.1:8b"]
 
 
+@pytest.fixture(autouse=True)
+def as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, a server that tells is heard."""
+    monkeypatch.setattr(conditions, "WAITED_FOR_SECONDS", 60)
+    monkeypatch.setattr(conditions, "TOLD_WITHIN_SECONDS", 60)
+
+
 def edit(file: Path, old: str, new: str) -> None:
     file.write_text(file.read_text().replace(old, new, 1))
 
@@ -118,9 +125,11 @@ async def test_what_a_server_told_holds_when_it_tells_no_more(
     ],
 )
 async def test_models_of_a_server_that_tells_no_digests_go_by_their_names(
-    ollama: FakeOllama, tmp_path: Path, listing: Listing
+    ollama: FakeOllama, tmp_path: Path, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ollama.script.listing = listing
+    if listing.delay_seconds:
+        monkeypatch.setattr(conditions, "WAITED_FOR_SECONDS", 1)
     names_alone = await told(tmp_path, "http://127.0.0.1:1")
     assert await told(tmp_path, ollama.url) == names_alone
     assert await told(tmp_path, "http://") == names_alone

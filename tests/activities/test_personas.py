@@ -175,7 +175,7 @@ async def test_a_server_that_is_not_there_is_unreachable(personas: Personas, hos
 
 
 async def test_a_restarted_server_is_found_again(personas: Personas) -> None:
-    async with FakeOllama() as first:
+    async with FakeOllama(port=free_port()) as first:
         await Attempt().run(personas.speak, a_call(first.url))
     assert (await failure_of(Attempt(), personas.speak, a_call(first.url))).type == "ModelUnreachable"
     async with FakeOllama(port=first.port) as second:
@@ -268,9 +268,10 @@ async def test_a_cancelled_call_closes_its_connection(ollama: FakeOllama, person
 
 
 async def test_no_more_calls_at_once_than_allowed_and_the_rest_wait_their_turn(
-    ollama: FakeOllama, personas: Personas
+    ollama: FakeOllama, personas: Personas, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ollama.answering.clear()
+    answers = asyncio.Semaphore(0)
+    monkeypatch.setattr(ollama.answering, "wait", answers.acquire)
     attempts = [Attempt() for _ in range(5)]
     running = []
     for number, attempt in enumerate(attempts):
@@ -279,7 +280,11 @@ async def test_no_more_calls_at_once_than_allowed_and_the_rest_wait_their_turn(
         await ollama.until(lambda attempt=attempt: attempt.beats != [])  # type: ignore[misc]
     await ollama.until(lambda: len(ollama.calls) == 2)
     assert [attempt.states()[-1] for attempt in attempts[2:]] == ["waiting for a free model slot"] * 3
-    ollama.answering.set()
+    for count in (3, 4, 5):
+        answers.release()
+        await ollama.until(lambda count=count: len(ollama.calls) == count)  # type: ignore[misc]
+    for _ in range(2):
+        answers.release()
     await asyncio.gather(*running)
     assert ollama.most_at_once == 2
     assert [f"Task {number}" in call.user for number, call in enumerate(ollama.calls)] == [True] * 5
@@ -308,7 +313,7 @@ class OneSpeech:
             Personas.speak,
             call,
             start_to_close_timeout=timedelta(seconds=60),
-            heartbeat_timeout=timedelta(seconds=10),
+            heartbeat_timeout=timedelta(seconds=30),
         )
 
 

@@ -1,18 +1,19 @@
 """Recalling over real HTTP against the scripted model server, beside a real Temporal server."""
 
-import socket
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
 
+from activities.memory import recall
 from activities.memory.embedding import UNRELATED
 from activities.memory.recall import SYNTHESIS_CHARACTERS, TASK_CHARACTERS, Memory
 from activities.memory.store import MemoryStore
 from activities.model_server.backend import ModelBackend
 from testbed.fake_ollama import FakeOllama
+from testbed.ports import free_port
 from testbed.world import until
-from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names
+from tests.activities.remembering import EMBEDDING, TASKS, Remembering, names, not_embedded
 
 
 async def test_embeddings_find_what_bears_on_a_text_and_leave_out_the_rest(remembering: Remembering) -> None:
@@ -54,10 +55,11 @@ async def test_another_model_or_dimension_embeds_anew(
 
 
 async def test_what_is_not_embedded_yet_is_found_by_shared_words(
-    remembering: Remembering, ollama: FakeOllama
+    remembering: Remembering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ollama.script.embedding_faults = {TASKS["piano"]: "slow"}
-    recalled = await remembering.recall_in_time("Which bridge carries traffic?")
+    monkeypatch.setattr(recall, "GATHERING", 0.1)
+    with not_embedded(TASKS["piano"]):
+        recalled = await remembering.recall_in_time("Which bridge carries traffic?")
     assert names(recalled)[0] == "bridge"
     assert recalled.means == f"embeddings {EMBEDDING}, and shared words for 3 not embedded yet"
 
@@ -83,8 +85,7 @@ async def test_a_server_that_refuses_or_is_not_there_leaves_shared_words(
     ollama.script.embedding_status = 400
     refused = await remembering.recall("Would trees shade the town?")
     assert refused.means == f"shared words ({EMBEDDING} does not embed: cannot embed)"
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     away = await remembering.recall("Would trees shade the town?", host=f"http://127.0.0.1:{port}")
     assert away.means.startswith(f"shared words ({EMBEDDING} at http://127.0.0.1:{port} cannot be asked: ")
     assert names(refused) == names(away) == ["trees"]

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from temporalio.client import Client, Interceptor, ListWorkflowsInput, OutboundInterceptor
 
+from activities.memory import recall
 from activities.memory.recall import NEW_ENOUGH_SECONDS, Memory
 from activities.model_server.backend import ModelBackend
 from connection.codec import data_converter
 from testbed.fake_ollama import FakeOllama
 from testbed.world import until
 from tests.activities.holding import ALONE, held
-from tests.activities.remembering import EMBEDDING, Remembering, names
+from tests.activities.remembering import EMBEDDING, Remembering, names, not_embedded
 
 QUESTION = "Trees or shade roofs: which would a town plant?"
 
@@ -108,24 +109,26 @@ async def test_a_program_that_keeps_the_memory_to_itself_is_told_by_name(remembe
 
 
 async def test_a_question_that_is_embedded_too_slowly_is_looked_for_by_shared_words(
-    remembering: Remembering, ollama: FakeOllama
+    remembering: Remembering, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await remembering.recall_in_time(QUESTION)
-    ollama.script.embedding_faults = {"slowly": "slow"}
-    recalled = await remembering.recall_in_time("Plant trees or build roofs, slowly?")
+    monkeypatch.setattr(recall, "GATHERING", 0.02)
+    with not_embedded("slowly"):
+        recalled = await remembering.recall_in_time("Plant trees or build roofs, slowly?")
     assert names(recalled) == ["trees"]
     assert recalled.means == f"shared words ({EMBEDDING} was too slow)"
 
 
 async def test_histories_that_are_read_too_slowly_are_there_for_a_later_recall(
-    remembering: Remembering, client: Client
+    remembering: Remembering, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(recall, "LOOKING", 0.05)
     server = StallingServer(client.service_client.config.target_host)
     async with server as address:
         slow = await Client.connect(address, data_converter=data_converter())
         memory = remembering.memory = Memory(slow, ModelBackend(), remembering.store.in_a_hurry())
         server.flows.clear()
-        recalled = await remembering.recall(QUESTION, within_seconds=6)
+        recalled = await remembering.recall_in_time(QUESTION)
         assert names(recalled) == ["trees"]
         assert recalled.means == (
             f"embeddings {EMBEDDING}, without what ended lately (the server's histories are still read)"
@@ -169,8 +172,10 @@ async def test_tasks_that_were_asked_before_a_look_began_share_it_for_a_second(
     remembering: Remembering, lists: CountingLists
 ) -> None:
     asked_at = datetime.now(UTC)
-    for number in range(3):
-        await remembering.recall_in_time(QUESTION, task_id=f"queued-{number}", asked_at=asked_at)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recall, "NEW_ENOUGH_SECONDS", 60)  # three recalls may take longer than a second
+        for number in range(3):
+            await remembering.recall_in_time(QUESTION, task_id=f"queued-{number}", asked_at=asked_at)
     assert lists.count == 1
     await remembering.recall_in_time(QUESTION, task_id="asked-later", asked_at=datetime.now(UTC))
     assert lists.count == 2, "what has ended meanwhile may be what it asks about"
@@ -186,8 +191,12 @@ async def test_nothing_is_foreseen_any_more_where_tasks_no_longer_recall(
     for number in range(20):
         remembering.memory.foresee(remembering.image_id, f"task-{number}", f"In vain {number}?")
     await remembering.recall_in_time("The last?")
-    asked = [text for each in ollama.embeddings for text in each.texts if "In vain" in text]
-    assert 0 < len(asked) < 10
+
+    def asked() -> list[str]:
+        return [text for each in ollama.embeddings for text in each.texts if "In vain" in text]
+
+    await ollama.until(lambda: len(asked()) > 0)
+    assert len(asked()) < 10
 
 
 async def test_a_recall_that_is_given_up_leaves_the_work_behind_it_going(
