@@ -89,8 +89,8 @@ def kill_at_random(folder: str, seed: str) -> None:
     chance, path = random.Random(seed), put_down(Path(folder))
     for attempt in count(1):
         child = _fork(partial(rewrite, path))
-        # Longer each time, so that a slow disk gets there as well.
-        time.sleep(chance.uniform(0, 0.001 * attempt))
+        # Longer each time, so that a slow disk or a busy machine gets there as well.
+        time.sleep(chance.uniform(0, 0.001 * 1.05**attempt))
         os.kill(child, signal.SIGKILL)
         status = _exit_status(child)
         assert path.read_text(encoding="utf-8") in (SHIPPED, REWRITTEN)

@@ -280,8 +280,9 @@ def test_a_place_where_no_file_can_be_is_an_error_of_its_own(tmp_path: Path) -> 
 WRITER = """
 import sys
 from pathlib import Path
-from activities.memory.store import MemoryStore
-store = MemoryStore(Path(sys.argv[1]))
+from activities.memory import store as stores
+stores.PATIENCE_SECONDS = 60  # who waits and when is up to a busy machine
+store = stores.MemoryStore(Path(sys.argv[1]))
 for number in range(60):
     own = {"image_id": "image", "task": "trees", "synthesis": "yes", "finished_at": "2026-01-01T12:00:00Z"}
     store.add([own | {"task_id": f"{sys.argv[2]}-{number}"}, own | {"task_id": f"both-{number}"}])

@@ -245,6 +245,7 @@ def where_they_may(image_id: str) -> list[dict[str, Any]]:
 # --- kills ---
 
 
+@pytest.mark.timeout(600)  # dozens of programs one after the other
 def test_a_writer_killed_at_any_step_leaves_the_last_good_snapshot(tmp_path: Path) -> None:
     met = set()
     for step in range(1, 40):

@@ -55,6 +55,8 @@ async def says(first: bytes) -> AsyncIterator[str]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first)
         await writer.drain()
+        # Who hangs up on what it has not read resets the connection, and that may be noticed first.
+        await reader.read(1 << 16)
         writer.close()
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -99,7 +101,8 @@ async def test_an_address_that_never_answers_ends_the_start_of_a_worker_in_time(
         began = time.monotonic()
         async with WorkerProcess(tmp_path, "--dev", OLLAMA_HOST=url) as worker:
             assert await worker.process.wait() == 2
-    assert time.monotonic() - began < CONNECT_SECONDS + 10
+    # By itself the system gives up after two minutes.
+    assert time.monotonic() - began < CONNECT_SECONDS + 60
     assert worker.err.startswith(f"{url} cannot be reached (no answer within {CONNECT_SECONDS} s); ")
     assert worker.err.endswith("or correct OLLAMA_HOST\n")
     assert len(worker.err.splitlines()) == 1

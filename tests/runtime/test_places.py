@@ -15,7 +15,7 @@ from connection.server import target
 from connection.web_ui import RECORD, read_record
 from runtime.dev_server import run_dev_server
 from testbed.fake_ollama import FakeOllama
-from testbed.ports import free_port
+from testbed.ports import free_ports as two_free_ports
 from testbed.processes import ROOT
 from testbed.world import exists
 from tests.runtime.worker_process import (
@@ -78,7 +78,7 @@ async def test_a_copied_folder_leaves_the_server_of_the_first_alone(
         pid = server.pid
         copy.mkdir()
         shutil.copy(first / RECORD, copy)
-        async with run_dev_server(copy, free_port(), free_port()) as (another, client):
+        async with run_dev_server(copy, *two_free_ports()) as (another, client):
             assert another.pid != pid
             assert another.address == target(client)
         assert lives(pid)

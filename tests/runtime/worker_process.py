@@ -6,6 +6,7 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,10 @@ from workflows.living_image import LivingImage
 
 
 def lives(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def tiny_model() -> Path:
@@ -98,24 +102,27 @@ class WorkerProcess:
 
     async def __aexit__(self, *_: object) -> None:
         record = read_record(self.folder / ".state")
-        left = psutil.Process(self.process.pid).children() if lives(self.process.pid) else []
+        left: list[psutil.Process] = []
+        with suppress(psutil.NoSuchProcess):  # here and below: it may end by itself at any moment
+            left = psutil.Process(self.process.pid).children()
         if self.process.returncode is None:
             self.process.kill()
             await self.process.wait()
-        if record is not None and lives(record.pid):
-            left.append(psutil.Process(record.pid))
+        if record is not None:
+            with suppress(psutil.NoSuchProcess):
+                left.append(psutil.Process(record.pid))
         for process in left:
-            if process.is_running():
+            with suppress(psutil.NoSuchProcess):
                 process.kill()
         await until(lambda: _all_gone(left))
 
     @property
     def out(self) -> str:
-        return (self.folder / "stdout").read_text()
+        return (self.folder / "stdout").read_text(errors="replace")  # a character may be half written
 
     @property
     def err(self) -> str:
-        return (self.folder / "stderr").read_text()
+        return (self.folder / "stderr").read_text(errors="replace")
 
     @property
     def server(self) -> Record:
