@@ -280,7 +280,8 @@ def test_the_newest_backups_are_kept_and_a_persons_own_files_among_them(path: Pa
     assert SettingsFiles(path).read_settings().last_loop == f"living-image/loop/{BACKUPS_KEPT + 3}"
 
 
-def test_attempts_at_the_same_time_come_to_one_rewrite(path: Path) -> None:
+def test_attempts_at_the_same_time_come_to_one_rewrite(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activities.settings_rewriting.LOCKED_SECONDS", 60)
     together = threading.Barrier(4)
 
     def attempt(_: int) -> RewriteReceipt:

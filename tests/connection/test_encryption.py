@@ -63,10 +63,10 @@ async def test_nothing_of_a_whole_life_can_be_read_by_who_has_no_key(
 ) -> None:
     life = await Life.under(OLD, server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         said = await lived(life, ollama)
         assert await worker.stop() == 0
-    raw = await life.raw()
+    raw = await life.raw("task/one", "task/two", "loop/1")
     assert {f"{life.name}/task/one", f"{life.name}/task/two", f"{life.name}/loop/1"} < {*raw}
     assert {word for word in said if any(word.encode() in history for history in raw.values())} == set()
     # Search attributes are for searching; a patch is a name of the program's.
@@ -85,11 +85,11 @@ async def test_an_image_that_began_unencrypted_goes_on_with_keys(
     before, after = "What was said before?", "What is said from here on?"
     life = await Life.under("", server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         assert (await life.starter()("ask", before)).code == 0
         assert await worker.stop() == 0
     await life.take(OLD)
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         assert (await life.starter()("ask", after)).code == 0
         tasks = await life.starter()("tasks")
         assert before in tasks.out and after in tasks.out
@@ -112,11 +112,11 @@ async def test_a_new_key_comes_first_and_what_was_said_before_stays_readable(
 ) -> None:
     life = await Life.under(OLD, server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         assert (await life.starter()("ask", TASK, "--task-id", "one")).code == 0
         assert await worker.stop() == 0
     await life.take(f"{NEW},{OLD}")
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         again = await life.starter()("ask", TASK, "--task-id", "one", "--json")
         assert again.code == 0, again.err
         assert (await life.starter()("ask", "And today?", "--task-id", "two")).code == 0
@@ -141,10 +141,11 @@ async def test_who_has_the_wrong_key_is_told_which_and_changes_nothing(
 ) -> None:
     life = await Life.under(OLD, server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
-        assert (await life.starter()("ask", TASK)).code == 0
+    async with life.at_work() as worker:
+        assert (await life.starter()("ask", TASK, "--task-id", "one")).code == 0
+        await until(life.idles)
         assert await worker.stop() == 0
-    before = await life.raw()
+    before = await life.raw("task/one")
     for role in ([], ["--role", "compute", "--task-queue", life.name]):
         async with life.worker(*role, keys=keys) as worker:
             assert await worker.process.wait() == 2
@@ -154,9 +155,9 @@ async def test_who_has_the_wrong_key_is_told_which_and_changes_nothing(
     ran = await life.starter()("ask", "Do you hear me?")
     assert ran.code == 2
     assert says in ran.sentence
-    assert await life.raw() == before
+    assert await life.raw("task/one") == before
     life.keys = OLD
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         assert (await life.starter()("ask", "And you?")).code == 0
         assert await worker.stop() == 0
 
@@ -166,7 +167,7 @@ async def test_a_worker_without_a_key_that_came_later_loses_nothing_and_the_righ
 ) -> None:
     life = await Life.under("", server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         view = await life.pending_proposal()
         keyed = await client_with(life.address, OLD)
         rejection = {"approver": "Ada", "comment": "a secret"}
@@ -174,7 +175,7 @@ async def test_a_worker_without_a_key_that_came_later_loses_nothing_and_the_righ
         await worker.says("it is encrypted with the key 'old', and LIVING_IMAGE_KEYS is not set; set it")
         assert await worker.stop() == 0
     await life.take(OLD)
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         await life.loops_concluded()
         (entry,) = (await life.state()).ledger.amendments
         assert (entry.state, entry.decided_by) == ("rejected", "Ada")
@@ -211,12 +212,12 @@ async def test_a_snapshot_is_encrypted_too(server: DevServer, ollama: FakeOllama
     task = "What does a snapshot hold?"
     life = await Life.under("", server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         assert (await life.starter()("ask", task)).code == 0
         assert (await life.starter()("snapshot")).code == 0
         assert await worker.stop() == 0
     await life.take(OLD)
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         # Nothing has happened since, but for the keys.
         assert (await life.starter()("snapshot")).code == 0
         assert await worker.stop() == 0
@@ -243,7 +244,7 @@ async def test_who_has_a_new_key_before_the_workers_speaks_with_theirs(
 ) -> None:
     life = await Life.under(OLD, server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         life.keys = f"{NEW},{OLD}"
         early = await life.starter()("ask", "Am I early?")
         assert early.code == 0, early.err
@@ -256,7 +257,7 @@ async def test_nobody_tells_a_worker_without_keys_what_it_could_not_read(
 ) -> None:
     life = await Life.under("", server.address, ollama, tmp_path)
     await life.start()
-    async with life.worker() as worker:
+    async with life.at_work() as worker:
         life.keys = OLD
         early = await life.starter()("ask", "Am I early?")
         assert early.code == 2

@@ -1,6 +1,8 @@
 """Traces of real processes, from the command line to the model call, at a collector of our own."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,27 +28,31 @@ def attributes(span: Span) -> dict[str, Any]:
 class Traced(Image):
     """An image whose worker, a process, and whose commands send their traces to a collector."""
 
-    def __init__(
-        self, client: Client, ollama: FakeOllama, folder: Path, collector: str, **values: Any
-    ) -> None:
-        super().__init__(client, ollama.url, folder, values)
-        self.collector = collector
-        self.starter = Starter(folder, self.address, OTEL_EXPORTER_OTLP_ENDPOINT=collector)
+    def __init__(self, client: Client, ollama: FakeOllama, folder: Path, **environment: str) -> None:
+        super().__init__(client, ollama.url, folder)
+        self.environment = environment
+        self.starter = Starter(folder, self.address, **environment)
 
-    def worker(self, *arguments: str) -> WorkerProcess:
-        return WorkerProcess(
-            self.file.parent,
-            *arguments,
-            TEMPORAL_ADDRESS=self.address,
-            OTEL_EXPORTER_OTLP_ENDPOINT=self.collector,
+    @asynccontextmanager
+    async def worker(self, *arguments: str) -> AsyncIterator[WorkerProcess]:
+        """A worker that has come up."""
+        process = WorkerProcess(
+            self.file.parent, *arguments, TEMPORAL_ADDRESS=self.address, **self.environment
         )
+        async with process as worker:
+            yield await worker.awake()
+
+
+def sent_to(collector: str) -> dict[str, str]:
+    # A busy machine's collector may take its time.
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector, "OTEL_EXPORTER_OTLP_TIMEOUT": "60"}
 
 
 async def test_a_task_is_one_trace_from_the_command_line_to_the_model_call(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     with collecting() as collector:
-        world = Traced(client, ollama, tmp_path, collector.url)
+        world = Traced(client, ollama, tmp_path, **sent_to(collector.url))
         await world.start()
         async with world.worker() as worker:
             ran = await world.starter("ask", "What is a trace?", "--json")
@@ -79,14 +85,14 @@ async def test_tasks_that_wait_for_one_another_keep_to_their_own_traces(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     with collecting() as collector:
-        world = Traced(client, ollama, tmp_path, collector.url)
+        world = Traced(client, ollama, tmp_path, **sent_to(collector.url))
         world.edit({"system.max_concurrent_tasks": 1})
         await world.start()
         async with world.worker() as worker:
             ollama.answering.clear()
             commands = (["ask", f"Question {number}?"] for number in range(6))
             asking = asyncio.create_task(world.starter.each(*commands))
-            await until(lambda: five_wait(world))
+            await until(lambda: five_wait(world), 120)
             ollama.answering.set()
             assert [ran.code for ran in await asking] == [0] * 6
             assert await worker.stop() == 0
@@ -107,10 +113,9 @@ async def test_a_chat_at_the_door_goes_on_with_the_trace_of_its_client(
     port = str(free_ports()[0])
     asked = {"model": "living-image", "messages": [{"role": "user", "content": "And at the door?"}]}
     with collecting() as collector:
-        world = Traced(client, ollama, tmp_path, collector.url)
+        world = Traced(client, ollama, tmp_path, **sent_to(collector.url))
         await world.start()
-        async with world.worker("--door", port) as worker, httpx.AsyncClient(timeout=60) as http:
-            await worker.awake()
+        async with world.worker("--door", port) as worker, httpx.AsyncClient(timeout=120) as http:
             url = f"http://127.0.0.1:{port}/v1"
             asked["model"] = (await http.get(f"{url}/models")).json()["data"][0]["id"]
             told = {"traceparent": f"00-{trace}-{span}-01"}
@@ -127,7 +132,7 @@ async def test_a_collector_that_is_gone_costs_no_answer_and_one_line(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     nowhere = f"http://127.0.0.1:{free_ports()[0]}"
-    world = Traced(client, ollama, tmp_path, nowhere)
+    world = Traced(client, ollama, tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=nowhere)
     await world.start()
     told = f"WARNING No collector takes the traces at {nowhere}; all else goes on"
     async with world.worker() as worker:
@@ -144,15 +149,15 @@ async def test_a_dialogue_whose_worker_was_killed_goes_on_in_its_trace(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     with collecting() as collector:
-        world = Traced(client, ollama, tmp_path, collector.url)
+        world = Traced(client, ollama, tmp_path, **sent_to(collector.url))
         await world.start()
-        ollama.ending.clear()
+        ollama.answering.clear()
         async with world.worker() as worker:
             asking = asyncio.create_task(world.starter("ask", "Who goes on with it?"))
-            await ollama.until(lambda: len(ollama.calls) == 1)
+            await ollama.until(lambda: len(ollama.calls) == 1, 60)
             worker.process.kill()
             await worker.process.wait()
-        ollama.ending.set()
+        ollama.answering.set()
         async with world.worker() as worker:
             assert (await asking).code == 0
             assert await worker.stop() == 0

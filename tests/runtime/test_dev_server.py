@@ -46,7 +46,7 @@ async def test_it_is_ready_for_the_image_and_shows_its_web_ui(
     async with run_dev_server(tmp_path, *free_ports) as (server, client):
         assert await attributes(client) >= ATTRIBUTES
         assert await retention(client) == timedelta(days=3650)
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
             assert (await http.get(server.web_ui)).status_code == 200
         assert known_web_ui(server.address, tmp_path) == server.web_ui
         assert known_web_ui(server.address.replace("127.0.0.1", "localhost"), tmp_path) == server.web_ui

@@ -184,7 +184,7 @@ class Ordering:
             name,
             order,
             task_queue=queue,
-            start_to_close_timeout=timedelta(seconds=10),
+            start_to_close_timeout=timedelta(seconds=60),
             retry_policy=RetryPolicy(maximum_attempts=1),
         )
 

@@ -46,7 +46,7 @@ def queries() -> Iterator[tuple[str, set[str]]]:
 
 
 async def scraped(port: int) -> str:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return (await client.get(f"http://127.0.0.1:{port}/metrics")).text
 
 
@@ -66,9 +66,17 @@ async def two_tasks(worker: WorkerProcess, ollama: FakeOllama) -> str:
 async def all_there(port: int) -> str:
     text = await scraped(port)
     there = {name for name in NAMES if f"# TYPE {name}" in text}
-    return text if there >= NAMES - AFTER_A_VERDICT - AFTER_A_SAVE else ""
+    asked_for = {metric for metric, _ in queries() if not metric.startswith(LATER)}
+    measured = {metric for metric in asked_for if samples_of(metric, text)}
+    return text if there >= NAMES - AFTER_A_VERDICT - AFTER_A_SAVE and measured == asked_for else ""
 
 
+def samples_of(metric: str, text: str) -> list[str]:
+    """The labels of each sample of a metric."""
+    return re.findall(rf"^{metric}\{{([^}}]*)\}} ", text, re.MULTILINE)
+
+
+@pytest.mark.timeout(600)
 async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_objects(
     ollama: FakeOllama, tmp_path: Path
 ) -> None:
@@ -76,7 +84,7 @@ async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_obj
     options = (*dev_ports(), "--metrics", str(port), "--log-json")
     async with WorkerProcess(tmp_path, *options, OLLAMA_HOST=ollama.url) as worker:
         failed = await two_tasks(worker, ollama)
-        text = await until(lambda: all_there(port))
+        text = await until(lambda: all_there(port), 120)
     lines = [line for line in text.splitlines() if line.startswith("living_image_")]
     assert any(
         line.startswith("living_image_tasks_total{") and 'outcome="converged"' in line and line.endswith(" 1")
@@ -86,8 +94,7 @@ async def test_tasks_are_measured_from_the_queue_to_the_tokens_and_logged_as_obj
     assert 'persona="ROBIN"' in text
     assert "temporal_workflow_task_execution_latency" in text
     for metric, labels in queries():
-        samples = re.findall(rf"^{metric}\{{([^}}]*)\}} ", text, re.MULTILINE)
-        assert samples or metric.startswith(LATER), metric
+        samples = samples_of(metric, text)
         assert all(re.search(rf'\b{label}="', sample) for label in labels for sample in samples), metric
     told = [json.loads(line) for line in worker.err.splitlines()]
     assert {"time", "level", "logger", "message"} <= set(told[0])
@@ -112,13 +119,14 @@ async def prometheus(folder: Path, target: int) -> AsyncIterator[httpx.AsyncClie
         stderr=DEVNULL,
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://{listening}/api/v1") as client:
+        async with httpx.AsyncClient(base_url=f"http://{listening}/api/v1", timeout=60) as client:
             yield client
     finally:
         process.kill()
         await process.wait()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(PROMETHEUS is None, reason="needs Prometheus")
 async def test_prometheus_has_an_answer_to_every_query_of_the_dashboard(
     ollama: FakeOllama, tmp_path: Path
@@ -137,12 +145,12 @@ async def test_prometheus_has_an_answer_to_every_query_of_the_dashboard(
             return found
 
         await two_tasks(worker, ollama)
-        await until(lambda: all_there(port))
+        await until(lambda: all_there(port), 120)
 
         async def answered() -> bool:
             return all(query.startswith(("sum by (verdict)", *LATER)) for query in await unanswered())
 
-        await until(answered)
+        await until(answered, 120)
 
 
 async def test_an_address_that_is_taken_ends_the_start_with_one_sentence(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from messages.image import ImageStatus
 from runtime.dev_server import DevServer
 from testbed.fake_ollama import FakeOllama
 from testbed.processes import ROOT, TEMPORAL, kill, worker_process
-from testbed.world import Image, exists, until
+from testbed.world import Image, until
 from workflows.dialogue import Dialogue
 
 NEXT = "99.0.0"
@@ -47,18 +47,22 @@ async def test_an_image_goes_on_with_the_version_that_a_person_names_and_its_tas
     await image.start()
     with worker_process(image.file, image.address, pinned=True) as this:
         await image.ask("Is it up?")
+        asked = len(ollama.calls)
         assert await version_of(image.image) == VERSION
 
         ollama.answering.clear()
         task = await image.submit("Should the town plant trees?")
         dialogue = client.get_workflow_handle_for(Dialogue.run, task.workflow_id)
-        await until(lambda: exists(dialogue))
+        await ollama.until(lambda: len(ollama.calls) > asked, 60)
         folder = tmp_path / "next"
         with worker_process(image.file, image.address, root=next_version(folder), pinned=True) as that:
             assert that.stdout
-            said = [(await asyncio.to_thread(that.stdout.readline)).decode() for _ in range(3)]
+            said = [""]
+            while "set-current-version" not in said[-1]:
+                said.append((await asyncio.to_thread(that.stdout.readline)).decode())
+                assert said[-1], said
             assert f"Version {NEXT} waits: {VERSION} is current" in "".join(said)
-            command = next(line.split() for line in said if "set-current-version" in line)
+            command = said[-1].split()
             assert re.search(rf"--build-id {re.escape(NEXT)}\b", " ".join(command))
 
             async def advances() -> bool:

@@ -3,10 +3,11 @@
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from connection.server import connect
 from messages.tasks import TaskReceipt
@@ -21,6 +22,14 @@ from tests.runtime.worker_process import (
     status,
     tiny_model,
 )
+
+
+async def children_that_fetch(worker: WorkerProcess) -> list[psutil.Process]:
+    """All children of a worker, as soon as one of them is uv."""
+    children = psutil.Process(worker.process.pid).children(recursive=True)
+    with suppress(psutil.NoSuchProcess):
+        return children if any("uv" in child.name() for child in children) else []
+    return []
 
 
 @contextmanager
@@ -52,6 +61,7 @@ def as_environment(variables: dict[str, str]) -> tuple[str, ...]:
     return ("env", *(f"{name}={value}" for name, value in variables.items()))
 
 
+@pytest.mark.timeout(600)  # a real model speaks
 async def test_the_image_is_awake_while_the_model_is_fetched_and_ctrl_c_ends_the_download(
     tmp_path: Path,
 ) -> None:
@@ -70,8 +80,7 @@ async def test_the_image_is_awake_while_the_model_is_fetched_and_ctrl_c_ends_the
                 return (await status(client)).running == 1
 
             await until(runs)
-            children = psutil.Process(worker.process.pid).children(recursive=True)
-            assert any("uv" in child.name() for child in children)
+            children = await until(lambda: children_that_fetch(worker))
             assert await worker.stop() == 0
             assert not [child for child in children if lives(child.pid)]
             assert "Traceback" not in worker.err
@@ -85,7 +94,7 @@ async def test_the_image_is_awake_while_the_model_is_fetched_and_ctrl_c_ends_the
             async def says_something() -> bool:
                 return (await spoken.describe()).raw_description.workflow_execution_info.history_length > 12
 
-            await until(says_something, 120)
+            await until(says_something, 300)
             assert await worker.stop() == 0
 
 

@@ -45,7 +45,7 @@ async def test_dev_starts_a_server_wakes_the_image_and_says_where_to_go(
             assert f"starter.py {command}" in worker.out
         assert worker.err == ""
 
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(timeout=60) as http:
             assert (await http.get(web_ui)).status_code == 200
         assert (await status(client)).model_backend == "ollama qwen2.5:7b, llama3.1:8b"
         assert await argue(client, "Trees or roofs?") == "converged"
