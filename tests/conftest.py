@@ -26,8 +26,8 @@ if getattr(MAIN, "__file__", None) is None:
     MAIN.__file__ = str(Path(__file__).with_name("__init__.py"))
 
 
-# As many as a machine of two cores has time for in every run; a property may ask for more. How long an example
-# takes is no question of it: the machine may be busy.
+# As many as a machine of two cores has time for in every run; a property may ask for more. An example may
+# take as long as a busy machine makes it.
 hypothesis.settings.register_profile(
     "usual", max_examples=50, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )

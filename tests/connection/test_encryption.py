@@ -208,6 +208,7 @@ async def test_keys_that_cannot_be_read_end_everything_before_anything_is_done(
         assert not (tmp_path / ".state").exists()
 
 
+@pytest.mark.timeout(600)  # writing and reading snapshots makes way for everything else
 async def test_a_snapshot_is_encrypted_too(server: DevServer, ollama: FakeOllama, tmp_path: Path) -> None:
     task = "What does a snapshot hold?"
     life = await Life.under("", server.address, ollama, tmp_path)
