@@ -28,7 +28,7 @@ def attributes(span: Span) -> dict[str, Any]:
 class Traced(Image):
     """An image whose worker, a process, and whose commands send their traces to a collector."""
 
-    def __init__(self, client: Client, ollama: FakeOllama, folder: Path, **environment: str) -> None:
+    def __init__(self, client: Client, ollama: FakeOllama, folder: Path, **environment: Any) -> None:
         super().__init__(client, ollama.url, folder)
         self.environment = environment
         self.starter = Starter(folder, self.address, **environment)

@@ -97,6 +97,7 @@ async def typed(command: str, cwd: Path, environment: dict[str, str]) -> str:
     return out.decode()
 
 
+@pytest.mark.timeout(600)  # two lives, and eight programs in each
 async def test_a_whole_project_in_an_awkward_folder_lives_and_its_banner_can_be_copied(
     tmp_path: Path, ollama: FakeOllama
 ) -> None:
