@@ -21,6 +21,7 @@ class Screen:
         self._arguments = arguments
         self._screen = pyte.HistoryScreen(columns, lines, history=1_000)
         self._stream = pyte.ByteStream(self._screen)
+        self._all_read = asyncio.Event()
         self.sent = b""
 
     async def __aenter__(self) -> Self:
@@ -58,14 +59,18 @@ class Screen:
         return self.shows
 
     async def ended(self) -> int:
+        """Wait for the end of the command, and for the last that it wrote; its exit code."""
         async with asyncio.timeout(60):
-            return await self._process.wait()
+            code = await self._process.wait()
+            await self._all_read.wait()
+        return code
 
     def _read(self) -> None:
         try:
             told = os.read(self._ours, 65_536)
-        except OSError:  # the other end is closed
+        except OSError:  # the other end is closed, and all is read
             asyncio.get_running_loop().remove_reader(self._ours)
+            self._all_read.set()
             return
         self.sent += told
         self._stream.feed(told)
