@@ -1,4 +1,4 @@
-"""`starter.py report`, and the tables for a notebook, of one image from its birth to its retirement."""
+"""`starter.py report`, and the tables for a notebook, of an image from its birth to its retirement."""
 
 import csv
 import io
@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from connection.problems import Unknown
@@ -24,47 +25,26 @@ from tests.desk.command_line import Ran, Starter
 SETTINGS: dict[str, Any] = {"optimizer.verify_blocks": 20}
 
 
+@pytest.fixture
+async def newborn(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[Starter]:
+    """The command line of an image in which nothing has happened."""
+    async with World(client, ollama, tmp_path) as world:
+        yield Starter(tmp_path, world.address)
+
+
 @pytest.fixture(scope="module")
 async def world(
     server: WorkflowEnvironment, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
-    """One for all tests of this file, in their order."""
+    """A life for all tests of this file; the last of them ends it."""
     folder = tmp_path_factory.mktemp("world")
     async with FakeOllama() as ollama, World(server.client, ollama, folder, SETTINGS) as running:
+        await lived(running)
         yield running
 
 
-def rows(ran: Ran) -> list[dict[str, str]]:
-    assert ran.code == 0, ran.err
-    return [*csv.DictReader(io.StringIO(ran.out))]
-
-
-async def test_a_newborn_has_a_report_and_an_empty_table(world: World, starter: Starter) -> None:
-    told, history = await starter.each(["report", "newborn.html"], ["history", "--csv", "-"])
-    assert (told.code, told.err) == (0, "")
-    assert told.out.startswith("The report is in newborn.html: ")
-    assert "No argument has ended yet." in (starter.folder / "newborn.html").read_text()
-    assert rows(history) == []
-    assert history.out.startswith("amendment,revision,decided_at,state,key,old,new,")
-
-
-async def test_what_cannot_be_written_is_told_in_a_sentence(world: World, starter: Starter) -> None:
-    (starter.folder / "folder.html").mkdir()
-    dash, nowhere, folder, both = await starter.each(
-        ["report", "-"],
-        ["report", "nowhere/life.html"],
-        ["report", "folder.html"],
-        ["history", "--csv", "history.csv", "--json"],
-    )
-    assert {ran.code for ran in (dash, nowhere, folder, both)} == {2}
-    assert "name a file that ends in .html" in dash.sentence
-    assert "nowhere/life.html cannot be written (No such file or directory)" in nowhere.sentence
-    assert "folder.html cannot be written (Is a directory)" in folder.sentence
-    assert both.sentence == "--csv and --json exclude each other. Choose one"
-    assert not [file for file in starter.folder.iterdir() if file.suffix in (".new", ".csv")]
-
-
-async def test_a_life_is_reported_with_all_that_is_on_record(world: World, starter: Starter) -> None:
+async def lived(world: World) -> None:
+    """A look without a proposal, an approval, six tasks of which one fails, and a log from outside."""
     await world.reflect()
     await world.loops_concluded()
     view = await world.pending_proposal()
@@ -76,6 +56,45 @@ async def test_a_life_is_reported_with_all_that_is_on_record(world: World, start
     await world.tasks_finished()
     await world.record_logs(1)
     await until(partial(listed, world, 6))
+
+
+async def listed(world: World, tasks: int) -> bool:
+    """Whether the server lists so many ended tasks; its lists lag behind."""
+    query = f"{dialogues_of(world.name)} AND ExecutionStatus != 'Running'"
+    return (await world.client.count_workflows(query)).count == tasks
+
+
+def rows(ran: Ran) -> list[dict[str, str]]:
+    assert ran.code == 0, ran.err
+    return [*csv.DictReader(io.StringIO(ran.out))]
+
+
+async def test_a_newborn_has_a_report_and_an_empty_table(newborn: Starter) -> None:
+    told, history = await newborn.each(["report", "newborn.html"], ["history", "--csv", "-"])
+    assert (told.code, told.err) == (0, "")
+    assert told.out.startswith("The report is in newborn.html: ")
+    assert "No argument has ended yet." in (newborn.folder / "newborn.html").read_text()
+    assert rows(history) == []
+    assert history.out.startswith("amendment,revision,decided_at,state,key,old,new,")
+
+
+async def test_what_cannot_be_written_is_told_in_a_sentence(newborn: Starter) -> None:
+    (newborn.folder / "folder.html").mkdir()
+    dash, nowhere, folder, both = await newborn.each(
+        ["report", "-"],
+        ["report", "nowhere/life.html"],
+        ["report", "folder.html"],
+        ["history", "--csv", "history.csv", "--json"],
+    )
+    assert {ran.code for ran in (dash, nowhere, folder, both)} == {2}
+    assert "name a file that ends in .html" in dash.sentence
+    assert "nowhere/life.html cannot be written (No such file or directory)" in nowhere.sentence
+    assert "folder.html cannot be written (Is a directory)" in folder.sentence
+    assert both.sentence == "--csv and --json exclude each other. Choose one"
+    assert not [file for file in newborn.folder.iterdir() if file.suffix in (".new", ".csv")]
+
+
+async def test_a_life_is_reported_with_all_that_is_on_record(world: World, starter: Starter) -> None:
     ran = await starter("report", "life.html", "--json")
     page = (starter.folder / "life.html").read_text()
     told = {
@@ -94,12 +113,6 @@ async def test_a_life_is_reported_with_all_that_is_on_record(world: World, start
         "1 log from outside without a time.",
     ):
         assert words in page, words
-
-
-async def listed(world: World, tasks: int) -> bool:
-    """Whether the server lists so many ended tasks; its lists lag behind."""
-    query = f"{dialogues_of(world.name)} AND ExecutionStatus != 'Running'"
-    return (await world.client.count_workflows(query)).count == tasks
 
 
 async def test_what_the_server_has_lost_is_left_out(world: World) -> None:
