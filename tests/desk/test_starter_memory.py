@@ -9,8 +9,10 @@ from desk.remembering import rebuild
 from messages.memory import Recalled
 from messages.tasks import DialogueResult
 from testbed.world import World, until
-from tests.desk.command_line import Starter
+from tests.desk.command_line import Ran, Starter
 
+# What is said of a recall that a busy machine gave too little time.
+LATE = ("took longer than", "took too long", "was too slow", "are still read")
 TREES = "Should a town plant trees or build shade roofs?"
 
 
@@ -67,18 +69,30 @@ async def test_a_rebuilt_store_holds_what_was_kept_elsewhere_too(world: World, s
     assert kept in MemoryStore(memory_file(world.state_dir)).entries(world.name)
 
 
+async def asked(starter: Starter, *words: str) -> Ran:
+    """The answer to a task for which the memory was in time; each time it is asked it is another task."""
+
+    async def in_time() -> Ran | None:
+        ran = await starter("ask", *words)
+        assert ran.code == 0, ran.err
+        told = " ".join(ran.out.split())
+        return None if any(late in told for late in LATE) else ran
+
+    ran: Ran = await until(in_time, 120)
+    return ran
+
+
 async def test_ask_shows_what_was_recalled_plain_and_while_it_follows(world: World, starter: Starter) -> None:
     await world.ask(TREES, task_id="trees")
     await remembered(starter, 1)
-    plain = await starter("ask", "Should the town plant more trees?")
-    followed = await starter("ask", "Should the town plant young trees?", "--follow")
+    plain = await asked(starter, "Should the town plant more trees?")
+    followed = await asked(starter, "Should the town plant young trees?", "--follow")
     for ran in (plain, followed):
-        assert ran.code == 0
         assert "Recalled by embeddings nomic-embed-text" in ran.out
         assert TREES in ran.out
-    other = await starter("ask", "Which recipe makes lentil soup?")
+    other = await asked(starter, "Which recipe makes lentil soup?")
     assert "Recalled nothing that bears on this task: by embeddings nomic-embed-text" in other.out
-    result = await starter("ask", "Are trees good for a town?", "--json")
+    result = await asked(starter, "Are trees good for a town?", "--json")
     assert "trees" in {item.task_id for item in DialogueResult.model_validate(result.json).recalled}
 
 

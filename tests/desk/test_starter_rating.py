@@ -1,5 +1,8 @@
 """`starter.py rate` and `starter.py observations`."""
 
+import pytest
+
+from activities import conditions
 from messages.image import Rated
 from messages.tasks import PerformanceLog
 from messages.trials import Observation
@@ -49,8 +52,9 @@ async def test_what_is_no_rating_is_refused_in_one_sentence(world: World, starte
 
 
 async def test_a_change_of_prompts_models_or_program_is_told_in_the_history(
-    world: World, starter: Starter
+    world: World, starter: Starter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conditions, "WAITED_FOR_SECONDS", 60)
     await world.ask("Is it so?")
     await world.stop_workers()
     world.ollama.script.listing.digests = None
