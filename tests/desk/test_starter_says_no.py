@@ -1,7 +1,9 @@
 """What `starter.py` says, and how it ends, when something cannot be done: one sentence, never a traceback."""
 
 import asyncio
+import re
 import signal
+from asyncio.subprocess import Process
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from messages.loops import LoopStart
 from messages.tasks import PerformanceLog
 from messages.trials import Moments, Observation
 from testbed.fake_ollama import FakeOllama
-from testbed.world import World
+from testbed.world import World, until
 from tests.desk.command_line import Starter
 from workflows.image_state import ImageStart, ImageState
 from workflows.ledger import Ledger
@@ -63,13 +65,33 @@ async def test_ctrl_c_at_any_moment_ends_a_command_without_a_traceback(
     World(client, ollama, tmp_path)  # only its settings: no worker, so that the command waits for an answer
     starter = Starter(tmp_path, client.service_client.config.target_host)
     assert (await starter("start")).code == 0
-    for seconds in (0.2, 1, 4):
-        process = await starter.begin("reflect")
+    for seconds in (0.1, 1, 4):
+        process = await at_its_first_line(starter, "reflect")
         await asyncio.sleep(seconds)
         process.send_signal(signal.SIGINT)
         ran = await starter.end(process)
         assert ran.code in (130, -signal.SIGINT)
         assert (ran.out, ran.err) == ("", "")
+
+
+async def at_its_first_line(starter: Starter, *arguments: str) -> Process:
+    """A command that has begun: before that it is Python that hears of Ctrl-C, and prints a traceback."""
+    usual = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the command has it, until its first line
+    try:
+        process = await starter.begin(*arguments)
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+    async def begun() -> bool:
+        return not ignores_ctrl_c(process.pid)
+
+    await until(begun)
+    return process
+
+
+def ignores_ctrl_c(pid: int) -> bool:
+    [ignored] = re.findall(r"^SigIgn:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(ignored, 16) & 1 << (signal.SIGINT - 1))
 
 
 async def test_unknown_loops_and_tasks_are_named(world: World, starter: Starter) -> None:
