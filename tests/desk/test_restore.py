@@ -67,7 +67,7 @@ def damage(path: str) -> None:
 def forget(memory: Path) -> None:
     """Delete the memory of this machine, of which another machine would have nothing either."""
     for file in memory.parent.glob(f"{memory.name}*"):
-        file.unlink()
+        file.unlink(missing_ok=True)  # SQLite takes its own away when nobody has it open any more
 
 
 async def save(world: World) -> str:

@@ -13,6 +13,7 @@ import pytest
 from temporalio.client import Client
 
 from configuration import Settings
+from messages.image import ReloadReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.signing import Signer, govern, governed
 from testbed.world import World
@@ -99,7 +100,7 @@ async def test_an_agent_that_is_away_or_holds_another_key_is_told_of(
     world: World, starter: Starter, agent: str, tmp_path: Path
 ) -> None:
     world.file.write_text(world.file.read_text().replace(ADA.line, Signer("Eve").line))
-    await world.image.execute_update("reload_settings", None)
+    await world.update("reload_settings", None, ReloadReceipt)
     await world.pending_proposal()
     starter.environment["SSH_AUTH_SOCK"] = agent
     ran = await starter("approve", "--yes")
@@ -139,7 +140,7 @@ async def test_a_passphrase_is_asked_for_and_opens_the_key(
         assert await screen.ended() == 2
     line = file.with_suffix(".pub").read_text().split(" ")[:2]
     world.file.write_text(world.file.read_text().replace(BOB.line, " ".join([*line, "Cid"])))
-    await world.image.execute_update("reload_settings", None)
+    await world.update("reload_settings", None, ReloadReceipt)
     reflected = await starter("reject", "--yes", "--key", ADA.write(tmp_path / "ada"))
     assert reflected.code == 0, reflected.err
     await world.pending_proposal()
