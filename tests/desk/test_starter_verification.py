@@ -14,6 +14,7 @@ from messages.verification import VERDICTS, VerificationView
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.desk.command_line import Starter
+from tests.workflows.verified import looked_at
 
 PINNED = "Tasks run under the old values, although settings.toml has the new ones"
 
@@ -40,6 +41,7 @@ async def argued(world: World, blocks: int, third: str) -> None:
     for task in tasks:
         await world.submit(task)
     await world.tasks_finished()
+    await looked_at(world)
 
 
 async def reversal(world: World) -> str:
