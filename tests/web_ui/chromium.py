@@ -24,6 +24,6 @@ FLAGS = [
 async def running_chromium() -> AsyncIterator[Browser]:
     """A browser as long as it is needed."""
     async with async_playwright() as playwright:
-        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        running = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=120_000)
         yield running
         await running.close()

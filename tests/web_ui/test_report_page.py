@@ -8,6 +8,7 @@ from playwright.async_api import Browser
 from desk.report.page import page_of
 from tests.desk.lives import lived
 from tests.web_ui.hostile import HOSTILE
+from tests.web_ui.person import PATIENCE_MILLISECONDS
 
 DEVIOUS = (
     f"{HOSTILE}</script></title></style><img src=x onerror=document.title='run'>"
@@ -25,6 +26,7 @@ async def test_hostile_words_neither_run_nor_ask_the_network_nor_break_the_page(
         for scheme in ("light", "dark"):
             look: Any = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
             page = await browser.new_page(**look)
+            page.set_default_timeout(PATIENCE_MILLISECONDS)
             page.on("request", lambda request: asked.append(request.url))
             await page.goto(file.as_uri())
             assert await page.title() == "made-up: a report"

@@ -1,11 +1,16 @@
 """The timeline of each workflow says in words what every bar of it is for."""
 
 import json
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio.api.enums.v1 import EventType
-from temporalio.client import WorkflowHandle
+from temporalio.client import Client, WorkflowHandle
 
+from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
 from tests.web_ui.hostile import HOSTILE
 from workflows.details.text import summary
@@ -30,7 +35,19 @@ async def summaries(handle: WorkflowHandle[Any, Any]) -> dict[str, set[str]]:
     return found
 
 
-async def test_every_activity_timer_and_child_says_what_it_is_for(world: World) -> None:
+async def waits(handle: WorkflowHandle[Any, Any], what_for: str) -> bool:
+    return what_for in (await summaries(handle)).get("TIMER_STARTED", ())
+
+
+@pytest.fixture
+async def soon_idle(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+    """One whose timer rings long before a test gives up on the next one."""
+    async with World(client, ollama, tmp_path, {"motivator.idle_after": "10s"}) as running:
+        yield running
+
+
+async def test_every_activity_timer_and_child_says_what_it_is_for(soon_idle: World) -> None:
+    world = soon_idle
     world.ollama.script.needs_research = True
     await world.ask("Why?", task_id="why")
     view = await world.pending_proposal()
@@ -60,15 +77,12 @@ async def test_every_activity_timer_and_child_says_what_it_is_for(world: World) 
 
     await until(concluded)
     # The image has just looked, so these wait for the next look; it would save itself long before.
-    assert '"Until the image saves itself"' in (await summaries(world.image))["TIMER_STARTED"]
+    await until(partial(waits, world.image, '"Until the image saves itself"'))
     world.edit({"motivator.idle_after": "7d"})
     await world.update("reload_settings", None, dict)
     await world.record_logs(8)
 
-    async def waiting() -> bool:
-        return '"Until the next look at the logs"' in (await summaries(world.image))["TIMER_STARTED"]
-
-    await until(waiting)
+    await until(partial(waits, world.image, '"Until the next look at the logs"'))
     image = await summaries(world.image)
     assert '"Ask after the children of an earlier run"' in image["ACTIVITY_TASK_SCHEDULED"]
     assert '"Read settings.toml"' in image["ACTIVITY_TASK_SCHEDULED"]
