@@ -75,7 +75,7 @@ def test_as_a_process_it_says_its_port_and_lists_its_calls(tmp_path: Path) -> No
             assert process.stdout is not None
             url = f"http://127.0.0.1:{json.loads(process.stdout.readline())['port']}"
             question = {"model": "tiny", "messages": [{"role": "user", "content": "Tea?"}]}
-            with httpx.Client(base_url=url) as client:
+            with httpx.Client(base_url=url, timeout=60) as client:
                 assert client.get("/api/tags").json()["models"][0]["name"] == "tiny"
                 assert client.post("/api/show", json={"model": "large"}).status_code == 404
                 assert client.post("/api/chat", json=question).status_code == 500

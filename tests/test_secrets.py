@@ -80,7 +80,7 @@ async def lived(life: Life, ollama: FakeOllama, key: Path) -> None:
         ):
             await life.run(*words)
         await life.run("doctor", code=1)  # which warns of a short retention
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             life.said["metrics"] = (await client.get(f"http://127.0.0.1:{metrics}/metrics")).content
         assert await worker.stop() == 0
     assert {call.authorization for call in ollama.calls} == {f"Bearer {life.around['OLLAMA_API_KEY']}"}
@@ -156,6 +156,7 @@ def encrypted_key(folder: Path) -> Path:
     return key
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("keys", ["", OLD], ids=["in the clear", "encrypted"])
 async def test_no_secret_is_told(
     server: DevServer, ollama: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: str

@@ -234,7 +234,7 @@ async def test_a_worker_needs_no_streams(tmp_path: Path, ollama: FakeOllama, str
             except Exception:
                 return False
 
-        await until(awake)
+        await until(awake, 120)
         assert await argue(await connect(f"127.0.0.1:{port}"), "Trees or roofs?") == "converged"
         server = worker.server.pid
         assert await worker.stop(signal.SIGTERM) == 0

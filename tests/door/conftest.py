@@ -29,7 +29,7 @@ class Doorstep:
     def __init__(self, world: Any, url: str) -> None:
         self.world = world
         self.url = url
-        self.openai = AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=60)
+        self.openai = AsyncOpenAI(base_url=url, api_key="none", max_retries=0, timeout=120)
 
     @property
     def ollama(self) -> FakeOllama:

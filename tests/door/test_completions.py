@@ -215,7 +215,7 @@ async def test_what_a_client_sends_that_cannot_be_served_is_refused_by_name(door
         ({"messages": [{"role": "system", "content": "Be brief."}]}, 400, "no_task"),
         ({"messages": [*user("Trees?"), {"role": "assistant", "content": "Trees, be"}]}, 400, "no_task"),
     ]
-    async with httpx.AsyncClient(base_url=doorstep.url) as http:
+    async with httpx.AsyncClient(base_url=doorstep.url, timeout=60) as http:
         for fields, status, code in wrong:
             body = {"model": doorstep.image, "messages": user("Trees?"), **fields}
             answer = await http.post("/chat/completions", json=body)

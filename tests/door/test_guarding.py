@@ -24,7 +24,7 @@ async def test_a_token_opens_the_door_from_anywhere(
             with pytest.raises(AuthenticationError) as refused:
                 await guarded.openai.with_options(api_key=wrong).models.list()
             assert refused.value.code == "invalid_api_key"
-        async with httpx.AsyncClient(base_url=guarded.url) as http:
+        async with httpx.AsyncClient(base_url=guarded.url, timeout=60) as http:
             right = [(b"authorization", "bearer sesame ö".encode()), (b"host", b"example.com")]
             assert (await http.get("/models", headers=right)).status_code == 200
             assert (await http.get("/models")).headers["www-authenticate"] == "Bearer"
@@ -46,7 +46,7 @@ async def test_a_token_opens_the_door_from_anywhere(
 async def test_without_one_it_is_for_programs_of_this_machine(
     doorstep: Doorstep, headers: dict[str, str], status: int
 ) -> None:
-    async with httpx.AsyncClient(base_url=doorstep.url) as http:
+    async with httpx.AsyncClient(base_url=doorstep.url, timeout=60) as http:
         answer = await http.get("/models", headers=headers)
         assert answer.status_code == status
         assert "access-control-allow-origin" not in answer.headers
@@ -54,7 +54,7 @@ async def test_without_one_it_is_for_programs_of_this_machine(
 
 
 async def test_a_request_is_bounded(doorstep: Doorstep) -> None:
-    async with httpx.AsyncClient(base_url=doorstep.url) as http:
+    async with httpx.AsyncClient(base_url=doorstep.url, timeout=60) as http:
         answer = await http.post("/chat/completions", content=b"[" * (BODY_BYTES + 1))
         assert answer.status_code == 413
         assert answer.json()["error"]["code"] == "request_too_large"

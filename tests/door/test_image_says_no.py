@@ -52,5 +52,5 @@ async def test_a_retired_image_takes_no_tasks_and_keeps_its_answers(doorstep: Do
     await doorstep.world.image.result()
     assert await refusal(doorstep, "One more?") == (410, "image_retired")
     assert told(await ask(doorstep, "An answer to keep?")) == told(answer)
-    async with httpx.AsyncClient(base_url=doorstep.url) as http:
+    async with httpx.AsyncClient(base_url=doorstep.url, timeout=60) as http:
         assert (await http.get("/models")).status_code == 200
