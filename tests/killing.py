@@ -1,14 +1,18 @@
 """An image whose worker is a process of its own, to be killed."""
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor, OutboundInterceptor, QueryWorkflowInput
+from temporalio.service import RPCError
 
 from configuration import Value
+from connection.plain_words import NOBODY_ANSWERS, TASK_FAILS
 from testbed.fake_ollama import FakeOllama
 from testbed.forked import Forked
 from testbed.processes import ROOT
@@ -19,7 +23,7 @@ class Killed(Image):
     def __init__(
         self, client: Client, ollama: FakeOllama, folder: Path, settings: Mapping[str, Value] | None = None
     ) -> None:
-        super().__init__(client, ollama.url, folder, settings)
+        super().__init__(asking_again(client), ollama.url, folder, settings)
         self.ollama = ollama
 
     @contextmanager
@@ -34,3 +38,29 @@ class Killed(Image):
                 yield process
             finally:
                 process.kill()
+
+
+def asking_again(client: Client) -> Client:
+    """The same client, whose questions wait for a worker however long that takes to start.
+
+    The server gives up on a question after a while, and on one that a killed worker had.
+    """
+    config = client.config()
+    config["interceptors"] = [*config["interceptors"], _AskingAgain()]
+    return Client(**config)
+
+
+class _AskingAgain(Interceptor):
+    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
+        return _Asking(next)
+
+
+class _Asking(OutboundInterceptor):
+    async def query_workflow(self, input: QueryWorkflowInput) -> Any:
+        while True:
+            try:
+                return await super().query_workflow(input)
+            except RPCError as error:
+                if error.status not in NOBODY_ANSWERS or TASK_FAILS in error.message:
+                    raise
+            await asyncio.sleep(0.1)

@@ -33,7 +33,7 @@ async def test_a_worker_killed_between_two_persona_calls_loses_and_repeats_nothi
     world.ollama.script.labels = ["opposite"]
     with world.process() as process:
         receipt = await world.submit("What happens in between?")
-        await world.ollama.until(lambda: len(world.ollama.calls) >= 3)
+        await world.ollama.until(lambda: len(world.ollama.calls) >= 3, 60)
         kill(process)
     finished = [call for call in world.ollama.calls if call.outcome == "answered"]
     with world.process():
@@ -62,7 +62,12 @@ async def test_a_worker_killed_in_mid_call_leaves_the_call_to_the_next_one(kille
     world.ollama.ending.clear()
     with world.process() as process:
         receipt = await world.submit("Are you still there?")
-        assert (await until(lambda: heard_of(world.client, receipt.workflow_id))).persona == "BRICK"
+
+        async def brick_speaks() -> bool:
+            heard = await heard_of(world.client, receipt.workflow_id)
+            return heard is not None and heard.persona == "BRICK"
+
+        await until(brick_speaks)  # a plan that takes its time is heard of before
         kill(process)
     world.ollama.ending.set()
     held = world.ollama.calls[-1]
@@ -110,6 +115,7 @@ def kill_when_replaced(process: Forked, file: Path, text: str) -> None:
     assert file.read_text() != text
 
 
+@pytest.mark.timeout(600)
 async def test_a_worker_killed_between_the_replace_and_the_end_of_its_activity_changes_the_file_once(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
@@ -161,7 +167,7 @@ async def test_a_task_lives_through_a_killed_worker_and_a_killed_server_at_once(
     await world.start()
     with world.process() as process:
         receipt = await world.submit("Will anything be left?")
-        await world.ollama.until(lambda: len(world.ollama.calls) >= 2)
+        await world.ollama.until(lambda: len(world.ollama.calls) >= 2, 60)
         kill(process)
         mortal_server.process.kill()
     # A worker that finds no server ends.
@@ -176,7 +182,7 @@ async def test_a_worker_killed_while_the_personas_look_for_a_goal_leaves_one_goa
     world.edit({"motivator.goals": True, "motivator.idle_after": "200ms", "motivator.goals_per_day": 1})
     with world.process() as process:
         await world.update("reload_settings", None, dict)
-        await world.ollama.until(lambda: sum(call.asks == "goals" for call in world.ollama.calls) >= 2)
+        await world.ollama.until(lambda: sum(call.asks == "goals" for call in world.ollama.calls) >= 2, 60)
         kill(process)
     with world.process():
         state = await until(lambda: _finished(world))

@@ -51,7 +51,7 @@ async def test_an_image_restored_while_its_worker_is_killed_goes_on_with_the_nex
     starter = Starter(tmp_path, world.address)
     with world.process() as process:
         await world.submit("Half done?", task_id="half")
-        await ollama.until(lambda: len(ollama.calls) == 1)
+        await ollama.until(lambda: len(ollama.calls) == 1, 60)
         path = (await world.update("save_image", None, SnapshotReceipt)).path
         await world.image.terminate()
         restoring = asyncio.create_task(starter("restore", path, "--json"))

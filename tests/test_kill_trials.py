@@ -18,6 +18,7 @@ from testbed.world import until
 from tests.killing import Killed
 from workflows.philosophical_loop import PhilosophicalLoop
 
+pytestmark = pytest.mark.timeout(600)
 TRYING: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", "optimizer.judge": ""}
 WARMER_IS_BETTER = {"0.4": "opposite", "0.5": "opposite", "0.6": "unrelated", "0.7": "same", "0.8": "same"}
 WARMER = {"changes": [{"key": "temperatures.robin", "value": 0.8}], "reason": "It may say more."}

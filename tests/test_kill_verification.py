@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from temporalio.client import Client
 
 from connection.server import connect
@@ -11,6 +12,8 @@ from testbed.processes import kill
 from testbed.world import until
 from tests.killing import Killed
 from tests.workflows.verified import HARM, SETTINGS, ask, reversal, script, verdict_of, verification
+
+pytestmark = pytest.mark.timeout(600)
 
 
 async def almost_judged(client: Client, ollama: FakeOllama, folder: Path) -> Killed:
