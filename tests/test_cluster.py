@@ -19,11 +19,13 @@ from configuration import Value
 from connection.server import target
 from messages.tasks import DialogueResult, TaskReceipt
 from testbed.fake_ollama import FakeOllama
-from testbed.world import Image, until
+from testbed.world import Image, exists, until
 from tests.approval import assert_changed_once, sending_approval
 from tests.cluster import SERVICES, BuiltImage, build
+from tests.killing import asking_again
 from tests.runtime.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.timeout(900)
 TASKS = 24
 SLOTS = 2
 """Model calls at the same time in one worker."""
@@ -47,7 +49,7 @@ class Cluster(Image):
             "models.host": "",
             "cadence.min_logs": 100,
         }
-        super().__init__(client, ollama.url, self.settings_folder, busy)
+        super().__init__(asking_again(client), ollama.url, self.settings_folder, busy)
         self.ollama = ollama
         self._folder = folder
         self._built = built
@@ -89,7 +91,18 @@ class Cluster(Image):
     async def until_answers_are_awaited(self, count: int) -> None:
         """Hold the answers back until so many calls wait for theirs at once."""
         self.ollama.answering.clear()
-        await self.ollama.until(lambda: self.open_calls() >= count)
+        await self.ollama.until(lambda: self.open_calls() >= count, 60)
+
+    async def until_each_has_answered(self, receipts: list[TaskReceipt], *workers: WorkerProcess) -> None:
+        """Wait until an answer of each of these workers stands in the record."""
+
+        async def all_have() -> bool:
+            begun = [
+                each for each in receipts if await exists(self.client.get_workflow_handle(each.workflow_id))
+            ]
+            return await self.identities(begun) >= {worker.process.pid for worker in workers}
+
+        await until(all_have)
 
     def open_calls(self) -> int:
         return sum(call.outcome == "answering" for call in self.ollama.calls)
@@ -170,6 +183,7 @@ async def test_a_compute_worker_killed_under_load_loses_nothing_and_nothing_is_d
 
         view = await cluster.pending_proposal()
         receipts = await cluster.submit_many()
+        await cluster.until_each_has_answered(receipts[:8], doomed, other)
         # More calls than one worker makes at a time: some of those that wait are the doomed one's.
         await cluster.until_answers_are_awaited(SLOTS + 1)
         approval = await sending_approval(cluster, view)
@@ -193,7 +207,9 @@ async def test_a_compute_worker_killed_under_load_loses_nothing_and_nothing_is_d
 
 
 async def test_the_desk_looks_the_cluster_over_saves_the_image_and_brings_it_back(cluster: Cluster) -> None:
-    async with cluster.service("files", "files"), cluster.service("compute", "compute"):
+    async with cluster.service("files", "files") as files, cluster.service("compute", "compute") as compute:
+        for worker in (files, compute):
+            await worker.awake()
         assert (await cluster.desk("start")).returncode == 0
         asked = await cluster.desk("ask", "Should a town plant trees?", "--task-id", "trees", "--follow")
         assert asked.returncode == 0, asked.stderr
@@ -255,7 +271,7 @@ async def test_sigterm_does_not_wait_for_calls_that_take_too_long_and_another_wo
         await cluster.until_answers_are_awaited(SLOTS)
         assert await leaving.stop(signal.SIGTERM) == 0
         assert "Traceback" not in leaving.err
-        await cluster.ollama.until(lambda: cluster.open_calls() == 0)
+        await cluster.ollama.until(lambda: cluster.open_calls() == 0, 60)
         cluster.ollama.answering.set()
         await stack.enter_async_context(cluster.service("compute", "compute 2"))
         await cluster.assert_each_done_once(receipts)
