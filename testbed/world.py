@@ -42,13 +42,14 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float 
 
 
 async def exists(handle: WorkflowHandle[Any, Any]) -> bool:
+    """Whether a workflow is there and answers: for a moment a child has no workflow task, and does not."""
     try:
-        await handle.describe()
+        described = await handle.describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return False
-    return True
+    return described.history_length > 1
 
 
 def edit(file: Path, values: Mapping[str, Value]) -> None:
@@ -162,11 +163,21 @@ class Image:
         return await self.image.query(LivingImage.state)
 
     async def tasks_finished(self) -> None:
-        """Wait until no task runs or waits."""
+        """Wait until no task runs or waits, however many there are."""
 
         async def quiet() -> bool:
             status = await self.status()
             return status.queued == status.running == 0
+
+        await until(quiet, 150)
+
+    async def at_rest(self, children: int = 0) -> None:
+        """Wait until the server has nothing more to tell the image, and it waits for so many children."""
+
+        async def quiet() -> bool:
+            image = (await self.image.describe()).raw_description
+            busy = image.HasField("pending_workflow_task") or image.pending_activities
+            return not busy and len(image.pending_children) == children
 
         await until(quiet)
 
@@ -176,11 +187,15 @@ class Image:
         return self.client.get_workflow_handle_for(PhilosophicalLoop.run, loop_id)
 
     async def reflect(self) -> str:
-        """Open a loop by hand and return its workflow id."""
-        return (await self.update("reflect", None, LoopReceipt)).loop_id
+        """Open a loop by hand and return its workflow id. It is there, also one that the image has begun."""
+        loop_id = (await self.update("reflect", None, LoopReceipt)).loop_id
+        await until(lambda: exists(self.loop(loop_id)))
+        return loop_id
 
     async def proposal(self, loop_id: str, state: str = "pending") -> ProposalView:
         """What a loop proposes, once it is in a given state."""
+
+        await until(lambda: exists(self.loop(loop_id)))
 
         async def reached() -> ProposalView | None:
             view = await self.loop(loop_id).query(PhilosophicalLoop.proposal)

@@ -1,8 +1,6 @@
 """Other programs ask for the settings of their tasks, hand in their logs, and are verified like ours."""
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from messages.tasks import Assignment, LogReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World
 from tests.workflows.refusing import refusal
-from tests.workflows.verified import TURNS, approved, verification
+from tests.workflows.verified import TURNS, approved, at_once, verification
 
 
 async def assign(world: World, task_id: str) -> Assignment:
@@ -22,17 +20,6 @@ async def assign(world: World, task_id: str) -> Assignment:
 async def hand_in(world: World, task_id: str, dissonance: float, **more: Any) -> None:
     log = {"task_id": task_id, "final_dissonance": dissonance, "turn_count": 1, "outcome": "max_turns"}
     await world.update("record_performance", {**log, **more}, LogReceipt)
-
-
-async def at_once(*sent: Awaitable[Any]) -> list[Any]:
-    """As many as the server takes: ten updates of a workflow may be under way."""
-    free = asyncio.Semaphore(6)
-
-    async def one(each: Awaitable[Any]) -> Any:
-        async with free:
-            return await each
-
-    return await asyncio.gather(*map(one, sent))
 
 
 async def test_what_harms_the_tasks_of_another_program_is_stopped(
@@ -94,6 +81,12 @@ async def test_settings_are_given_for_new_tasks_of_others_only(world: World) -> 
     for task_id, reason in refused.items():
         message = await refusal(world.image.execute_update("assign", {"task_id": task_id}))
         assert message.message == reason
+    # It retires as long as one of its tasks runs.
+    world.ollama.answering.clear()
+    calls = len(world.ollama.calls)
+    await world.submit("Is it still so?")
+    await world.ollama.until(lambda: len(world.ollama.calls) > calls)
     await world.update("retire", None, dict)
     late = await refusal(world.image.execute_update("assign", {"task_id": "late"}))
-    assert "retir" in late.message
+    assert "is retiring" in late.message
+    world.ollama.answering.set()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from temporalio.client import Client
 
+from activities import conditions
 from activities.prompts import PROMPTS
 from messages.image import Amendment, HistoryEntry, ReloadReceipt
 from messages.tasks import PerformanceLog, Task
@@ -20,6 +21,8 @@ from workflows.image_state import ImageState
 from workflows.ledger import CONDITIONS_CHANGED
 from workflows.living_image import LivingImage
 from workflows.observing import values_at
+
+SHORT_WAIT = conditions.WAITED_FOR_SECONDS
 
 
 @pytest.fixture
@@ -109,8 +112,9 @@ async def test_an_edit_of_the_settings_is_no_change_of_conditions(world: World) 
 
 
 async def test_a_model_server_that_hangs_on_its_list_holds_up_no_task(
-    client: Client, ollama: FakeOllama, tmp_path: Path
+    client: Client, ollama: FakeOllama, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conditions, "WAITED_FOR_SECONDS", SHORT_WAIT)
     ollama.script.listing = Listing(delay_seconds=3600)
     async with World(client, ollama, tmp_path, {"system.max_concurrent_tasks": 6}) as world:
         logs = await argue(world, *"abcdef")

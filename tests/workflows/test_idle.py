@@ -45,14 +45,8 @@ async def events(handle: WorkflowHandle[Any, Any]) -> list[HistoryEvent]:
 
 
 async def settled(world: World, children: int = 0) -> list[HistoryEvent]:
-    """The image's events once the server has nothing more to tell it, and it waits for so many children."""
-
-    async def quiet() -> bool:
-        image = (await world.image.describe()).raw_description
-        busy = image.HasField("pending_workflow_task") or image.pending_activities
-        return not busy and len(image.pending_children) == children
-
-    await until(quiet)
+    """The image's events once it is at rest."""
+    await world.at_rest(children)
     return await events(world.image)
 
 

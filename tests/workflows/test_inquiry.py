@@ -1,7 +1,6 @@
 """An image with goals on finds work for itself, below people's; with goals off it never asks a model."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +36,9 @@ def ollama(ollama: FakeOllama) -> FakeOllama:
 
 
 @pytest.fixture
-async def dreamer(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
-    async with World(client, ollama, tmp_path, QUICKLY) as running:
-        yield running
+async def dreamer(client: Client, ollama: FakeOllama, tmp_path: Path) -> World:
+    """An image that looks for a goal as soon as it lives; its workers are not started yet."""
+    return World(client, ollama, tmp_path, QUICKLY)
 
 
 def inquiry(world: World, number: int = 1) -> WorkflowHandle[Any, InquiryConcluded]:
@@ -55,28 +54,31 @@ async def test_an_idle_image_argues_out_the_goal_that_the_others_like_best(dream
     best = "Ought rivers to have a lawyer of their own?"
     dreamer.ollama.script.scores = {best: "excellent", GOALS[0]: "pointless"}
 
-    async def argued() -> bool:
-        return bool(await finished_goals(dreamer))
+    async with dreamer:
 
-    await until(argued)
-    [goal] = await finished_goals(dreamer)
-    assert (goal.task_id, goal.task, goal.outcome) == ("goal-1", best, "converged")
-    assert goal.reason.endswith(": Nobody asked it yet.")
-    concluded = await inquiry(dreamer).result()
-    assert len(concluded.goals) == len(GOALS)
-    assert {found.goal: found.score for found in concluded.goals}[best] == 1.0
-    assert [log.origin for log in (await dreamer.state()).window] == ["motivator"]
-    # One a day: the rest of the day it dreams of nothing.
-    assert (await dreamer.state()).next_inquiry() is not None
-    assert len((await dreamer.state()).motivation.started) == 1
+        async def argued() -> bool:
+            return bool(await finished_goals(dreamer))
+
+        await until(argued)
+        [goal] = await finished_goals(dreamer)
+        assert (goal.task_id, goal.task, goal.outcome) == ("goal-1", best, "converged")
+        assert goal.reason.endswith(": Nobody asked it yet.")
+        concluded = await inquiry(dreamer).result()
+        assert len(concluded.goals) == len(GOALS)
+        assert {found.goal: found.score for found in concluded.goals}[best] == 1.0
+        assert [log.origin for log in (await dreamer.state()).window] == ["motivator"]
+        # One a day: the rest of the day it dreams of nothing.
+        assert (await dreamer.state()).next_inquiry() is not None
+        assert len((await dreamer.state()).motivation.started) == 1
 
 
 async def test_a_persona_that_goes_by_the_place_of_a_goal_prefers_none(dreamer: World) -> None:
     dreamer.ollama.script.scores = ["pointless", "fair", "fair", "good", "good", "excellent"]
-    concluded = await inquiry_result(dreamer)
-    assert {goal.score for goal in concluded.goals} == {0.5}
-    asked = [call.user for call in dreamer.ollama.calls if call.asks == "scores"]
-    assert len(asked) == len(set(asked)) == 2 * 4
+    async with dreamer:
+        concluded = await inquiry_result(dreamer)
+        assert {goal.score for goal in concluded.goals} == {0.5}
+        asked = [call.user for call in dreamer.ollama.calls if call.asks == "scores"]
+        assert len(asked) == len(set(asked)) == 2 * 4
 
 
 async def test_with_goals_off_no_model_is_asked_and_nothing_is_waited_for(
@@ -96,26 +98,27 @@ async def test_with_goals_off_no_model_is_asked_and_nothing_is_waited_for(
 
 async def test_a_goal_is_never_looked_for_during_a_pause(dreamer: World) -> None:
     dreamer.ollama.answering.clear()
-    await dreamer.ollama.until(lambda: len(dreamer.ollama.calls) == 1)
-    await dreamer.update("pause", None, dict)
-    dreamer.ollama.answering.set()
-    await inquiry(dreamer).result()
+    async with dreamer:
+        await dreamer.ollama.until(lambda: len(dreamer.ollama.calls) == 1)
+        await dreamer.update("pause", None, dict)
+        dreamer.ollama.answering.set()
+        await inquiry(dreamer).result()
 
-    async def filed() -> bool:
-        return not (await dreamer.state()).motivation.inquiry
+        async def filed() -> bool:
+            return not (await dreamer.state()).motivation.inquiry
 
-    await until(filed)
-    state = await dreamer.state()
-    assert state.motivation.last == "no goal: the image is paused"
-    assert state.queue == []
-    assert state.next_inquiry() is None
+        await until(filed)
+        state = await dreamer.state()
+        assert state.motivation.last == "no goal: the image is paused"
+        assert state.queue == []
+        assert state.next_inquiry() is None
 
 
 async def test_a_task_of_a_person_goes_first(client: Client, ollama: FakeOllama, tmp_path: Path) -> None:
     settings = {**QUICKLY, "system.max_concurrent_tasks": 1}
+    ollama.answering.clear()
     async with World(client, ollama, tmp_path, settings) as world:
         await inquiry_begun(world)
-        ollama.answering.clear()
         await asyncio.gather(*(world.submit(f"Person {number}?", task_id=f"p{number}") for number in (1, 2)))
         ollama.answering.set()
 
@@ -148,22 +151,24 @@ async def test_discord_calls_for_a_goal_and_is_its_reason(
 
 async def test_a_persona_that_gives_no_usable_goal_is_left_out(dreamer: World) -> None:
     dreamer.ollama.fail("not_pulled", times=1, asks="goals")
-    concluded = await inquiry_result(dreamer)
-    assert {goal.persona for goal in concluded.goals} == {"BABS", "BRICK", "ROBIN"}
-    assert concluded.best is not None
+    async with dreamer:
+        concluded = await inquiry_result(dreamer)
+        assert {goal.persona for goal in concluded.goals} == {"BABS", "BRICK", "ROBIN"}
+        assert concluded.best is not None
 
 
 async def test_without_any_goal_the_image_lives_on_and_says_why(dreamer: World) -> None:
     dreamer.ollama.fail("not_pulled", times=8, asks="goals")
-    concluded = await inquiry_result(dreamer)
-    assert concluded.best is None
-    assert "ALFRED: ModelNotPulled" in concluded.reason
+    async with dreamer:
+        concluded = await inquiry_result(dreamer)
+        assert concluded.best is None
+        assert "ALFRED: ModelNotPulled" in concluded.reason
 
-    async def said() -> bool:
-        return (await dreamer.state()).motivation.last.startswith("no goal: ALFRED: ModelNotPulled")
+        async def said() -> bool:
+            return (await dreamer.state()).motivation.last.startswith("no goal: ALFRED: ModelNotPulled")
 
-    await until(said)
-    assert (await dreamer.ask("Still there?")).synthesis
+        await until(said)
+        assert (await dreamer.ask("Still there?")).synthesis
 
 
 async def inquiry_result(world: World) -> InquiryConcluded:
@@ -173,11 +178,12 @@ async def inquiry_result(world: World) -> InquiryConcluded:
 
 async def test_an_inquiry_that_is_terminated_is_noticed(dreamer: World) -> None:
     dreamer.ollama.answering.clear()
-    await inquiry_begun(dreamer)
-    await inquiry(dreamer).terminate("by hand")
-    dreamer.ollama.answering.set()
+    async with dreamer:
+        await inquiry_begun(dreamer)
+        await inquiry(dreamer).terminate("by hand")
+        dreamer.ollama.answering.set()
 
-    async def noticed() -> bool:
-        return "ended: terminated" in (await dreamer.state()).motivation.last
+        async def noticed() -> bool:
+            return "ended: terminated" in (await dreamer.state()).motivation.last
 
-    await until(noticed)
+        await until(noticed)

@@ -3,22 +3,32 @@
 import json
 import sys
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from temporalio.client import Client
+from temporalio.testing import WorkflowEnvironment
 
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
+from tests.workflows.servers import server_with_movable_clocks
 
 NOTE = "import sys; open('told', 'a').write(sys.argv[-1] + '\\n')"
 SECRET = "only-in-the-file"
 
 
+@pytest.fixture(scope="module")
+async def clock() -> AsyncIterator[WorkflowEnvironment]:
+    """A dev server whose clocks stand at the real time until a test moves them, workflow by workflow."""
+    async with await server_with_movable_clocks() as environment:
+        yield environment
+
+
 @pytest.fixture
-async def notified(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
+async def notified(clock: WorkflowEnvironment, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
     """A world whose people hear of what waits for them, by a line in the file `told`."""
-    world = World(client, ollama, tmp_path, {"governance.approval_timeout": "8s"})
+    world = World(clock.client, ollama, tmp_path, {"governance.approval_timeout": "8d"})
     name_a_way(world, [sys.executable, "-c", NOTE, SECRET])
     async with world:
         yield world
@@ -29,25 +39,38 @@ def name_a_way(world: World, words: list[str]) -> None:
     world.file.write_text(text.replace("notify = []", f"notify = {json.dumps(words)}"))
 
 
-async def told(world: World, lines: int) -> list[str]:
-    async def enough() -> list[str]:
-        file = world.file.with_name("told")
-        found = file.read_text().splitlines() if file.exists() else []
-        return found if len(found) >= lines else []
-
-    found: list[str] = await until(enough)
-    return found
+def told(world: World) -> list[str]:
+    return world.file.with_name("told").read_text().splitlines()
 
 
-async def test_a_person_hears_of_a_proposal_and_again_at_half_of_its_time(notified: World) -> None:
+async def noticed(world: World, loop_id: str, notice: str) -> None:
+    """Wait until the loop knows what came of a notice."""
+
+    async def noted() -> bool:
+        return (await world.proposal(loop_id)).notice.startswith(notice)
+
+    await until(noted)
+
+
+async def test_a_person_hears_of_a_proposal_and_again_at_half_of_its_time(
+    clock: WorkflowEnvironment, notified: World
+) -> None:
     view = await notified.pending_proposal()
-    first, second = await told(notified, 2)
+    loop = notified.loop(view.loop_id)
+    await noticed(notified, view.loop_id, "a person was told by a command")
+    (first,) = told(notified)
     assert first.startswith(f"{view.loop_id} waits for you until ")
     assert "autopoiesis.max_turns 2 -> 3" in first
+    await clock.fast_forward(loop, timedelta(days=4) - timedelta(hours=1))
+    assert told(notified) == [first]
+    await clock.fast_forward(loop, timedelta(hours=2))
+    await noticed(notified, view.loop_id, "a person was told again by a command")
+    _, second = told(notified)
     assert second.startswith(f"{view.loop_id} still waits for you until ")
+    await clock.fast_forward(loop, timedelta(days=4))
     await notified.loops_concluded()
     assert (await notified.state()).ledger.amendments[-1].state == "expired"
-    assert len(await told(notified, 2)) == 2
+    assert told(notified) == [first, second]
     loop = await notified.loop(view.loop_id).fetch_history()
     image = await notified.image.fetch_history()
     assert SECRET not in f"{loop.to_json()}{image.to_json()}"
@@ -55,7 +78,7 @@ async def test_a_person_hears_of_a_proposal_and_again_at_half_of_its_time(notifi
 
 async def test_whoever_has_decided_hears_no_more(notified: World) -> None:
     view = await notified.pending_proposal()
-    await told(notified, 1)
+    await noticed(notified, view.loop_id, "a person was told by a command")
     await notified.decide(view.loop_id)
     await notified.loops_concluded()
     assert (await notified.proposal(view.loop_id, "approved")).notice.startswith(
@@ -77,5 +100,5 @@ async def test_what_fails_is_told_and_hurts_nothing(
             notice = (await world.proposal(view.loop_id)).notice
             return notice.startswith("nobody could be told: ") and "ended with code 1 (no bus)" in notice
 
-        await until(failed, 120)
+        await until(failed, 150)
         assert (await world.decide(view.loop_id)).state == "approved"

@@ -36,7 +36,10 @@ def file_broken(file: Path) -> Iterator[None]:
     file.write_text(broken)
     yield
     assert file.read_text() == broken
-    file.write_text(sound)
+    # At once: whoever reads it while it is written would see another file.
+    whole = file.with_name("sound.toml")
+    whole.write_text(sound)
+    whole.replace(file)
 
 
 @contextmanager
@@ -119,7 +122,7 @@ async def test_the_first_word_of_a_worker_that_comes_is_told(world: World) -> No
 
 
 async def test_the_deadline_of_the_proposal_ends_the_wait_with_the_reason(world: World) -> None:
-    world.edit({"governance.approval_timeout": "8s"})
+    world.edit({"governance.approval_timeout": "15s"})
     await world.update("reload_settings", None, dict)
     view = await world.pending_proposal()
     with backups_in_the_way(world.file):
@@ -167,8 +170,8 @@ async def test_a_retiring_image_does_not_wait_for_an_obstacle(world: World) -> N
 async def test_a_proposal_waits_for_a_file_that_is_away_before_there_is_anything_to_decide(
     world: World,
 ) -> None:
-    await world.record_reasons()
     with file_gone(world.file):
+        await world.record_reasons()  # after the last of them the image may reflect by itself
         loop_id = await world.reflect()
         view = await obstructed(world, loop_id, "cannot be read (No such file or directory)")
         assert view.state == "analysing"
@@ -231,7 +234,7 @@ async def _carried_out_unheard(world: World, then: Callable[[], Awaitable[None]]
 async def test_a_rewrite_that_is_done_after_its_loop_gave_up_is_that_loops(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    soon = {"governance.approval_timeout": "12s"}
+    soon = {"governance.approval_timeout": "25s"}
     async with World(client, ollama, tmp_path, soon) as world:
 
         async def given_up() -> None:

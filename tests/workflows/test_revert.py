@@ -60,11 +60,11 @@ async def test_a_revert_never_overwrites_an_edit_that_the_image_has_not_seen(wor
 async def test_a_revert_whose_worker_could_not_say_that_it_was_done_is_still_that_persons(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hasty = replace(files.AT_ONCE, taken_within=timedelta(seconds=1))
-    monkeypatch.setattr(files, "AT_ONCE", hasty)
     await edited_twice(world)
     before = await world.state()
     await world.stop_files_worker()
+    hasty = replace(files.AT_ONCE, taken_within=timedelta(seconds=1))
+    monkeypatch.setattr(files, "AT_ONCE", hasty)
     assert (
         "no files worker has done it in time"
         in (await refusal(revert(world, 1, comment="it was better"))).message

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from configuration import Value
@@ -51,8 +52,14 @@ async def thought(world: World, loop_id: str, timeout_seconds: float = 120) -> P
 
 
 async def replays(world: World, loop_id: str) -> dict[str, WorkflowExecutionStatus | None]:
-    found = world.client.list_workflows(f"WorkflowId STARTS_WITH '{loop_id}/trial/'")
-    return {each.id: each.status async for each in found}
+    """How the replays of a loop stand, by its history: the list of the server lags behind."""
+    begun = [
+        event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
+        async for event in world.loop(loop_id).fetch_history_events()
+        if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
+    ]
+    described = [await world.client.get_workflow_handle(each).describe() for each in begun]
+    return {each.id: each.status for each in described}
 
 
 async def test_a_setting_that_is_truly_better_is_found_tried_judged_and_proposed(trying: World) -> None:
@@ -115,10 +122,14 @@ async def test_trials_wait_while_the_image_is_paused_and_none_runs_twice(trying:
     await trying.update("pause", None, ImageStatus)
 
     async def quiet() -> bool:
-        return WorkflowExecutionStatus.RUNNING not in (await replays(trying, loop_id)).values()
+        loop = (await trying.loop(loop_id).describe()).raw_description
+        return not (
+            loop.HasField("pending_workflow_task") or loop.pending_activities or loop.pending_children
+        )
 
     await until(quiet)
     before = await replays(trying, loop_id)
+    assert WorkflowExecutionStatus.RUNNING not in before.values()
     await asyncio.sleep(1)
     assert await replays(trying, loop_id) == before
     await trying.update("resume", None, ImageStatus)
@@ -169,7 +180,7 @@ async def test_tasks_of_people_go_before_trials_at_the_model(
             return bool(await replays(world, loop_id))
 
         await until(begun)
-        ollama.script.delay_seconds = 0.5  # longer than whoever waits takes to get into the line
+        ollama.script.delay_seconds = 1.0  # longer than whoever waits takes to get into the line
         past = len(ollama.calls)
         await asyncio.gather(*(world.ask(f"Person {number}?") for number in range(4)))
         calls = ["Person" in call.user for call in ollama.calls[past:]]

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -150,9 +151,10 @@ async def test_a_way_back_that_nobody_answers_leaves_the_old_values_in_force_and
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     ollama.script = script(HARM)
-    async with approved(client, ollama, tmp_path, {"governance.approval_timeout": "5s"}) as (world, _):
+    async with approved(client, ollama, tmp_path) as (world, conclusion):
+        world.edit({"governance.approval_timeout": "3s"})
+        await world.update("reload_settings", None, ReloadReceipt)
         await verdict_of(world, HARM)
-        first = await reversal(world)
 
         async def asked_in_vain() -> bool:
             view = await verification(world)
@@ -160,7 +162,8 @@ async def test_a_way_back_that_nobody_answers_leaves_the_old_values_in_force_and
 
         await until(asked_in_vain)
         entries = [entry for entry in (await world.state()).ledger.amendments if entry.state == "expired"]
-        assert [entry.loop_id for entry in entries] == [first, first[:-1] + str(int(first[-1]) + 1)]
+        assert conclusion.loop_id == f"{world.name}/loop/1"
+        assert [entry.loop_id for entry in entries] == [f"{world.name}/loop/{number}" for number in (2, 3)]
         assert (await verification(world)).pinned
         assert (await world.ask("Task 51 of kind a.")).log.turn_count == 2
         # A person can end it either way, on record; here by keeping the new values all the same.
@@ -250,11 +253,14 @@ async def test_a_persons_own_edit_is_verified_where_they_ask_and_never_taken_bac
 
 
 async def test_too_few_tasks_end_it_when_its_time_is_up(
-    client: Client, ollama: FakeOllama, tmp_path: Path
+    short_runs: WorkflowEnvironment, ollama: FakeOllama, tmp_path: Path
 ) -> None:
     ollama.script = script(HELP)
-    async with approved(client, ollama, tmp_path, {"optimizer.verify_within": "4s"}) as (world, _):
+    async with approved(short_runs.client, ollama, tmp_path) as (world, _):
         await ask(world, HELP, 0, 2)
+        await world.at_rest()
+        assert (await verification(world)).verdict is None
+        await short_runs.fast_forward(world.image, timedelta(days=31))
 
         async def ended() -> bool:
             return (await verification(world)).verdict is not None
@@ -285,10 +291,11 @@ async def test_a_verification_adds_nothing_to_the_history_of_the_image(
     ollama.script = script(NOTHING)
 
     async def events_of_ten_tasks(world: World, first: int) -> Counter[str]:
+        await world.at_rest()
         last = [event async for event in world.image.fetch_history_events()][-1].event_id
         for number in range(first, first + 10):
             await world.ask(task(number, list(NOTHING)))
-            await world.tasks_finished()
+            await world.at_rest()
         events = [event async for event in world.image.fetch_history_events() if event.event_id > last]
         kinds = Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in events)
         # How many messages meet in one workflow task is chance, and no timer is set between those.

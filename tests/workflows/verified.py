@@ -1,9 +1,10 @@
 """An image whose approved changes are verified, and tasks that end as their number of turns has it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from temporalio.client import Client
 
@@ -45,11 +46,22 @@ async def approved(
         yield world, conclusion
 
 
+async def at_once(*sent: Awaitable[Any]) -> list[Any]:
+    """As many as the server takes: ten updates of a workflow may be under way."""
+    free = asyncio.Semaphore(6)
+
+    async def one(each: Awaitable[Any]) -> Any:
+        async with free:
+            return await each
+
+    return await asyncio.gather(*map(one, sent))
+
+
 async def ask(world: Image, kinds: dict[str, list[str]], first: int, count: int) -> None:
     """Let the image argue tasks out, as many at once as it may, and wait for all of them."""
     names = list(kinds)
     numbers = range(first, first + count)
-    await asyncio.gather(*(world.submit(task(n, names), task_id=f"t{n}") for n in numbers))
+    await at_once(*(world.submit(task(n, names), task_id=f"t{n}") for n in numbers))
     await world.tasks_finished()
 
 
