@@ -185,7 +185,7 @@ async def test_a_forged_conclusion_cannot_change_the_settings(world: World) -> N
 async def test_a_paused_image_starts_nothing_and_forgets_nothing(world: World) -> None:
     assert (await world.update("pause", {"reason": "lunch"}, ImageStatus)).phase == "paused"
     receipt = await world.submit("Later?")
-    await world.record_logs(8)
+    await world.record_reasons()
     status = await world.status()
     assert (status.queued, status.running, status.waiting_loops) == (1, 0, [])
     assert (await world.update("resume", None, ImageStatus)).phase == "active"

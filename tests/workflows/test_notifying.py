@@ -71,9 +71,8 @@ async def test_a_person_hears_of_a_proposal_and_again_at_half_of_its_time(
     await notified.loops_concluded()
     assert (await notified.state()).ledger.amendments[-1].state == "expired"
     assert told(notified) == [first, second]
-    loop = await notified.loop(view.loop_id).fetch_history()
-    image = await notified.image.fetch_history()
-    assert SECRET not in f"{loop.to_json()}{image.to_json()}"
+    told_to_server = [await handle.fetch_history() for handle in (loop, notified.image)]
+    assert all(SECRET not in history.to_json() for history in told_to_server)
 
 
 async def test_whoever_has_decided_hears_no_more(notified: World) -> None:
