@@ -1,6 +1,7 @@
 """One living image with everything around it, its people included."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
@@ -39,6 +40,18 @@ async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float 
         while not (held := await condition()):  # noqa: ASYNC110 (nothing to be told by)
             await asyncio.sleep(0.1)
     return held
+
+
+async def answer(ask: Callable[[], Awaitable[Result]], timeout_seconds: float = 30) -> Result:
+    """The answer to a query, asked again while the server knows of no worker that would take it."""
+    asked_until = time.monotonic() + timeout_seconds
+    while True:
+        try:
+            return await ask()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.FAILED_PRECONDITION or time.monotonic() > asked_until:
+                raise
+        await asyncio.sleep(0.1)
 
 
 async def exists(handle: WorkflowHandle[Any, Any]) -> bool:
@@ -157,10 +170,10 @@ class Image:
         return await dialogue.result()
 
     async def status(self) -> ImageStatus:
-        return await self.image.query(LivingImage.status)
+        return await answer(lambda: self.image.query(LivingImage.status))
 
     async def state(self) -> ImageState:
-        return await self.image.query(LivingImage.state)
+        return await answer(lambda: self.image.query(LivingImage.state))
 
     async def tasks_finished(self) -> None:
         """Wait until no task runs or waits, however many there are."""
@@ -198,7 +211,7 @@ class Image:
         await until(lambda: exists(self.loop(loop_id)))
 
         async def reached() -> ProposalView | None:
-            view = await self.loop(loop_id).query(PhilosophicalLoop.proposal)
+            view = await answer(lambda: self.loop(loop_id).query(PhilosophicalLoop.proposal))
             assert view.state in (state, "analysing", "rewriting"), view
             return view if view.state == state else None
 
