@@ -9,7 +9,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import tomlkit
-from temporalio.client import Client, WorkflowHandle, WorkflowUpdateRPCTimeoutOrCancelledError
+from temporalio.client import (
+    Client,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.model_server.backend import ModelBackend
@@ -17,6 +22,7 @@ from activities.personas import Personas
 from activities.prompts import PROMPTS
 from configuration import Settings, Value, put
 from connection.image import start_image
+from connection.talking import was_passed_over
 from messages.image import ImageStatus
 from messages.loops import LoopConcluded, LoopReceipt, ProposalView
 from messages.tasks import DialogueResult, LogReceipt, TaskReceipt
@@ -144,8 +150,8 @@ class Image:
         """Send an update to the image as any program would: by name, with plain JSON, until it is answered.
 
         The server hands back updates that reach it at the very moment of a continue-as-new: not taken, and
-        free to be sent again; and it may give up waiting for a worker. The same update id makes it safe
-        whatever became of the first one.
+        free to be sent again; so are those that a worker was given, and did not mention; and it may give up
+        waiting for a worker. The same update id makes it safe whatever became of the first one.
         """
         options.setdefault("id", uuid.uuid4().hex)
         while True:
@@ -154,11 +160,14 @@ class Image:
             except RPCError as error:
                 if error.status is not RPCStatusCode.FAILED_PRECONDITION:
                     raise
-                await asyncio.sleep(0.02)
+            except WorkflowUpdateFailedError as error:
+                if not was_passed_over(error):
+                    raise
             except WorkflowUpdateRPCTimeoutOrCancelledError:
-                await asyncio.sleep(0.02)
+                pass
             else:
                 return answer
+            await asyncio.sleep(0.02)
 
     async def ask(self, task: str, **more: Any) -> DialogueResult:
         return await self.result(await self.submit(task, **more))
