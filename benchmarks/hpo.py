@@ -31,7 +31,7 @@ from messages.trials import Candidate, Moments, Observation
 from optimizer.candidates import best, knowledge_gradient
 from optimizer.goals import Goals
 from optimizer.space import Array, Space, Values
-from optimizer.surrogate import Surrogate
+from optimizer.surrogate import FIT_FROM_ROWS, Surrogate
 
 EVALUATIONS = 30
 STARTS = 5
@@ -141,11 +141,24 @@ def plain(table: Table, points: list[Point], generator: np.random.Generator) -> 
 
 
 def ours(table: Table, points: list[Point], generator: np.random.Generator) -> Point:
-    """The image's surrogate and score, from the best so far, over steps from there and the whole space."""
+    """The image's surrogate and score, from the best so far, over steps from there and the whole space.
+
+    Steps alone while lengths are not fitted: until then it knows nothing of what is far from any point.
+    """
+    return _chosen(table, points, generator, _DRAWN if len(points) >= FIT_FROM_ROWS else 0)
+
+
+def by_steps(table: Table, points: list[Point], generator: np.random.Generator) -> Point:
+    """The same as the image moves: over steps from the best so far, and nothing else."""
+    return _chosen(table, points, generator, 0)
+
+
+def _chosen(table: Table, points: list[Point], generator: np.random.Generator, count: int) -> Point:
+    """The best of the steps from the best so far, and of so many points of the whole space."""
     present = min(points, key=table.loss)
     told = [_observation(table, point) for point in points]
     surrogate = Surrogate(_SPACE, _GOALS, _values(present), told)
-    drawn = [_values(point) for point in _draw(generator, _DRAWN)]
+    drawn = [_values(point) for point in _draw(generator, count)]
     near = [_values(present) | step for step in _SPACE.steps(_values(present))]
     seen = {*points}
     offered = [Candidate(values=one) for one in (*near, *drawn) if _point(one.values()) not in seen]
@@ -196,6 +209,7 @@ POLICIES: dict[str, Policy] = {
     **{f"Optuna {name}": sampled(make) for name, make in OPTUNA.items()},
     "a plain scikit-learn GP": guided(plain),
     OURS: guided(ours),
+    "ours, by steps alone": guided(by_steps),
 }
 Regrets = dict[str, Array]
 """By policy, shape (data sets, seeds, evaluations)."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,7 +44,8 @@ class Killed(Image):
 def asking_again(client: Client) -> Client:
     """The same client, whose questions wait for a worker however long that takes to start.
 
-    The server gives up on a question after a while, and on one that a killed worker had.
+    The server gives up on a question after a while, and on one that a killed worker had. Tasks that killed
+    workers had count as failed, too: only one that goes on to fail is told.
     """
     config = client.config()
     config["interceptors"] = [*config["interceptors"], _AskingAgain()]
@@ -57,10 +59,12 @@ class _AskingAgain(Interceptor):
 
 class _Asking(OutboundInterceptor):
     async def query_workflow(self, input: QueryWorkflowInput) -> Any:
+        fails_until = time.monotonic() + 30
         while True:
             try:
                 return await super().query_workflow(input)
             except RPCError as error:
-                if error.status not in NOBODY_ANSWERS or TASK_FAILS in error.message:
+                fails = TASK_FAILS in error.message and time.monotonic() > fails_until
+                if error.status not in NOBODY_ANSWERS or fails:
                     raise
             await asyncio.sleep(0.1)
