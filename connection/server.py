@@ -17,6 +17,7 @@ from temporalio.envconfig import ClientConfigProfile
 from temporalio.service import RPCError, RPCStatusCode
 
 from connection import tracing
+from connection.asking import AskingAgain
 from connection.codec import data_converter
 from connection.problems import Problem
 
@@ -71,7 +72,7 @@ async def connect(address: str | None = None) -> Client:
             client = await Client.connect(
                 **replace(chosen, address=where).to_client_connect_config(),
                 data_converter=converter,
-                interceptors=tracing.interceptors(),
+                interceptors=[AskingAgain(), *tracing.interceptors()],
             )
             await _require_namespace(client, where)
     except (RuntimeError, RPCError, TimeoutError, OSError, ValueError) as error:

@@ -29,6 +29,9 @@ TRIAL = "trial"
 NOT_IN_TIME = "NotInTime"
 """The type of an update's failure where no worker has done what it takes in time; others are a no."""
 
+ASK_AGAIN = "This came together with news that the workflow has not taken yet. Ask again"
+"""What a query is told that must not be answered now."""
+
 
 def task_workflow_id(image_id: str, task_id: str) -> str:
     """The workflow id of a task's dialogue; with nothing as task, what all of them begin with."""

@@ -1,11 +1,14 @@
 """How workflows run in a worker, on a machine that may leave it no time for seconds, and after its death."""
 
 import threading
+import time
 
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from messages.names import ASK_AGAIN
 
 
 class PatientRunner(SandboxedWorkflowRunner):
@@ -20,11 +23,15 @@ class PatientRunner(SandboxedWorkflowRunner):
     that it has cancelled itself: it would put the workflow away while another thread is in the step.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._sent_away: SentAway = {}
+
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
         instance = super().create_instance(det)
         # The SDK interrupts the thread that this tells, and none where it tells none.
         instance.get_thread_id = lambda: None  # type: ignore[method-assign]
-        instance.activate = InStep(instance).activate  # type: ignore[method-assign]
+        instance.activate = InStep(instance, self._sent_away).activate  # type: ignore[method-assign]
         return instance
 
 
@@ -32,18 +39,31 @@ EVENTS_TO_THE_NEXT_TASK = 3
 """From the start of a workflow task to that of the next one: it ends, and the next one is scheduled."""
 
 
+STARTS_WITHIN_SECONDS = 1.5
+"""How long a query is told to come again: a task that waits like itself starts within milliseconds."""
+REMEMBERED = 1_000
+"""Runs of which it is known how far they had come when a query was told so, and when that was first."""
+SentAway = dict[str, tuple[int, float]]
+
+
 class InStep:
-    """A workflow that begins anew where it has taken a step before its workflow task had started.
+    """A workflow that takes no step before its workflow task has started.
 
     A query that has waited for a worker may reach it together with events of which no workflow task was
-    started yet: a timer that has fired meanwhile, a signal. The SDK lets the workflow act on them at once,
-    and on the updates of the task itself after that; a replay has all of it together, and takes updates
-    first. Then the two differ, and the workflow can never be replayed again. So a task that brings more
-    after such a step is failed once: the worker puts the workflow away, and replays it with all together.
+    started yet: a timer that has fired meanwhile, a signal. The SDK would let the workflow act on them at
+    once, at the time of the task before, and on the updates of the task itself after that; a replay has all
+    of it together, at the time of the task, and takes updates first. Then the two may differ, and the
+    workflow can never be replayed again. So such a step fails: the query is told to come again, the worker
+    puts the workflow away, and replays it when its task has started.
+
+    Where no task starts for a while, none may ever do, as in a workflow that was terminated: the query is
+    answered. If a task does start then, it is failed once, and taken again with all that came before it. So
+    is the task after events that were taken together with tasks without commands: only it shows that.
     """
 
-    def __init__(self, instance: WorkflowInstance) -> None:
+    def __init__(self, instance: WorkflowInstance, sent_away: SentAway) -> None:
         self._activate = instance.activate
+        self._sent_away = sent_away
         self._in_step = threading.Lock()
         self._task: tuple[int, int] | None = None
         self._history_length = 0
@@ -56,31 +76,43 @@ class InStep:
 
     def _step(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         kinds = {job.WhichOneof("variant") for job in act.jobs}
-        if not kinds & {"query_workflow", "remove_from_cache"}:
-            if self._follows_one_too_early(act):
+        if kinds & {"query_workflow", "remove_from_cache"}:
+            return self._activate(act)
+        # Old servers tell no size: there all is as the SDK has it.
+        if act.history_size_bytes and self._task is not None:
+            if self._has_not_started(act):
+                if self._is_sent_away(act):
+                    return _failed(act, ASK_AGAIN)
+                self._too_early = True
+            elif self._too_early or self._follows_too_soon(act):
                 return _failed(act, "A query had come before this workflow task; it is taken again.")
-            self._task, self._history_length = _task_of(act), act.history_length
-            done = self._activate(act)
-            self._only_refused = _refuses_only(done)
-            return done
-        return self._activate(act)
+        self._task, self._history_length = _task_of(act), act.history_length
+        done = self._activate(act)
+        self._only_refused = _refuses_only(done)
+        return done
 
-    def _follows_one_too_early(self, act: WorkflowActivation) -> bool:
-        """Whether this is the task that the last step should have waited for.
+    def _has_not_started(self, act: WorkflowActivation) -> bool:
+        """Whether these events are of no new task: each tells the size of the history, which grows."""
+        return _task_of(act) == self._task and act.history_length > self._history_length
 
-        Each task that starts tells the size of the history, which grows: a step with new events and without
-        a new task was too early. One that takes tasks without commands together with them is not seen by
-        that; then the next task starts sooner after it than one can after another, but for a task that has
-        only refused updates: the server forgets it, and counts on from before it.
+    def _is_sent_away(self, act: WorkflowActivation) -> bool:
+        """Whether whoever asks is to come again; no more once nothing has happened for a while."""
+        length, since = self._sent_away.pop(act.run_id, (0, 0.0))
+        if length != act.history_length:
+            length, since = act.history_length, time.monotonic()
+        self._sent_away[act.run_id] = length, since
+        if len(self._sent_away) > REMEMBERED:
+            self._sent_away.pop(next(iter(self._sent_away)), None)
+        return time.monotonic() < since + STARTS_WITHIN_SECONDS
 
-        Old servers tell no size: there all is as the SDK has it.
+    def _follows_too_soon(self, act: WorkflowActivation) -> bool:
+        """Whether this task has started sooner after the last than one can after another.
+
+        But a task that has only refused updates is forgotten by the server, which counts on from before it.
         """
-        if not act.history_size_bytes:
-            return False
-        newer, again = act.history_length - self._history_length, _task_of(act) == self._task
-        was_too_early, self._too_early = self._too_early, again and newer > 0
-        too_soon = self._task is not None and not again and 0 < newer < EVENTS_TO_THE_NEXT_TASK
-        return not self._too_early and (was_too_early or (too_soon and not self._only_refused))
+        newer = act.history_length - self._history_length
+        soon = _task_of(act) != self._task and 0 < newer < EVENTS_TO_THE_NEXT_TASK
+        return soon and not self._only_refused
 
 
 def _task_of(act: WorkflowActivation) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from connection.asking import AskingAgain
 from connection.codec import data_converter
 from connection.namespace import ensure_search_attributes
 from connection.server import connect
@@ -39,6 +40,7 @@ async def server() -> AsyncIterator[WorkflowEnvironment]:
     """One dev server for the whole run, on a free port; every test lives under its own names in it."""
     async with await WorkflowEnvironment.start_local(
         data_converter=data_converter(),
+        interceptors=[AskingAgain()],
         dev_server_existing_path=str(TEMPORAL),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[

@@ -48,11 +48,11 @@ def asking_again(client: Client) -> Client:
     workers had count as failed, too: only one that goes on to fail is told.
     """
     config = client.config()
-    config["interceptors"] = [*config["interceptors"], _AskingAgain()]
+    config["interceptors"] = [*config["interceptors"], _Patient()]
     return Client(**config)
 
 
-class _AskingAgain(Interceptor):
+class _Patient(Interceptor):
     def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
         return _Asking(next)
 
