@@ -2,9 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
+
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+WHAT_RANG_IS_DUE = "what-rang-is-due"
+"""A timer may ring for a query, before its workflow task: the time is then that of the last one."""
 
 
 class Alarm:
@@ -14,6 +18,11 @@ class Alarm:
         self._ring = ring
         self._timer: asyncio.Task[None] | None = None
         self._set_for: datetime | None = None
+        self._rung_for = LONG_AGO
+
+    def is_due(self, at: datetime | None) -> bool:
+        """Whether that time has come."""
+        return at is not None and at <= max(workflow.now(), self._rung_for)
 
     def set(self, dues: Mapping[str, datetime | None], *, soon_anew: bool) -> None:
         """Ring when the first is due. `soon_anew`: what is due now says little, for it changes soon."""
@@ -36,4 +45,6 @@ class Alarm:
 
     async def _ring_at(self, due: datetime, why: str) -> None:
         await workflow.sleep(max(due - workflow.now(), timedelta(0)), summary=why)
+        if workflow.patched(WHAT_RANG_IS_DUE):
+            self._rung_for = due
         self._ring()

@@ -34,11 +34,9 @@ class Keeper:
         busy = self._one_at_a_time.locked() or self._autosave
         return None if busy or self._state.is_newborn() else self._state.next_save()
 
-    def save_if_due(self) -> None:
+    def save_soon(self) -> None:
         """Begin an autosave. It is not waited for: whatever comes meanwhile has its turn."""
-        due = self.due()
-        if due is not None and due <= workflow.now():
-            self._autosave = asyncio.create_task(self._save_by_itself())
+        self._autosave = asyncio.create_task(self._save_by_itself())
 
     async def _save_by_itself(self) -> None:
         with contextlib.suppress(ApplicationError):

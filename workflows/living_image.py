@@ -78,7 +78,8 @@ class LivingImage(ImageQueries, ProgramUpdates):
             await self._supervisor.start_dialogues()
             await self._look_at_logs_if_due()
             await self._look_for_a_goal_if_due()
-            self._keeper.save_if_due()
+            if self._alarm.is_due(self._keeper.due()):
+                self._keeper.save_soon()
             self._show()
             now = workflow.info()
             outdated = may_be_outdated and now.is_target_worker_deployment_version_changed()
@@ -105,13 +106,11 @@ class LivingImage(ImageQueries, ProgramUpdates):
         self._changed = False
 
     async def _look_at_logs_if_due(self) -> None:
-        due = self._state.next_look()
-        if due is not None and due <= workflow.now():
+        if self._alarm.is_due(self._state.next_look()):
             await self._supervisor.open_loop("the window holds enough logs")
 
     async def _look_for_a_goal_if_due(self) -> None:
-        due = self._state.next_inquiry()
-        if due is not None and due <= workflow.now():
+        if self._alarm.is_due(self._state.next_inquiry()):
             await self._supervisor.open_inquiry()
 
     def _has_retired(self) -> bool:

@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.verification import Looking
     from optimizer.task_types import type_effects
     from optimizer.verdict import USUAL, Watch, look_at, normal_posterior
+    from workflows.alarm import LONG_AGO, WHAT_RANG_IS_DUE
     from workflows.bounded import size_of
     from workflows.image_state import ImageState
     from workflows.measuring import measure_verdict
@@ -70,6 +71,7 @@ class Verifier:
         self._wake = wake
         self._deadline: asyncio.Task[None] | None = None
         self._deadline_of: Verification | None = None
+        self._rung_for = LONG_AGO
         self._looking: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
@@ -84,7 +86,7 @@ class Verifier:
             current.supersede()
         elif not current.is_running and not current.holds(self._state.settings):
             current.settle()
-        current.close_if_due(workflow.now())
+        current.close_if_due(max(workflow.now(), self._rung_for))
         self._look_if_due(current)
         running = {task.block for task in self._state.running if task.block is not None}
         current.forget_halves(running | self._state.assigning.blocks())
@@ -121,6 +123,8 @@ class Verifier:
     async def _ring_at(self, at: datetime) -> None:
         pause = max(at - workflow.now(), timedelta(0))
         await workflow.sleep(pause, summary="Until the verification ends")
+        if workflow.patched(WHAT_RANG_IS_DUE):
+            self._rung_for = at
         self._wake()
 
     async def _ask_for_the_way_back(self, current: Verification) -> None:
