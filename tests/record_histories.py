@@ -243,6 +243,20 @@ async def record_tasks_in_turn(image: Recorder) -> None:
     await image.save_runs("living-image-in-turn")
 
 
+async def record_ringing(image: Recorder) -> None:
+    """It saves itself twice: what its alarm has rung for is due, and that is on record."""
+    for number in (1, 2):
+        await image.ask(f"What rings, {number}?", task_id=f"ringing-{number}")
+
+        async def saved(generation: int = number) -> bool:
+            return (await image.status()).saved_generation >= generation
+
+        await until(saved)
+    await image.update("retire", None, ImageStatus)
+    await image.image.result()
+    await image.save_runs("living-image-ringing")
+
+
 async def record_verifying(image: Recorder) -> None:
     """An approved change does harm and is taken back; a person's own is verified, and they end that."""
     image.ollama.script = verified.script(verified.HARM)
@@ -326,6 +340,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
     "looking": (4096, record_looking, {"optimizer.verify_blocks": 10, "optimizer.verify_within": "20s"}),
     "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),
+    "ringing": (4096, record_ringing, {"motivator.idle_after": "1s"}),
     "verifying": (200, record_verifying, {"optimizer.verify_blocks": 10}),
 }
 
