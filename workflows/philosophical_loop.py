@@ -348,6 +348,8 @@ class PhilosophicalLoop:
         return self._decision
 
     def _show_trials(self) -> None:
+        if self._view.state not in THINKING:
+            return  # of trials that are cancelled one may still come to its end
         trials = self._deliberation.trials
         self._view.state, self._view.rounds, self._view.trial_tokens = "trying", trials.rounds, trials.tokens
         self._show()
