@@ -348,11 +348,10 @@ class PhilosophicalLoop:
         return self._decision
 
     def _show_trials(self) -> None:
-        if self._view.state not in THINKING:
-            return  # of trials that are cancelled one may still come to its end
-        trials = self._deliberation.trials
-        self._view.state, self._view.rounds, self._view.trial_tokens = "trying", trials.rounds, trials.tokens
-        self._show()
+        trials, view = self._deliberation.trials, self._view
+        if view.state in THINKING:  # of trials that are cancelled, one may still come to its end
+            view.state, view.rounds, view.trial_tokens = "trying", trials.rounds, trials.tokens
+            self._show()
 
     def _note_notice(self, notice: str) -> None:
         self._view.notice = notice
