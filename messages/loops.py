@@ -94,8 +94,10 @@ class OptimizerRequest(BaseModel):
 
     created         the Creator's candidates
     rounds          the trials so far; the first is still to come where there is none
-    judged          for each candidate of the last round, in order: its answers against the present ones
+    judged          for each candidate of the last round, in order: its answers against the present ones, or
+                    None where nobody compared them
     may_try         whether recorded tasks can be replayed
+    may_end_early   whether what is good enough after the first round may be proposed without a second one
     not_evaluated   what could not be looked at, for the approver
     trial_tokens    what the Creator, the trials and the judge have taken
     past            earlier changes and proposals; what a person declined is not asked for again
@@ -108,9 +110,10 @@ class OptimizerRequest(BaseModel):
     observations: list[Observation] = []
     created: list[Candidate] = []
     rounds: list[Round] = []
-    judged: list[Judged] = []
+    judged: list[Judged | None] = []
     single: Judged | None = None
     may_try: bool = True
+    may_end_early: bool = False
     not_evaluated: list[str] = []
     trial_tokens: int = 0
     past: list[Past] = []

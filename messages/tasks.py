@@ -177,6 +177,12 @@ class DialogueResult(BaseModel):
     models: dict[str, str] = {}
 
 
+class RecordedTask(Task):
+    """A task as its history tells it. `result`: what it came to; None where that cannot be read."""
+
+    result: DialogueResult | None = None
+
+
 class TaskCompleted(BaseModel):
     """The dialogue's last word to its image. `failure` is `Type: message` when the task failed."""
 

@@ -1,9 +1,10 @@
 """What the optimizer learns from, and what was tried before a person is asked."""
 
+import operator
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from configuration import Value
 from messages.common import Outcome
@@ -104,7 +105,10 @@ class Candidate(BaseModel):
 
 
 class Replay(BaseModel):
-    """One recorded task argued once more. `arm` 0: under the present settings; n: the n-th candidate's."""
+    """One recorded task argued once more. `arm` 0: under the present settings; n: the n-th candidate's.
+
+    `recorded`: it was not argued again, but is what the task came to when a person asked.
+    """
 
     task_id: str
     arm: int
@@ -113,12 +117,14 @@ class Replay(BaseModel):
     dissonance: float | None = None
     tokens: int = 0
     seconds: float = 0.0
+    recorded: bool = Field(default=False, exclude_if=operator.not_)
 
     def __str__(self) -> str:
         if self.outcome == "failed":
             return "failed"
         dissonance = "none" if self.dissonance is None else f"{self.dissonance:.2f}"
-        return f"{dissonance}, {self.tokens}"
+        told = f"{dissonance}, {self.tokens}"
+        return f"{told}, recorded" if self.recorded else told
 
 
 class Round(BaseModel):
@@ -126,6 +132,11 @@ class Round(BaseModel):
 
     candidates: list[Candidate] = []
     replays: list[Replay] = []
+
+    @property
+    def argued(self) -> list[Replay]:
+        """Those that took tokens: not the ones that are on record."""
+        return [replay for replay in self.replays if not replay.recorded]
 
     def observed(self, arm: int, **row: Any) -> Observation:
         """What one arm came to, as a row of the optimizer's table; `row` says the rest of it."""

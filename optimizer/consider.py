@@ -1,7 +1,7 @@
 """From what the image knows to what it tries, asks a person for, or leaves alone: the same every time.
 
 The loop calls it again with what came of the answer before: no rounds yet, then candidates to try; after the
-first round, those worth a second one; after the last, a proposal or the reason why there is none.
+first round, what is worth a second one; at the end, a proposal or the reason why there is none.
 """
 
 import hashlib
@@ -27,6 +27,8 @@ from optimizer.wording import evidence, expected_effect, justification, not_wort
 
 FIRST_ROUND, SECOND_ROUND = 3, 1
 """Candidates in each: few, on many tasks, since three tasks tell hardly more than chance."""
+ENOUGH = 0.85
+"""A change that is better with this probability after the first round needs no second one."""
 WORTH_A_TRIAL = 0.5
 """In shares of the minimum gain: what a decision has to gain from a trial.
 
@@ -50,8 +52,9 @@ class Situation:
     conditions: str = ""
     created: Sequence[Candidate] = ()
     rounds: Sequence[Round] = ()
-    judged: Sequence[Judged] = ()
+    judged: Sequence[Judged | None] = ()
     may_try: bool = True
+    may_end_early: bool = True
     last_round: int = 2
     seed: int = 0
     allowed: Callable[[Values], bool] = field(default=lambda values: True)
@@ -120,6 +123,7 @@ def situation_of(request: OptimizerRequest) -> Situation:
         rounds=request.rounds,
         judged=request.judged,
         may_try=request.may_try,
+        may_end_early=request.may_end_early,
         last_round=2 if settings.optimizer.trial_tasks > settings.optimizer.first_round_tasks else 1,
         seed=request.seed,
         allowed=allowed,
@@ -164,10 +168,15 @@ def rows_of(tried: Round, present: Values, conditions: str, batch: int) -> list[
     ]
 
 
-def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
+def _offered(situation: Situation) -> list[Candidate]:
+    """All that a person may be asked for."""
     generator = np.random.default_rng(situation.seed)
     offered = pool(situation.space, situation.present, situation.created, generator)
-    offered = [one for one in offered if situation.allowed(one.values)]
+    return [one for one in offered if situation.allowed(one.values)]
+
+
+def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
+    offered = _offered(situation)
     if situation.may_try and (untried := [one for one in offered if not can_be_tried(one.values)]):
         decision = _end(situation, surrogate, untried)
         offered = [one for one in offered if can_be_tried(one.values)]
@@ -207,13 +216,19 @@ def _with_one_of_the_creators(
 
 
 def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate]) -> Decision:
-    told = measured(surrogate, tried)
+    """What is good enough already, or what is best to try next: not only of what was tried.
+
+    Each trial tells of its neighbours, too, and two steps that both did well are one change of two keys.
+    """
+    if situation.may_end_early:
+        decision = _end(situation, surrogate, tried)
+        if decision.choice and decision.choice.effect.better >= ENOUGH:
+            return decision
+    told = measured(surrogate, [one for one in _offered(situation) if can_be_tried(one.values)])
     kept = [one for one in told if one.effect and one.effect.better >= DROP_BELOW]
     if found := best(surrogate, kept, situation.goals, SECOND_ROUND):
         return Decision(candidates=found)
-    return Decision(
-        reason=f"none of the {len(told)} changes that were tried is better with a probability of {DROP_BELOW}"
-    )
+    return Decision(reason=f"after the first round, no step is better with a probability of {DROP_BELOW}")
 
 
 def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> Decision:

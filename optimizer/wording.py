@@ -64,7 +64,8 @@ def evidence(request: OptimizerRequest, effect: Effect, trial: Paired | None) ->
     """The figures that the words rest on."""
     dissonance, tokens, failed = Moments(), Moments(), 0
     for row in request.observations:
-        if row.digest == request.settings_digest and row.conditions == request.conditions:
+        present = (row.digest, row.conditions) == (request.settings_digest, request.conditions)
+        if present and not row.paired:  # what trials argued, or found on record, is told of apart
             failed += row.failed
             for one in row.dissonance.values():
                 dissonance.merge(one)

@@ -17,7 +17,7 @@ from messages.image import ImageStatus, ReloadReceipt
 from messages.tasks import Assignment, LogReceipt
 from messages.verification import VerificationView
 from testbed.fake_ollama import FakeOllama
-from testbed.world import until
+from testbed.world import exists, until
 from tests.recorder import HISTORIES, Recorder
 from tests.workflows import verified
 from tests.workflows.servers import server_with_movable_clocks
@@ -191,6 +191,23 @@ async def record_obstacles(image: Recorder) -> None:
 
 async def record_trials(image: Recorder) -> None:
     """What a model suggests is tried, held back by a pause, judged, proposed and approved."""
+    loop_id = await _approved_after_trials(image, break_one=False)
+    await image.save("loop-approved-after-trials", loop_id)
+    await image.save("dialogue-a-trial", f"{loop_id}/trial/1-1-1")
+    await _retired_after_trials(image)
+    await image.save_runs("living-image-trying")
+
+
+async def record_trials_by_record(image: Recorder) -> None:
+    """The present settings by what is on record, but where a replay breaks; enough after the first round."""
+    loop_id = await _approved_after_trials(image, break_one=True)
+    await image.save("loop-approved-by-record", loop_id)
+    await _retired_after_trials(image)
+    await image.save_runs("living-image-by-record")
+
+
+async def _approved_after_trials(image: Recorder, *, break_one: bool) -> str:
+    """The id of the loop."""
     image.ollama.script.labels_at = {
         "0.4": OPPOSITE,
         "0.5": OPPOSITE,
@@ -209,6 +226,10 @@ async def record_trials(image: Recorder) -> None:
         return bool((await image.loop(loop_id).query(PhilosophicalLoop.proposal)).rounds)
 
     await until(tried)
+    if break_one:
+        replay = image.client.get_workflow_handle(f"{loop_id}/trial/1-1-1")
+        await until(lambda: exists(replay))
+        await replay.terminate("not this one")
     await image.update("pause", None, ImageStatus)
     await image.update("resume", None, ImageStatus)
 
@@ -218,13 +239,14 @@ async def record_trials(image: Recorder) -> None:
     await until(proposed, 300)
     await image.decide(loop_id, "approve")
     await image.loop(loop_id).result()
-    await image.save("loop-approved-after-trials", loop_id)
-    await image.save("dialogue-a-trial", f"{loop_id}/trial/1-1-1")
+    return loop_id
+
+
+async def _retired_after_trials(image: Recorder) -> None:
     await image.update("rate_task", {"task_id": "question-0", "rating": 1.0, "rated_by": "Ada"}, dict)
     await image.quiet()
     await image.update("retire", None, ImageStatus)
     await image.image.result()
-    await image.save_runs("living-image-trying")
 
 
 async def record_tasks_in_turn(image: Recorder) -> None:
@@ -337,6 +359,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
+    "by-record": (4096, record_trials_by_record, TRYING | {"optimizer.trial_tasks": 4}),
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
     "looking": (4096, record_looking, {"optimizer.verify_blocks": 10, "optimizer.verify_within": "20s"}),
     "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),

@@ -46,7 +46,7 @@ async def decidable(world: Killed, loop_id: str) -> ProposalView:
 async def assert_tried_once(world: Killed, view: ProposalView) -> None:
     """Each replay is one child of the loop and one entry of its record; the image has argued nothing more."""
     rounds = enumerate(view.rounds)
-    replayed = Counter((one.task_id, number, one.arm) for number, tried in rounds for one in tried.replays)
+    replayed = Counter((one.task_id, number, one.arm) for number, tried in rounds for one in tried.argued)
     assert replayed and set(replayed.values()) == {1}
     events = [event async for event in world.loop(view.loop_id).fetch_history_events()]
     kinds = Counter(event.event_type for event in events)

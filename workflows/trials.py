@@ -1,6 +1,7 @@
 """Trials of one loop: recorded tasks argued once more, under candidates and under the present settings.
 
 The same tasks in both arms, with the same recall, so that what the tasks make of the difference cancels out.
+Where a task was argued under the present settings when a person asked it, the record of that is their arm.
 Each replay is a dialogue of its own, behind every task of a person: it enters neither window nor memory.
 """
 
@@ -18,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.loops import LoopStart
     from messages.memory import Recalled
     from messages.names import TRIAL, trial_workflow_id
-    from messages.tasks import DialogueResult, DialogueStart, Task
+    from messages.tasks import DialogueResult, DialogueStart, PerformanceLog, RecordedTask, Task
     from messages.trials import Better, Candidate, Judged, RecordedTasks, Replay, Round
     from workflows.details.text import summary
     from workflows.dialogue import Dialogue
@@ -43,21 +44,25 @@ class Trials:
         self.faults: list[str] = []
         self._start = start
         self._show = show
-        self._tasks: list[Task] = []
+        self._tasks: list[RecordedTask] = []
+        self._by_record = False
         # By the digest of the settings and the task.
         self._answers: dict[tuple[str, str], str] = {}
 
     async def find_tasks(self) -> bool:
         """Choose the tasks to replay, and read them. False where there are none."""
         options = self._start.settings.optimizer
+        self._by_record = workflow.patched("present-arm-by-record")
         logs = (log for log in self._start.window if log.origin != "external")
-        argued = [log.task_id for log in logs if log.final_dissonance is not None]
+        argued = [log for log in logs if log.final_dissonance is not None]
         if not options.trial_tasks or not options.trial_budget_tokens:
             self.faults.append("no trials: [optimizer] allows none")
             return False
         if argued:
-            chosen = workflow.random().sample(argued, min(options.trial_tasks, len(argued)))
-            wanted = RecordedTasks(image_id=self._start.image_id, task_ids=chosen)
+            chosen = workflow.random().sample(argued, len(argued))
+            chosen.sort(key=lambda log: not self._is_of_now(log))
+            ids = [log.task_id for log in chosen[: options.trial_tasks]]
+            wanted = RecordedTasks(image_id=self._start.image_id, task_ids=ids)
             try:
                 self._tasks = await thinking.find_recorded(wanted)
             except ActivityError as error:
@@ -83,19 +88,29 @@ class Trials:
         at_once = max(1, present.system.max_concurrent_tasks - 1)
         free = asyncio.Semaphore(at_once)
 
-        async def in_turn(arm: int, n: int, task: Task, recalled: Recalled) -> None:
+        async def in_turn(arm: int, n: int, task: Task, recalled: Recalled) -> bool:
+            """False where what it came to cannot stand beside the record: it failed, or all was another."""
             async with free:
                 await workflow.wait_condition(lambda: not self.held)
-                if not self._is_spent():
-                    workflow_id = trial_workflow_id(self._start.loop_id, number + 1, arm, n)
-                    replay = await self._replay(arm, workflow_id, self._again(task, arms[arm], recalled))
-                    self.rounds[number].replays.append(replay)
-                    self._show()
+                if self._is_spent():
+                    return True
+                workflow_id = trial_workflow_id(self._start.loop_id, number + 1, arm, n)
+                replay, log = await self._replay(arm, workflow_id, self._again(task, arms[arm], recalled))
+                self.rounds[number].replays.append(replay)
+                self._show()
+                return log is not None and log.conditions == self._start.conditions
 
         # All arms of a task, then the next task: where the tokens run out, what was tried has its other half.
         for n, task in waiting:
             recalled = await self._recall_once(task, arms)
-            await asyncio.gather(*(in_turn(arm, n, task, recalled) for arm in range(len(arms))))
+            recorded = None if self._is_spent() else self._on_record(task, recalled)
+            if recorded:
+                self.rounds[number].replays.append(recorded)
+            others = range(1 if recorded else 0, len(arms))
+            fair = await asyncio.gather(*(in_turn(arm, n, task, recalled) for arm in others))
+            if recorded and not all(fair):
+                self.rounds[number].replays.remove(recorded)
+                await in_turn(0, n, task, recalled)
         if self._is_spent():
             self.faults.append(
                 f"the trials ended early, at {self.tokens} of {present.optimizer.trial_budget_tokens} tokens "
@@ -129,19 +144,44 @@ class Trials:
 
     # --- steps ---
 
-    def _tasks_of(self, number: int) -> Sequence[Task]:
+    def _tasks_of(self, number: int) -> Sequence[RecordedTask]:
         first = self._start.settings.optimizer.first_round_tasks
         return self._tasks[first:] if number else self._tasks[:first]
 
     def _is_spent(self) -> bool:
         return self.tokens >= self._start.settings.optimizer.trial_budget_tokens
 
-    async def _recall_once(self, task: Task, arms: list[Settings]) -> Recalled:
-        """What all arms are handed of: enough for the one that takes the most, as it was then."""
+    def _is_of_now(self, log: PerformanceLog) -> bool:
+        """Whether it was argued as it would be now."""
+        now = (self._start.settings_digest, self._start.conditions)
+        return (log.settings_digest, log.conditions) == now
+
+    async def _recall_once(self, task: RecordedTask, arms: list[Settings]) -> Recalled:
+        """What all arms are handed of, as it was then: enough for the one that takes the most."""
         most = max(settings.memory.recall for settings in arms)
         if not most:
             return Recalled(means="nothing: [memory] recall = 0")
+        if (then := self._result_of_now(task)) and then.recalled_by and most <= arms[0].memory.recall:
+            return Recalled(items=then.recalled, means=then.recalled_by)
         return await recall(self._start.settings, self._start.image_id, task, most)
+
+    def _result_of_now(self, task: RecordedTask) -> DialogueResult | None:
+        """What it came to when a person asked, where that is what it would be argued under now."""
+        usable = self._by_record and task.result is not None and self._is_of_now(task.result.log)
+        return task.result if usable else None
+
+    def _on_record(self, task: RecordedTask, recalled: Recalled) -> Replay | None:
+        """The present arm of a task by its record; None where it has to be argued again."""
+        result = self._result_of_now(task)
+        if result is None or result.log.final_dissonance is None:
+            return None
+        if result.recalled_by and result.recalled != recalled.items[: self._start.settings.memory.recall]:
+            return None
+        replay = Replay(
+            task_id=task.task_id, arm=0, outcome="failed", task_type=task.task_type, recorded=True
+        )
+        self._note(replay, self._start.settings.digest(), result)
+        return replay
 
     def _again(self, task: Task, settings: Settings, recalled: Recalled) -> DialogueStart:
         return DialogueStart(
@@ -153,7 +193,9 @@ class Trials:
             recalled=recalled,
         )
 
-    async def _replay(self, arm: int, workflow_id: str, start: DialogueStart) -> Replay:
+    async def _replay(
+        self, arm: int, workflow_id: str, start: DialogueStart
+    ) -> tuple[Replay, PerformanceLog | None]:
         replay = Replay(task_id=start.task_id, arm=arm, outcome="failed", task_type=start.task_type)
         under = f"candidate {arm}" if arm else "the present settings"
         try:
@@ -169,13 +211,16 @@ class Trials:
             # What somebody cancels or terminates has failed; that all trials end is another thing.
             if (this := asyncio.current_task()) and this.cancelling():
                 raise
-            return replay
+            return replay, None
+        self._note(replay, start.settings_digest, result)
+        self.tokens += replay.tokens
+        return replay, result.log
+
+    def _note(self, replay: Replay, settings_digest: str, result: DialogueResult) -> None:
         log = result.log
         replay.outcome, replay.dissonance = log.outcome, log.final_dissonance
         replay.tokens, replay.seconds = log.tokens_in + log.tokens_out, log.seconds
-        self.tokens += replay.tokens
-        self._answers[start.settings_digest, start.task_id] = result.synthesis
-        return replay
+        self._answers[settings_digest, replay.task_id] = result.synthesis
 
     async def compare(self, judged: Judged, task: Task, ours: str, other: str) -> None:
         if ours == other:

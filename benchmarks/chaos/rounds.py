@@ -147,7 +147,7 @@ class Rounds:
         else:
             self.met[f"amendments {view.state}"] += 1
             log.info("%s: %s", view.state, view.reason)
-        self.met["trials"] += sum(len(each.replays) for each in view.rounds)
+        self.met["trials"] += sum(len(each.argued) for each in view.rounds)
 
     async def _edit(self, harmless: bool) -> None:
         """Maybe in the way of what is proposed just now: its loop must end as stale, or come first."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 import optuna
 
 from benchmarks.living.surfaces import GOALS, MODEL, MODELS, TEMPERATURE, THRESHOLD, TURNS, WINDOWS
-from benchmarks.living.world import Ask, Image, Policy, Trace
+from benchmarks.living.world import Argued, Ask, Image, Policy, Trace
 from messages.trials import Moments, Round
 from optimizer.candidates import best, pool
 from optimizer.consider import FIRST_ROUND, SECOND_ROUND, Situation, decide, rows_of
@@ -80,26 +81,36 @@ class Design:
     budget: int | None = None
 
     def ask(self, image: Image) -> Ask | None:
-        arms = (FIRST_ROUND + 1) * FIRST_TASKS + (SECOND_ROUND + 1) * SECOND_TASKS
+        tasks = image.tasks_to_try(FIRST_TASKS + SECOND_TASKS, 3)
+        first = self._affordable(image, tasks[:FIRST_TASKS], FIRST_ROUND)
         situation = Situation(
             space=image.space,
             goals=GOALS,
             present=image.present,
             observations=[*image.observations],
-            may_try=self.budget is None or image.trace.replays + arms <= self.budget,
+            may_try=len(first) == FIRST_TASKS,
             seed=int(image.generator(2).integers(2**31)),
         )
         rounds: list[Round] = []
+        waiting = first
         while (decision := decide(situation)).candidates:
-            count = SECOND_TASKS if rounds else FIRST_TASKS
-            rounds.append(image.try_out(decision.candidates, count, 3 + len(rounds)))
-            situation.rounds = rounds
+            rounds.append(image.try_out(decision.candidates, waiting, 4 + len(rounds)))
+            waiting = self._affordable(image, tasks[FIRST_TASKS:], SECOND_ROUND)
+            situation.rounds, situation.may_try = rounds, bool(waiting)
         for tried in rounds:
             image.observations += rows_of(tried, image.present, "", image.batch)
             image.batch += 1
         if decision.choice is None:
             return None
         return Ask(decision.choice.candidate.values, normal_posterior(decision.choice.effect))
+
+    def _affordable(self, image: Image, tasks: list[Argued], candidates: int) -> list[Argued]:
+        """As many of the tasks as the budget has replays left for."""
+        if self.budget is None:
+            return tasks
+        costs = (candidates + (task.values != image.present) for task in tasks)
+        left = self.budget - image.trace.replays
+        return [task for task, spent in zip(tasks, accumulate(costs), strict=True) if spent <= left]
 
 
 def live(family: str, seed: int, make: Callable[[], Policy]) -> Trace:

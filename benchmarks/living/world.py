@@ -34,6 +34,19 @@ class Tasks:
 
 
 @dataclass
+class Argued:
+    """A task on record. `shift`: what it shares with all of its window, and keeps where it is replayed."""
+
+    window: int
+    values: Values
+    type: str
+    hardness: float
+    shift: float
+    dissonance: float
+    tokens: float
+
+
+@dataclass
 class Ask:
     """What a policy asks for. `posterior` None: nothing watches it after the approval."""
 
@@ -73,7 +86,7 @@ class Image:
         self.window = 0
         self.batch = 0
         self.observations: list[Observation] = []
-        self.arrived: list[Tasks] = []
+        self.record: list[Argued] = []
         self.trace = Trace()
         self._old: Values | None = None
         self._watch: tuple[Watch, Posterior] | None = None
@@ -98,29 +111,34 @@ class Image:
     def regret(self, values: Values) -> float:
         return self.surface.loss(values, self.window) - self.surface.optimum(self.window)
 
-    def try_out(self, candidates: Sequence[Candidate], count: int, what: int) -> Round:
-        """Replay so many recorded tasks under the present settings and under each candidate."""
+    def tasks_to_try(self, count: int, what: int) -> list[Argued]:
+        """So many of the last two windows, those under the present settings before others."""
+        recent = [one for one in self.record if one.window >= self.window - 1]
+        drawn = [recent[k] for k in self.generator(what).permutation(len(recent))]
+        return sorted(drawn, key=lambda one: one.values != self.present)[:count]
+
+    def try_out(self, candidates: Sequence[Candidate], tasks: Sequence[Argued], what: int) -> Round:
+        """Replay tasks under each candidate, and under the present settings where the record is of others."""
         generator = self.generator(what)
-        recent = self.arrived[-2:]
-        told = [(one.types[k], float(one.hardness[k])) for one in recent for k in range(TASKS)]
-        picked = generator.choice(len(told), count, replace=False)
-        shift = generator.normal(0, _BATCH_SD)
         found = Round(candidates=list(candidates))
-        for arm, values in enumerate([{}, *(one.values for one in candidates)]):
-            for number in picked:
-                name, hardness = told[number]
-                dissonance, tokens = self._argue(self.present | values, name, hardness, shift, generator)
+        for arm, values in enumerate([self.present, *(self.present | one.values for one in candidates)]):
+            for number, task in enumerate(tasks):
+                recorded = arm == 0 and task.values == self.present
+                told = (task.dissonance, task.tokens)
+                if not recorded:
+                    told = self._argue(values, task.type, task.hardness, task.shift, generator)
                 found.replays.append(
                     Replay(
-                        task_id=f"t{number}",
+                        task_id=f"{what} {number}",
                         arm=arm,
                         outcome="converged",
-                        task_type=name,
-                        dissonance=dissonance,
-                        tokens=int(tokens),
+                        task_type=task.type,
+                        dissonance=told[0],
+                        tokens=int(told[1]),
+                        recorded=recorded,
                     )
                 )
-        self.trace.replays += len(found.replays)
+        self.trace.replays += len(found.argued)
         return found
 
     def run_window(self) -> None:
@@ -139,10 +157,9 @@ class Image:
             losses: list[float] = []
             for number, values in zip((first, first + 1), both, strict=True):
                 total += self.regret(values)
-                name = tasks.types[number]
-                dissonance, tokens = self._argue(
-                    values, name, float(tasks.hardness[number]), shift, generator
-                )
+                name, hardness = tasks.types[number], float(tasks.hardness[number])
+                dissonance, tokens = self._argue(values, name, hardness, shift, generator)
+                self.record.append(Argued(self.window, values, name, hardness, shift, dissonance, tokens))
                 losses.append(GOALS.loss(dissonance, tokens) - effects.get(name, 0.0))
                 key = repr(values)
                 row = rows.setdefault(key, Observation(digest=key, batch=self.batch, values=values))
@@ -161,9 +178,7 @@ class Image:
         drawn = generator.dirichlet(8 * self._mix + 0.3)
         self._mix = 0.6 * self._mix + 0.4 * drawn
         types = generator.choice(list(_TYPES), TASKS, p=self._mix / self._mix.sum()).tolist()
-        tasks = Tasks(types, self._scatter(generator, TASKS))
-        self.arrived.append(tasks)
-        return tasks
+        return Tasks(types, self._scatter(generator, TASKS))
 
     def _argue(
         self, values: Values, name: str, hardness: float, shift: float, generator: np.random.Generator

@@ -60,7 +60,7 @@ def _by_models(of: Life) -> list[list[object]]:
 
 
 def _trials(of: Life, view: ProposalView) -> list[object]:
-    replays = [replay for tried in view.rounds for replay in tried.replays]
+    replays = [replay for tried in view.rounds for replay in tried.argued]
     return [
         of.name_of(view.loop_id),
         len(replays),

@@ -16,7 +16,7 @@ from messages.loops import OptimizerAnswer, OptimizerRequest
 from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
 from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
-from optimizer.consider import FIRST_ROUND, SECOND_ROUND, consider
+from optimizer.consider import ENOUGH, FIRST_ROUND, SECOND_ROUND, consider
 from optimizer.goals import Goals
 from optimizer.paired import paired
 from optimizer.space import Space
@@ -119,8 +119,12 @@ def test_three_candidates_then_the_best_then_a_proposal() -> None:
     rounds = [tried(first.candidates, [0.5, 0.9, 0.3, 0.9], 5)]
     second = consider(request(rounds=rounds))
     assert len(second.candidates) == SECOND_ROUND
-    assert second.candidates[0].values == first.candidates[1].values
-    rounds.append(tried(second.candidates, [0.5, 0.3], 8, first=10))
+    # What goes on from the good one, and keeps away from the two that did worse.
+    assert second.candidates[0].effect is not None
+    assert second.candidates[0].effect.better > 0.5
+    assert second.candidates[0].values.items() & first.candidates[1].values.items()
+    rounds.append(tried(first.candidates[1:2], [0.5, 0.3], 8, first=10))
+    second.candidates = first.candidates[1:2]
     proposal = consider(request(rounds=rounds, judged=[JUDGE], trial_tokens=150_000)).proposal
     assert proposal is not None
     assert {change.key: change.new for change in proposal.changes} == second.candidates[0].values
@@ -132,6 +136,30 @@ def test_three_candidates_then_the_best_then_a_proposal() -> None:
     assert proposal.evidence["tasks tried"] == 13
     assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
     assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
+
+
+def test_what_is_good_enough_after_the_first_round_needs_no_second_one() -> None:
+    first = consider(request()).candidates
+    rounds = [tried(first, [0.5, 0.9, 0.2, 0.9], 5)]
+    assert consider(request(rounds=rounds)).candidates  # as loops of before want it
+    early = consider(request(rounds=rounds, may_end_early=True))
+    assert not early.candidates
+    assert early.proposal is not None
+    assert {change.key: change.new for change in early.proposal.changes} == first[1].values
+    assert early.proposal.effect is not None
+    assert early.proposal.effect.better >= ENOUGH
+    # Only its answers are compared, and what the judge says is taken for what is said of it.
+    against: list[Judged | None] = [None, Judged(losses=4, wins=1), None]
+    heard = consider(request(rounds=rounds, may_end_early=True, may_try=False, judged=against))
+    assert heard.proposal is None
+    assert "the judge found its answers worse 4 times" in heard.reason
+
+
+def test_two_steps_that_did_well_are_tried_as_one_change() -> None:
+    first = [Candidate(values={WARM: 0.8}), Candidate(values={"autopoiesis.max_turns": 3})]
+    rounds = [tried(first, [0.6, 0.53, 0.53], 40)]
+    (both,) = consider(request(observations=[row(0.6)], rounds=rounds)).candidates
+    assert both.values == {WARM: 0.8, "autopoiesis.max_turns": 3}
 
 
 def test_where_nothing_makes_a_difference_no_trial_is_worth_its_tokens() -> None:

@@ -6,60 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from configuration import Value
 from messages.image import ImageStatus
-from messages.loops import Change, LoopStart, Proposal, ProposalView
+from messages.loops import Change, LoopStart, Proposal
 from messages.trials import Effect, Judged, Provenance, Replay, Round
 from testbed.fake_ollama import FakeOllama, Script
 from testbed.world import World, until
 from tests.workflows.image_states import SHIPPED
+from tests.workflows.tried import TRYING, argued, replays, thought
 from workflows.philosophical_loop import PhilosophicalLoop, digest_of
-
-# Of ROBIN's temperature. All others are words apart.
-WARMER_IS_BETTER = {
-    "0.4": "opposite",
-    "0.5": "opposite",
-    "0.6": "unrelated",
-    "0.7": "partly_different",
-    "0.8": "same",
-}
-WARMER = {"changes": [{"key": "temperatures.robin", "value": 0.8}], "reason": "It may say more."}
-TRYING: dict[str, Value] = {"optimizer.trial_tasks": 7, "optimizer.creator": "", "optimizer.judge": ""}
-THOUGHT = ("analysing", "trying", "rewriting")
 
 
 @pytest.fixture
 async def trying(client: Client, ollama: FakeOllama, tmp_path: Path) -> AsyncIterator[World]:
-    """An image that tries, with eight arguments behind it that ended far apart."""
-    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
-    async with World(client, ollama, tmp_path, TRYING) as world:
-        await asyncio.gather(*(world.ask(f"Question {number}?", task_id=f"q{number}") for number in range(8)))
+    async with argued(client, ollama, tmp_path) as world:
         yield world
-
-
-async def thought(world: World, loop_id: str, timeout_seconds: float = 120) -> ProposalView:
-    """What a loop has come to before a person decides."""
-
-    async def settled() -> ProposalView | None:
-        view = await world.loop(loop_id).query(PhilosophicalLoop.proposal)
-        return None if view.state in THOUGHT else view
-
-    view: ProposalView = await until(settled, timeout_seconds)
-    return view
-
-
-async def replays(world: World, loop_id: str) -> dict[str, WorkflowExecutionStatus | None]:
-    """How the replays of a loop stand, by its history: the list of the server lags behind."""
-    begun = [
-        event.child_workflow_execution_started_event_attributes.workflow_execution.workflow_id
-        async for event in world.loop(loop_id).fetch_history_events()
-        if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED
-    ]
-    described = [await world.client.get_workflow_handle(each).describe() for each in begun]
-    return {each.id: each.status for each in described}
 
 
 async def test_a_setting_that_is_truly_better_is_found_tried_judged_and_proposed(trying: World) -> None:
@@ -68,10 +30,12 @@ async def test_a_setting_that_is_truly_better_is_found_tried_judged_and_proposed
     view = await thought(trying, loop_id)
     assert view.state == "pending", view.reason
     assert {change.key: change.new for change in view.changes}["temperatures.robin"] == 0.8
-    assert [len(tried.rows()) for tried in view.rounds] == [3, 4]
+    # So much better that three tasks are enough, and the judge compares what a person will be asked for.
+    (tried,) = view.rounds
+    assert len(tried.rows()) == 3
     assert view.mode == "full"
     assert view.judged is not None
-    assert view.judged.pairs == 7
+    assert view.judged.pairs == 3
     state = await trying.state()
     assert [log.origin for log in state.window] == ["person"] * 8
     assert state.finished_count == 8
@@ -83,7 +47,7 @@ async def test_a_setting_that_lowers_dissonance_while_its_answers_are_worse_is_n
     trying.ollama.script.prefers = "after 0.6"  # what ALFRED makes of ROBIN's words as they are now
     view = await thought(trying, await trying.reflect())
     assert view.state == "no_proposal", view.findings()
-    assert "the judge found its answers worse 7 times and better 0 times" in view.reason
+    assert "the judge found its answers worse 3 times and better 0 times" in view.reason
 
 
 async def test_where_nothing_makes_a_difference_nothing_is_proposed(
@@ -95,7 +59,8 @@ async def test_where_nothing_makes_a_difference_nothing_is_proposed(
         loop_id = await world.reflect()
         view = await thought(world, loop_id)
         assert view.state == "no_proposal"
-        assert len(await replays(world, loop_id)) >= 15
+        assert [len(tried.rows()) for tried in view.rounds] == [3, 4]
+        assert len(await replays(world, loop_id)) == 3 * 3 + 4
         # What was tried is learnt from: rows of the table that no window ever held.
         assert any(row.paired for row in (await world.state()).observing.table())
 
@@ -135,7 +100,7 @@ async def test_trials_wait_while_the_image_is_paused_and_none_runs_twice(trying:
     await trying.update("resume", None, ImageStatus)
     view = await thought(trying, loop_id)
     told = [
-        (number, one.arm, one.task_id) for number, tried in enumerate(view.rounds) for one in tried.replays
+        (number, one.arm, one.task_id) for number, tried in enumerate(view.rounds) for one in tried.argued
     ]
     assert len(told) == len(set(told)) == len(await replays(trying, loop_id))
 
@@ -157,23 +122,21 @@ async def test_an_image_that_retires_does_not_wait_for_its_trials(trying: World)
 async def test_trials_end_at_their_budget_and_the_approver_is_told(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
-    async with World(client, ollama, tmp_path, {**TRYING, "optimizer.trial_budget_tokens": 8_000}) as world:
-        await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(8)))
+    async with argued(client, ollama, tmp_path, {"optimizer.trial_budget_tokens": 8_000}) as world:
         loop_id = await world.reflect()
         view = await thought(world, loop_id)
-        replayed = sum(one.tokens for tried in view.rounds for one in tried.replays)
-        assert 8_000 <= replayed < 8_000 + 3_000
-        assert any(told.startswith("the trials ended early, at") for told in view.not_evaluated)
-        assert len(await replays(world, loop_id)) == sum(len(tried.replays) for tried in view.rounds) < 12
+        paid_for = [one for tried in view.rounds for one in tried.argued]
+        (told,) = [told for told in view.not_evaluated if told.startswith("the trials ended early, at ")]
+        spent = int(told.removeprefix("the trials ended early, at ").split()[0])
+        assert sum(one.tokens for one in paid_for) <= spent  # the Creator's are in it
+        assert 8_000 <= spent < 8_000 + 3_000
+        assert len(await replays(world, loop_id)) == len(paid_for) < 3 * 3
 
 
 async def test_tasks_of_people_go_before_trials_at_the_model(
     client: Client, ollama: FakeOllama, tmp_path: Path
 ) -> None:
-    ollama.script = Script(labels_at=WARMER_IS_BETTER, candidates=[WARMER])
-    async with World(client, ollama, tmp_path, {**TRYING, "models.max_concurrent_calls": 1}) as world:
-        await asyncio.gather(*(world.ask(f"Question {number}?") for number in range(8)))
+    async with argued(client, ollama, tmp_path, {"models.max_concurrent_calls": 1}) as world:
         loop_id = await world.reflect()
 
         async def begun() -> bool:

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from messages.image import ClosedChild
     from messages.loops import OptimizerAnswer, OptimizerRequest
     from messages.memory import Recalled, RecallRequest
-    from messages.tasks import Task
+    from messages.tasks import RecordedTask
     from messages.trials import RecordedTasks
     from messages.verification import Look, Looking
     from workflows.orders.terms import Terms, give
@@ -89,9 +89,9 @@ async def look_at_change(wanted: Looking) -> Look:
     return await give("look_at_change", wanted, answer=Look, terms=LOOKING, summary=summary)
 
 
-async def find_recorded(wanted: RecordedTasks) -> list[Task]:
+async def find_recorded(wanted: RecordedTasks) -> list[RecordedTask]:
     summary = f"Read {len(wanted.task_ids)} recorded tasks"
-    return await give("find_recorded", wanted, answer=list[Task], terms=FINDING, summary=summary)
+    return await give("find_recorded", wanted, answer=list[RecordedTask], terms=FINDING, summary=summary)
 
 
 async def find_closed(workflow_ids: list[str]) -> list[ClosedChild]:
