@@ -75,7 +75,7 @@ class Deliberation:
         self._request.rounds = self.trials.rounds
         if not self.trials.tasks_left():
             self._request.may_try = False
-            if not self._request.may_end_early:
+            if not self._request.may_end_early:  # a loop of before: its judge hears all of the last round
                 self._request.judged = [*await self._hear_judge(candidates)]
 
     async def _consider(self) -> OptimizerAnswer:
