@@ -32,7 +32,7 @@ SHARED_BY_ARMS = 0.5
 # Priors of a key's length, in units of the cube, and of the signal's variance; the spreads are of logarithms.
 _LENGTH, _LENGTH_SD = 0.5, 0.8
 _SIGNAL_SD = 1.0
-# Of a key's curvature over its bounds, in units of the signal's variance; as much again is common to all.
+# Of a number's curvature over its bounds, in units of the signal's variance.
 _CURVATURE = 0.4
 # How far from these priors to look, as a logarithm.
 _RANGE = 2.5
@@ -76,10 +76,9 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
     """Matern 5/2 (Rasmussen and Williams 2006, 4.17), half additive over the keys, half joint, and a trend.
 
     Additive halves learn a ridge from fewer rows (Duvenaud, Nickisch, Rasmussen 2011). The trend is a
-    parabola along each number, with weights that nothing is known of (the same book, 2.7): whether it gets
-    worse towards the bounds is learnt from all rows at once. `lengths`: of each key, in units of the cube.
-    `keys`: of each column, the number of its key. The last column of a point is the number of its row, or -1;
-    rows have in common what `shared` says, shape (rows, rows).
+    parabola along each number, with weights that nothing is known of (the same book, 2.7). `lengths`: of
+    each key, in units of the cube. `keys`: of each column, the number of its key. The last column of a point
+    is the number of its row, or -1; rows have in common what `shared` says, shape (rows, rows).
     """
 
     def __init__(self, lengths: Array, variance: float, keys: Array, shared: Array) -> None:
@@ -104,7 +103,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
         falls = np.exp(-root)
         matern = (1.0 + root + root * root / 3.0) * falls
         bowls, others = self._parabolas(ours), self._parabolas(theirs)
-        trend = _CURVATURE * (bowls @ others.T + np.outer(bowls.sum(1), others.sum(1)))
+        trend = _CURVATURE * bowls @ others.T
         signal = self.variance * (0.5 * matern[:-1].mean(0) + 0.5 * matern[-1] + trend)
         pairs = np.ix_(row, column)
         covariance = signal[pairs] + self._nuisance(x, y)
@@ -117,7 +116,7 @@ class SettingsKernel(Kernel):  # type: ignore[misc]
 
     def diag(self, x: Array) -> Array:
         rows, bowls = x[:, -1].astype(int), self._parabolas(x[:, :-1])
-        trend = _CURVATURE * (np.square(bowls).sum(1) + bowls.sum(1) ** 2)
+        trend = _CURVATURE * np.square(bowls).sum(1)
         own = self.variance * (1.0 + trend) + np.where(rows >= 0, self.shared[rows, rows], 0.0)
         return np.asarray(own)
 
