@@ -51,7 +51,7 @@ class Recorded:
                 if error.status is not RPCStatusCode.NOT_FOUND:
                     raise
                 continue
-            size += len(result.model_dump_json()) if result else 0
+            size += len(result.model_dump_json().encode()) if result else 0
             found.append(RecordedTask(**part(Task, task), result=result if size <= MOST_BYTES else None))
         return found
 
