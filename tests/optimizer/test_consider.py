@@ -162,6 +162,17 @@ def test_two_steps_that_did_well_are_tried_as_one_change() -> None:
     assert both.values == {WARM: 0.8, "autopoiesis.max_turns": 3}
 
 
+def test_arguments_of_trials_are_not_told_as_those_of_people() -> None:
+    tried_before = row(0.4, 7, n=5).model_copy(update={"paired": True})
+    steep = [
+        row(0.5 - 0.5 * (warm - 0.6), n, 400, temperatures__robin=warm)
+        for n, warm in enumerate((0.4, 0.6, 0.8))
+    ]
+    proposal = consider(request(observations=[*steep, tried_before], may_try=False)).proposal
+    assert proposal is not None
+    assert proposal.evidence["arguments under the present settings"] == 1200
+
+
 def test_where_nothing_makes_a_difference_no_trial_is_worth_its_tokens() -> None:
     known = [
         row(0.5, number // 20, 4000).model_copy(update={"values": SETTINGS.tuned() | step})
