@@ -59,6 +59,11 @@ class Situation:
     seed: int = 0
     allowed: Callable[[Values], bool] = field(default=lambda values: True)
 
+    def varied(self, keys: Iterable[str]) -> bool:
+        """Whether some measured row tells of each key at another value than the present one."""
+        rows = [row.values for row in self.observations if tasks(row)]
+        return all(any(row.get(key, self.present[key]) != self.present[key] for row in rows) for key in keys)
+
 
 @dataclass
 class Choice:
@@ -232,7 +237,17 @@ def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate
 
 
 def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> Decision:
-    """The best of what passes the gate, or what speaks against the best of all."""
+    """The best of what passes the gate, or what speaks against the best of all.
+
+    Without trials each key of a change has to have been measured at another value: what the table tells of
+    some keys is reason to try others, not to ask for them.
+    """
+    if not situation.rounds:
+        offered = [one for one in offered if situation.varied(one.values)]
+        if not offered:
+            return Decision(
+                reason="no setting was measured at another value than the present one, and nothing was tried"
+            )
     judged = dict(enumerate(situation.judged)) if situation.rounds else {}
     choices = []
     for number, one in enumerate(measured(surrogate, offered)):

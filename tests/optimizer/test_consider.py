@@ -217,10 +217,23 @@ def test_without_trials_the_numbers_decide_alone_under_the_same_gate() -> None:
     assert told.proposal is not None
     assert told.proposal.mode == "degraded"
     assert told.proposal.not_evaluated == ["no recorded tasks"]
-    assert WARM in {change.key for change in told.proposal.changes}
+    assert {change.key for change in told.proposal.changes} == {WARM}
+    level = [row(0.5, batch, **{"temperatures__robin": warm}) for batch, warm in enumerate((0.2, 0.4, 0.6))]
+    unsure = consider(request(observations=level, may_try=False))
+    assert unsure.proposal is None
+    assert "is better with a probability of" in unsure.reason
+
+
+def test_without_trials_no_key_is_asked_for_that_was_measured_at_one_value_only() -> None:
+    """Few turns were bad, which is reason to think that few recalled tasks are: to try more, not to ask."""
+    few = SETTINGS.with_changes({"autopoiesis.max_turns": 2})
+    seen = [row(0.9, 0, 400, autopoiesis__max_turns=2), row(0.1, 1, 400, autopoiesis__max_turns=3)]
+    told = consider(request(settings=few, observations=seen, may_try=False))
+    assert told.proposal is not None
+    assert [(change.key, change.new) for change in told.proposal.changes] == [("autopoiesis.max_turns", 3)]
     unknown = consider(request(may_try=False))
     assert unknown.proposal is None
-    assert "is better with a probability of" in unknown.reason
+    assert "no setting was measured at another value" in unknown.reason
 
 
 def test_the_same_inputs_give_the_same_answer_and_name_it() -> None:

@@ -122,7 +122,24 @@ def test_rows_share_what_they_have_in_common_and_new_points_do_not() -> None:
     assert kernel(rows) - kernel(new) == pytest.approx(0.1 * np.eye(8))
     assert kernel(rows, new) == pytest.approx(kernel(new))
     assert kernel.diag(rows) == pytest.approx(kernel(rows).diagonal())
-    assert kernel.diag(new) == pytest.approx(np.full(8, 0.7))
+    assert kernel.diag(new) == pytest.approx(kernel(new).diagonal())
+    assert min(kernel.diag(new)) >= 0.7
+
+
+def test_a_curvature_along_one_number_tells_of_the_same_along_another() -> None:
+    """With lengths of next to nothing all that points have in common is the trend."""
+    kernel = SettingsKernel(np.full(3, 1e-3), 0.7, SPACE.keys, np.zeros((6, 6)))
+    along_warm = np.array([[0.0, 0.3, 0, 0, -1], [0.5, 0.3, 0, 0, -1], [1.0, 0.3, 0, 0, -1]])
+    along_turns = np.array([[0.6, 0.0, 0, 0, -1], [0.6, 0.5, 0, 0, -1], [0.6, 1.0, 0, 0, -1]])
+    bend = np.array([1.0, -2.0, 1.0])
+    common = bend @ kernel(along_warm, along_turns) @ bend
+    at_other_turns = along_warm + np.array([0, 0.1, 0, 0, 0])
+    own = bend @ kernel(along_warm, at_other_turns) @ bend
+    assert own > common > 0
+    # A word is no place between bounds.
+    words = np.array([[0.5, 0.3, 0.4, 0, -1], [0.5, 0.3, 0, 0.4, -1]])
+    first, second = kernel(along_warm[:1], words)[0]
+    assert first == pytest.approx(second)
 
 
 def test_flat_data_make_it_expect_less_of_the_settings() -> None:
