@@ -11,6 +11,7 @@ from activities import recorded
 from activities.prompts import PROMPTS
 from activities.recorded import Recorded, read_start
 from messages.loops import ProposalView
+from messages.memory import Recalled
 from messages.names import trial_workflow_id
 from messages.tasks import DialogueStart, RecordedTask
 from messages.trials import RecordedTasks, Replay
@@ -94,6 +95,31 @@ async def test_all_arms_are_handed_what_the_task_was_handed(
             assert result is not None
             if start.settings.memory.recall <= world.on_file().memory.recall:
                 assert (start.recalled.items, start.recalled.means) == (result.recalled, result.recalled_by)
+
+
+async def test_where_a_candidate_is_handed_more_the_present_settings_are_tried_with_what_it_gets(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    async with argued(client, ollama, tmp_path, needs_research=True) as world:
+        present = world.on_file().memory.recall
+        more = {"changes": [{"key": "memory.recall", "value": present + 1}], "reason": "It may know more."}
+        ollama.script.candidates = [more]
+        view = await thought(world, await world.reflect())
+        assert {"memory.recall": present + 1} in [one.values for one in view.rounds[0].candidates]
+        results = {one.task_id: one.result for one in await found(world, *QUESTIONS)}
+        handed: dict[str, list[Recalled]] = {}
+        for workflow_id in await replays(world, view.loop_id):
+            start = await read_start(client, client.get_workflow_handle(workflow_id), DialogueStart)
+            assert start.recalled is not None
+            handed.setdefault(start.task_id, []).append(start.recalled)
+        again = [one.task_id for one in view.rounds[0].replays if one.arm == 0 and not one.recorded]
+        # The first questions had nothing to recall when they were asked.
+        assert again
+        for task_id in again:
+            result = results[task_id]
+            assert result is not None
+            assert all(one == handed[task_id][0] for one in handed[task_id])
+            assert result.recalled != handed[task_id][0].items[:present]
 
 
 async def test_a_record_says_what_its_task_came_to_where_that_can_be_read(
