@@ -29,7 +29,7 @@ FIRST_ROUND, SECOND_ROUND = 3, 1
 """Candidates in each: few, on many tasks, since three tasks tell hardly more than chance."""
 ENOUGH = 0.85
 """A change that is better with this probability after the first round needs no second one."""
-WORTH_A_TRIAL = 0.6
+WORTH_A_TRIAL = 0.65
 """In shares of the minimum gain: what a decision has to gain from a trial.
 
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
