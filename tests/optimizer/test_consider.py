@@ -218,7 +218,9 @@ def test_without_trials_the_numbers_decide_alone_under_the_same_gate() -> None:
     assert told.proposal.mode == "degraded"
     assert told.proposal.not_evaluated == ["no recorded tasks"]
     assert {change.key for change in told.proposal.changes} == {WARM}
-    level = [row(0.5, batch, **{"temperatures__robin": warm}) for batch, warm in enumerate((0.2, 0.4, 0.6))]
+    level = [
+        row(0.5, batch, 40, **{"temperatures__robin": warm}) for batch, warm in enumerate((0.2, 0.4, 0.6))
+    ]
     unsure = consider(request(observations=level, may_try=False))
     assert unsure.proposal is None
     assert "is better with a probability of" in unsure.reason
