@@ -272,7 +272,7 @@ class OptimizerSettings(Section):
 
     cost_weight: float = Field(default=0.1, ge=0.0, le=1.0)
     token_budget: int = Field(default=20_000, ge=100, le=10_000_000)
-    trial_tasks: int = Field(default=13, ge=0, le=40)
+    trial_tasks: int = Field(default=11, ge=0, le=40)
     trial_budget_tokens: int = Field(default=400_000, ge=0, le=100_000_000)
     creator: MaybeModelName = ""
     judge: MaybeModelName = ""
@@ -290,5 +290,5 @@ class OptimizerSettings(Section):
 
     @property
     def first_round_tasks(self) -> int:
-        """Of `trial_tasks`, those that all candidates are tried on; the others are for the best one alone."""
-        return max(1, round(0.4 * self.trial_tasks))
+        """Of `trial_tasks`, those of the first round; the others are for the best change alone."""
+        return max(1, round(0.25 * self.trial_tasks))

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 
 from messages.trials import Candidate, Effect, Judged
@@ -72,9 +73,9 @@ def best(surrogate: Surrogate, candidates: Sequence[Candidate], goals: Goals, mo
         return []
     mean, covariance = surrogate.gains([one.values for one in candidates])
     told = _with_effects(candidates, mean, covariance)
-    safe = [number for number, one in enumerate(told) if one.effect and one.effect.worse <= goals.risk]
-    told, mean, covariance = [told[number] for number in safe], mean[safe], covariance[np.ix_(safe, safe)]
-    noise = _noise_of_a_trial(surrogate)
+    within = safe(mean, covariance, goals)
+    told, mean, covariance = [told[n] for n in within], mean[within], covariance[np.ix_(within, within)]
+    noise = noise_of_a_trial(surrogate)
     chosen: list[int] = []
     for _ in range(min(most, len(told))):
         score = knowledge_gradient(mean, covariance.diagonal(), noise)
@@ -88,11 +89,18 @@ def best(surrogate: Surrogate, candidates: Sequence[Candidate], goals: Goals, mo
 def promise(surrogate: Surrogate, candidate: Candidate) -> float:
     """What the decision is expected to gain from a trial of this one alone, in units of loss."""
     mean, covariance = surrogate.gains([candidate.values])
-    return float(knowledge_gradient(mean, covariance.diagonal(), _noise_of_a_trial(surrogate))[0])
+    return float(knowledge_gradient(mean, covariance.diagonal(), noise_of_a_trial(surrogate))[0])
 
 
-def _noise_of_a_trial(surrogate: Surrogate) -> float:
-    return 2 * (1 - SHARED_BY_ARMS) * surrogate.within / _TRIAL_TASKS
+def noise_of_a_trial(surrogate: Surrogate, tasks: int = _TRIAL_TASKS) -> float:
+    """The variance of the mean gain over so many tasks, the same under both settings."""
+    return 2 * (1 - SHARED_BY_ARMS) * surrogate.within / tasks
+
+
+def safe(mean: Array, covariance: Array, goals: Goals) -> npt.NDArray[np.intp]:
+    """The places of those gains that are not too likely to be harm."""
+    worse = ndtr((-WORSE_BY - mean) / np.sqrt(covariance.diagonal()))
+    return np.flatnonzero(worse <= goals.risk)
 
 
 def knowledge_gradient(mean: Array, variance: Array, noise: float) -> Array:

@@ -21,12 +21,13 @@ from optimizer.candidates import DROP_BELOW, WORSE_BY, best, measured, objection
 from optimizer.enough import too_little
 from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
-from optimizer.space import Space, Values
+from optimizer.screening import mixtures, screen
+from optimizer.space import MOST_KEYS, Space, Values
 from optimizer.surrogate import Surrogate, tasks
 from optimizer.wording import evidence, expected_effect, justification, not_worth_a_trial, objected
 
-FIRST_ROUND, SECOND_ROUND = 3, 1
-"""Candidates in each: few, on many tasks, since three tasks tell hardly more than chance."""
+ONLY_ROUND, SECOND_ROUND = 3, 1
+"""Candidates in each, where there is but one round, and in the second: few, on many tasks."""
 ENOUGH = 0.85
 """A change that is better with this probability after the first round needs no second one."""
 WORTH_A_TRIAL = 0.65
@@ -56,6 +57,7 @@ class Situation:
     may_try: bool = True
     may_end_early: bool = True
     last_round: int = 2
+    first_tasks: int = 3
     seed: int = 0
     allowed: Callable[[Values], bool] = field(default=lambda values: True)
 
@@ -130,6 +132,7 @@ def situation_of(request: OptimizerRequest) -> Situation:
         may_try=request.may_try,
         may_end_early=request.may_end_early,
         last_round=2 if settings.optimizer.trial_tasks > settings.optimizer.first_round_tasks else 1,
+        first_tasks=settings.optimizer.first_round_tasks,
         seed=request.seed,
         allowed=allowed,
     )
@@ -198,26 +201,34 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     gained, needed = promise(surrogate, top[0]), WORTH_A_TRIAL * situation.goals.minimum_gain
     if gained < needed:
         return Decision(reason=not_worth_a_trial(top[0].values, situation.present, gained, needed))
-    return Decision(candidates=_with_one_of_the_creators(surrogate, offered, top, situation.goals), top=top)
+    first = _screened(situation, surrogate, offered) if situation.last_round > 1 else [*top[:ONLY_ROUND]]
+    return Decision(candidates=_with_one_of_the_creators(surrogate, offered, first, situation.goals), top=top)
 
 
-def can_be_tried(values: Values) -> bool:
-    """Whether arguing recorded tasks once more tells of these values: not of those of other programs."""
-    return not any(key.startswith(CUSTOM) for key in values)
+def _screened(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> list[Candidate]:
+    generator = np.random.default_rng([situation.seed, 1])
+    keys = [key for key in situation.space.tunables if can_be_tried([key])]
+    mixed = mixtures(situation.space, situation.present, keys, generator)
+    mixed = [one for one in mixed if situation.allowed(one.values)]
+    return screen(surrogate, mixed, offered, situation.goals, situation.first_tasks)
+
+
+def can_be_tried(keys: Iterable[str]) -> bool:
+    """Whether arguing recorded tasks once more tells of these keys: not of those of other programs."""
+    return not any(key.startswith(CUSTOM) for key in keys)
 
 
 def _with_one_of_the_creators(
-    surrogate: Surrogate, offered: Sequence[Candidate], top: Sequence[Candidate], goals: Goals
+    surrogate: Surrogate, offered: Sequence[Candidate], first: Sequence[Candidate], goals: Goals
 ) -> list[Candidate]:
-    """The first round: one place of its three is for a model's candidate, if there is one within the cap.
+    """The first round: its last place is for a model's candidate, if there is one within the cap.
 
-    About that share of trials served best where a model helped to search (arXiv 2603.24647); more did harm.
+    Up to three in ten trials served best where a model helped to search (arXiv 2603.24647); more did harm.
     """
-    first = [*top[:FIRST_ROUND]]
     if any(one.source == "creator" for one in first):
-        return first
+        return [*first]
     created = best(surrogate, [one for one in offered if one.source == "creator"], goals, 1)
-    return [*first[: FIRST_ROUND - len(created)], *created]
+    return [*first[: len(first) - len(created)], *created]
 
 
 def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate]) -> Decision:
@@ -237,7 +248,7 @@ def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate
 
 
 def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> Decision:
-    """The best of what passes the gate, or what speaks against the best of all.
+    """The best of what passes the gate, or what speaks against the best of all. Mixtures are not asked for.
 
     Without trials each key of a change has to have been measured at another value: what the table tells of
     some keys is reason to try others, not to ask for them.
@@ -251,10 +262,16 @@ def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate
     judged = dict(enumerate(situation.judged)) if situation.rounds else {}
     choices = []
     for number, one in enumerate(measured(surrogate, offered)):
+        if len(one.values) > MOST_KEYS:
+            continue
         assert one.effect is not None
         trial = paired(situation.rounds, one.values, situation.goals) if situation.rounds else None
         choice = Choice(one, one.effect, trial, judged.get(number), {})
         choices.append((objections(one.effect, situation.goals, trial, choice.judged), choice))
+    if not choices:
+        return Decision(
+            reason="the trials ended before any change was tried that a person could be asked for"
+        )
     good = [choice for against, choice in choices if not against]
     if not good:
         against, choice = max(choices, key=lambda pair: pair[1].effect.better)

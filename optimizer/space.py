@@ -42,9 +42,13 @@ class Space:
         ]
         return np.array(points, dtype=float).reshape(len(points), len(self.keys))
 
+    def moves(self, present: Mapping[str, Value]) -> dict[str, list[Value]]:
+        """Of each key, where half or all of its step leads to within its bounds, or the other words."""
+        return {key: _moves(one, present[key]) for key, one in self.tunables.items()}
+
     def steps(self, present: Mapping[str, Value]) -> list[Values]:
-        """What may be tried: at most two keys changed, each by half or all of its step, or to a word."""
-        moves = {key: _moves(one, present[key]) for key, one in self.tunables.items()}
+        """What may be asked for: at most two keys changed, each by one of its moves."""
+        moves = self.moves(present)
         single = [{key: value} for key, values in moves.items() for value in values]
         double = [
             {one: a, other: b}

@@ -46,6 +46,7 @@ class Trials:
         self._show = show
         self._tasks: list[RecordedTask] = []
         self._by_record = False
+        self._first_tasks = 0
         # By the digest of the settings and the task.
         self._answers: dict[tuple[str, str], str] = {}
 
@@ -53,6 +54,10 @@ class Trials:
         """Choose the tasks to replay, and read them. False where there are none."""
         options = self._start.settings.optimizer
         self._by_record = workflow.patched("present-arm-by-record")
+        is_screened = workflow.patched("first-round-screens")
+        self._first_tasks = (
+            options.first_round_tasks if is_screened else max(1, round(0.4 * options.trial_tasks))
+        )
         logs = (log for log in self._start.window if log.origin != "external")
         argued = [log for log in logs if log.final_dissonance is not None]
         if not options.trial_tasks or not options.trial_budget_tokens:
@@ -145,8 +150,7 @@ class Trials:
     # --- steps ---
 
     def _tasks_of(self, number: int) -> Sequence[RecordedTask]:
-        first = self._start.settings.optimizer.first_round_tasks
-        return self._tasks[first:] if number else self._tasks[:first]
+        return self._tasks[self._first_tasks :] if number else self._tasks[: self._first_tasks]
 
     def _is_spent(self) -> bool:
         return self.tokens >= self._start.settings.optimizer.trial_budget_tokens

@@ -10,13 +10,14 @@ from benchmarks.living.surfaces import GOALS, MODEL, MODELS, TEMPERATURE, THRESH
 from benchmarks.living.world import Argued, Ask, Image, Policy, Trace
 from messages.trials import Moments, Round
 from optimizer.candidates import best, pool
-from optimizer.consider import FIRST_ROUND, SECOND_ROUND, Situation, decide, rows_of
+from optimizer.consider import SECOND_ROUND, Situation, decide, rows_of
+from optimizer.screening import MIXTURES
 from optimizer.space import Values
 from optimizer.surrogate import Surrogate
 from optimizer.verdict import Posterior, normal_posterior
 
 # Of the first and of the second round, as settings.toml has them.
-FIRST_TASKS, SECOND_TASKS = 5, 8
+FIRST_TASKS, SECOND_TASKS = 3, 8
 
 
 class LeaveAlone:
@@ -82,13 +83,14 @@ class Design:
 
     def ask(self, image: Image) -> Ask | None:
         tasks = image.tasks_to_try(FIRST_TASKS + SECOND_TASKS, 3)
-        first = self._affordable(image, tasks[:FIRST_TASKS], FIRST_ROUND)
+        first = self._affordable(image, tasks[:FIRST_TASKS], MIXTURES)
         situation = Situation(
             space=image.space,
             goals=GOALS,
             present=image.present,
             observations=[*image.observations],
             may_try=len(first) == FIRST_TASKS,
+            first_tasks=FIRST_TASKS,
             seed=int(image.generator(2).integers(2**31)),
         )
         rounds: list[Round] = []

@@ -16,10 +16,11 @@ from messages.loops import OptimizerAnswer, OptimizerRequest
 from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
 from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
-from optimizer.consider import ENOUGH, FIRST_ROUND, SECOND_ROUND, consider
+from optimizer.consider import ENOUGH, ONLY_ROUND, SECOND_ROUND, consider
 from optimizer.goals import Goals
 from optimizer.paired import paired
-from optimizer.space import Space
+from optimizer.screening import MIXTURES
+from optimizer.space import MOST_KEYS, Space
 from testbed.world import SETTINGS as SHIPPED
 
 SETTINGS = load_settings(SHIPPED)
@@ -112,19 +113,24 @@ def test_nothing_measured_means_no_proposal() -> None:
         assert "nothing was measured" in found.reason
 
 
-def test_three_candidates_then_the_best_then_a_proposal() -> None:
+def warmer_is_better(values: dict[str, Value]) -> float:
+    return 0.5 - (float(values.get(WARM, 0.6)) - 0.6)
+
+
+def test_mixtures_then_the_best_step_then_a_proposal() -> None:
     first = consider(request())
-    assert len(first.candidates) == FIRST_ROUND
-    assert first.candidates == first.top[:FIRST_ROUND]
-    rounds = [tried(first.candidates, [0.5, 0.9, 0.3, 0.9], 5)]
+    assert len(first.candidates) == MIXTURES
+    assert max(len(one.values) for one in first.candidates) > MOST_KEYS
+    rounds = [tried(first.candidates, [0.5, *(warmer_is_better(one.values) for one in first.candidates)], 3)]
     second = consider(request(rounds=rounds))
     assert len(second.candidates) == SECOND_ROUND
-    # What goes on from the good one, and keeps away from the two that did worse.
-    assert second.candidates[0].effect is not None
-    assert second.candidates[0].effect.better > 0.5
-    assert second.candidates[0].values.items() & first.candidates[1].values.items()
-    rounds.append(tried(first.candidates[1:2], [0.5, 0.3], 8, first=10))
-    second.candidates = first.candidates[1:2]
+    # Of all that the mixtures moved, it sees what made the difference.
+    (step,) = second.candidates
+    assert len(step.values) <= MOST_KEYS
+    assert step.values[WARM] == 0.8
+    assert step.effect is not None
+    assert step.effect.better > 0.5
+    rounds.append(tried([step], [0.5, 0.3], 8, first=10))
     proposal = consider(request(rounds=rounds, judged=[JUDGE], trial_tokens=150_000)).proposal
     assert proposal is not None
     assert {change.key: change.new for change in proposal.changes} == second.candidates[0].values
@@ -133,13 +139,29 @@ def test_three_candidates_then_the_best_then_a_proposal() -> None:
     assert proposal.effect is not None
     assert proposal.effect.better >= ASK_FROM
     assert proposal.trial_tokens == 150_000
-    assert proposal.evidence["tasks tried"] == 13
+    assert proposal.evidence["tasks tried"] == 8
     assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
     assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
 
 
-def test_what_is_good_enough_after_the_first_round_needs_no_second_one() -> None:
+def test_no_mixture_is_asked_for_however_well_it_does() -> None:
     first = consider(request()).candidates
+    rounds = [tried(first, [0.9, *(0.1 for _ in first)], 40)]
+    ended = consider(request(rounds=rounds, may_try=False))
+    assert ended.proposal is None
+    assert "before any change was tried that a person could be asked for" in ended.reason
+    (step,) = consider(request(rounds=rounds, may_end_early=True)).candidates
+    assert len(step.values) <= MOST_KEYS
+
+
+def test_where_there_is_one_round_only_what_may_be_asked_for_is_tried() -> None:
+    once = SETTINGS.with_changes({"optimizer.trial_tasks": 1})
+    found = consider(request(settings=once))
+    assert found.candidates == found.top[:ONLY_ROUND]
+
+
+def test_what_is_good_enough_after_the_first_round_needs_no_second_one() -> None:
+    first = [Candidate(values={key: 0.8}) for key in ("temperatures.alfred", WARM, "temperatures.brick")]
     rounds = [tried(first, [0.5, 0.9, 0.2, 0.9], 5)]
     assert consider(request(rounds=rounds)).candidates  # as loops of before want it
     early = consider(request(rounds=rounds, may_end_early=True))
@@ -297,8 +319,10 @@ def test_hostile_candidates_never_leave_what_may_be_changed(created: list[dict[s
     found = consider(asked)
     assert found.candidates
     tunables, present = SETTINGS.tunables(), SETTINGS.tuned()
+    assert all(len(one.values) <= MOST_KEYS for one in found.top)
+    assert all(len(one.values) <= MOST_KEYS for one in found.candidates if one.source == "creator")
     for one in (*found.candidates, *found.top):
-        assert 0 < len(one.values) <= 2
+        assert one.values
         changed: Settings = SETTINGS.with_changes(one.values)
         assert {key for key, value in changed.flat().items() if value != SETTINGS.flat()[key]} == {
             *one.values
@@ -311,7 +335,8 @@ def test_hostile_candidates_never_leave_what_may_be_changed(created: list[dict[s
 
 def test_values_that_break_a_rule_together_are_not_tried() -> None:
     asked = request(created=[Candidate(values={"models.context_tokens": 4096}, source="creator")])
-    assert all("models.context_tokens" not in one.values for one in consider(asked).top)
+    found = consider(asked)
+    assert not any("models.context_tokens" in one.values for one in (*found.candidates, *found.top))
 
 
 @pytest.mark.parametrize(
