@@ -36,6 +36,8 @@ WORTH_A_TRIAL = 0.65
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
 """
 TOP = 5
+RECALL = "memory.recall"
+"""In no mixture: where an arm is handed more, no record stands for the present settings."""
 CUSTOM = "custom."
 """What the keys of other programs begin with."""
 DECLINED = ("rejected", "expired")
@@ -207,7 +209,7 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
 
 def _screened(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> list[Candidate]:
     generator = np.random.default_rng([situation.seed, 1])
-    keys = [key for key in situation.space.tunables if can_be_tried([key])]
+    keys = [key for key in situation.space.tunables if can_be_tried([key]) and key != RECALL]
     mixed = mixtures(situation.space, situation.present, keys, generator)
     mixed = [one for one in mixed if situation.allowed(one.values)]
     return screen(surrogate, mixed, offered, situation.goals, situation.first_tasks)

@@ -39,6 +39,9 @@ SETTINGS = ROOT / "settings.toml"
 
 Result = TypeVar("Result")
 
+OTHER: Mapping[str, Value] = {"autopoiesis.convergence_threshold": 0.5}
+"""What an image may ask for once one turn more was declined."""
+
 
 async def until(condition: Callable[[], Awaitable[Any]], timeout_seconds: float = 60) -> Any:
     """Wait until a condition holds and return what it gave."""
@@ -258,16 +261,19 @@ class Image:
             name = f"outside-{uuid.uuid4().hex[:8]}"
             await self.update("record_performance", {"task_id": name, **log}, LogReceipt)
 
-    async def record_reasons(self) -> None:
-        """Hand in what speaks for one turn more: arguments with it that agreed, and without that did not."""
+    async def record_reasons(self, better: Mapping[str, Value] | None = None) -> None:
+        """Hand in arguments under other values that agreed, and under the present ones that did not.
+
+        By default what speaks for one turn more.
+        """
         turns = (await self.state()).settings.autopoiesis.max_turns
-        more = {"autopoiesis.max_turns": turns + 1}
-        await self.record_logs(4, more, outcome="converged", final_dissonance=0.1)
+        better = better or {"autopoiesis.max_turns": turns + 1}
+        await self.record_logs(4, better, outcome="converged", final_dissonance=0.1)
         await self.record_logs(4)
 
-    async def pending_proposal(self) -> ProposalView:
-        """A proposal that waits for a person: one turn more."""
-        await self.record_reasons()
+    async def pending_proposal(self, better: Mapping[str, Value] | None = None) -> ProposalView:
+        """A proposal that waits for a person: one turn more, or what else was better."""
+        await self.record_reasons(better)
         return await self.proposal(await self.reflect())
 
 

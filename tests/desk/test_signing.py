@@ -16,7 +16,7 @@ from configuration import Settings
 from messages.image import ReloadReceipt
 from testbed.fake_ollama import FakeOllama
 from testbed.signing import Signer, govern, governed
-from testbed.world import World
+from testbed.world import OTHER, World
 from tests.desk.command_line import Starter
 from tests.desk.screen import Screen
 from tests.desk.test_mcp import called, refused, tools
@@ -143,7 +143,7 @@ async def test_a_passphrase_is_asked_for_and_opens_the_key(
     await world.update("reload_settings", None, ReloadReceipt)
     reflected = await starter("reject", "--yes", "--key", ADA.write(tmp_path / "ada"))
     assert reflected.code == 0, reflected.err
-    await world.pending_proposal()
+    await world.pending_proposal(OTHER)
     async with Screen(starter, *words) as screen:
         await screen.until("Passphrase of")
         screen.type("secret\r")

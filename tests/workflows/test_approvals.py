@@ -14,7 +14,7 @@ from messages.trials import Replay, Round
 from runtime.workers import WORKFLOWS
 from testbed.fake_ollama import FakeOllama
 from testbed.signing import Signer, governed
-from testbed.world import World, until
+from testbed.world import OTHER, World, until
 from tests.workflows.refusing import refusal
 from tests.workflows.replayed import deeds_of, replay, unsaid
 from workflows.approvals import KEPT, MOST_RECORDED
@@ -143,7 +143,7 @@ async def test_a_signature_of_another_loop_does_not_count(image: World) -> None:
     approval = ADA.decision(first)
     await send(image, first, ADA.decision(first, "reject"))
     await image.loops_concluded()
-    second = await image.pending_proposal()
+    second = await image.pending_proposal(OTHER)
     assert "is not this proposal's" in await refused(image, second, approval)
     replayed = {**approval, "proposal_digest": second.digest}
     assert "is not over this" in await refused(image, second, replayed)
@@ -216,7 +216,7 @@ async def test_an_edit_of_who_may_decide_is_on_record_and_holds_for_the_next_loo
     assert (entry.state, entry.justification) == ("adopted", "says anew who may decide: Ada")
     assert (await world.decide(open_to_all.loop_id, "reject")).state == "rejected"
     await world.loops_concluded()
-    assert (await world.pending_proposal()).signatures.approvers == [ADA.line]
+    assert (await world.pending_proposal(OTHER)).signatures.approvers == [ADA.line]
 
 
 async def test_the_digest_covers_all_that_is_shown_before_a_signature(image: World) -> None:

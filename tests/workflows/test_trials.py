@@ -30,12 +30,12 @@ async def test_a_setting_that_is_truly_better_is_found_tried_judged_and_proposed
     view = await thought(trying, loop_id)
     assert view.state == "pending", view.reason
     assert {change.key: change.new for change in view.changes}["temperatures.robin"] == 0.8
-    # So much better that three tasks are enough, and the judge compares what a person will be asked for.
+    # So much better that two tasks are enough, and the judge compares what a person will be asked for.
     (tried,) = view.rounds
-    assert len(tried.rows()) == 3
+    assert len(tried.rows()) == 2
     assert view.mode == "full"
     assert view.judged is not None
-    assert view.judged.pairs == 3
+    assert view.judged.pairs == 2
     state = await trying.state()
     assert [log.origin for log in state.window] == ["person"] * 8
     assert state.finished_count == 8
@@ -47,7 +47,7 @@ async def test_a_setting_that_lowers_dissonance_while_its_answers_are_worse_is_n
     trying.ollama.script.prefers = "after 0.6"  # what ALFRED makes of ROBIN's words as they are now
     view = await thought(trying, await trying.reflect())
     assert view.state == "no_proposal", view.findings()
-    assert "the judge found its answers worse 3 times and better 0 times" in view.reason
+    assert "the judge found its answers worse 2 times and better 0 times" in view.reason
 
 
 async def test_where_nothing_makes_a_difference_nothing_is_proposed(
@@ -59,8 +59,8 @@ async def test_where_nothing_makes_a_difference_nothing_is_proposed(
         loop_id = await world.reflect()
         view = await thought(world, loop_id)
         assert view.state == "no_proposal"
-        assert [len(tried.rows()) for tried in view.rounds] == [3, 4]
-        assert len(await replays(world, loop_id)) == 3 * 3 + 4
+        assert [len(tried.rows()) for tried in view.rounds] == [2, 5]
+        assert len(await replays(world, loop_id)) == 5 * 2 + 5
         # What was tried is learnt from: rows of the table that no window ever held.
         assert any(row.paired for row in (await world.state()).observing.table())
 
