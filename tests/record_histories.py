@@ -206,6 +206,14 @@ async def record_trials_by_record(image: Recorder) -> None:
     await image.save_runs("living-image-by-record")
 
 
+async def record_screening(image: Recorder) -> None:
+    """Mixtures of many moves on a quarter of the tasks, then the best step on the others."""
+    loop_id = await _approved_after_trials(image, break_one=False)
+    await image.save("loop-approved-after-screening", loop_id)
+    await _retired_after_trials(image)
+    await image.save_runs("living-image-screening")
+
+
 async def _approved_after_trials(image: Recorder, *, break_one: bool) -> str:
     """The id of the loop."""
     image.ollama.script.labels_at = {
@@ -360,6 +368,7 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
     "by-record": (4096, record_trials_by_record, TRYING | {"optimizer.trial_tasks": 4}),
+    "screening": (4096, record_screening, TRYING | {"optimizer.trial_tasks": 6, "optimizer.creator": "off"}),
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
     "looking": (4096, record_looking, {"optimizer.verify_blocks": 10, "optimizer.verify_within": "20s"}),
     "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),

@@ -54,6 +54,7 @@ class Trials:
         """Choose the tasks to replay, and read them. False where there are none."""
         options = self._start.settings.optimizer
         self._by_record = workflow.patched("present-arm-by-record")
+        # A loop of before tried more of the tasks first.
         is_screened = workflow.patched("first-round-screens")
         self._first_tasks = (
             options.first_round_tasks if is_screened else max(1, round(0.4 * options.trial_tasks))
