@@ -98,6 +98,7 @@ def explanation(loop_id: str, recorded: OptimizerAnswer, differ: list[str]) -> R
 
 def _trials(tried: Round) -> RenderableType:
     table = new_table(*tried.heads())
+    table.columns[0].min_width = 12  # an id of ours in one line, beside many arms
     for row in tried.rows():
         table.add_row(*map(words, row))
     named = (words(f"{number}: {candidate}") for number, candidate in enumerate(tried.candidates, 1))
