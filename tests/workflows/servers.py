@@ -2,6 +2,7 @@
 
 from temporalio.testing import TimeSkippingConfig, WorkflowEnvironment
 
+from connection.asking import AskingAgain
 from connection.codec import data_converter
 from messages.names import SEARCH_ATTRIBUTES
 from runtime.dev_server import DYNAMIC_CONFIG
@@ -21,6 +22,7 @@ async def server_with_movable_clocks(events_a_run: int = 4096) -> WorkflowEnviro
     return await WorkflowEnvironment.start_time_skipping_v2(
         ts_config=TimeSkippingConfig(enabled=False),
         data_converter=data_converter(),
+        interceptors=[AskingAgain()],
         dev_server_existing_path=str(TEMPORAL),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=[word for value in values for word in ("--dynamic-config-value", value)],
