@@ -203,7 +203,8 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     gained, needed = promise(surrogate, top[0]), WORTH_A_TRIAL * situation.goals.minimum_gain
     if gained < needed:
         return Decision(reason=not_worth_a_trial(top[0].values, situation.present, gained, needed))
-    first = _screened(situation, surrogate, offered) if situation.last_round > 1 else [*top[:ONLY_ROUND]]
+    first = _screened(situation, surrogate, offered) if situation.last_round > 1 else []
+    first = first or [*top[:ONLY_ROUND]]
     return Decision(candidates=_with_one_of_the_creators(surrogate, offered, first, situation.goals), top=top)
 
 

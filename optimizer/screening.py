@@ -52,7 +52,8 @@ def screen(
     """The mixtures that tell most of what is offered, each given that those before it are tried.
 
     The score is the knowledge gradient with correlated beliefs (Frazier, Powell, Dayanik 2009): what the best
-    of all that is offered is expected to gain from so many tasks of this one.
+    of all that is offered is expected to gain from so many tasks of this one. None where each mixture is too
+    likely to do harm.
     """
     mean, covariance = surrogate.gains([one.values for one in (*mixed, *offered)])
     within = safe(mean, covariance, goals)
@@ -74,5 +75,5 @@ def _best_expected(mean: Array, told: Array) -> Array:
     """E max(0, every posterior mean), by the trial; `told`: how far each moves each, shape (ends, arms)."""
     score = np.zeros(told.shape[1])
     for node, weight in zip(_NODES, _WEIGHTS / _WEIGHTS.sum(), strict=True):
-        score += weight * np.maximum((mean[:, None] + told * node).max(axis=0, initial=0.0), 0.0)
+        score += weight * (mean[:, None] + told * node).max(axis=0, initial=0.0)
     return score

@@ -16,7 +16,7 @@ from messages.loops import OptimizerAnswer, OptimizerRequest
 from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
 from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
-from optimizer.consider import ENOUGH, ONLY_ROUND, SECOND_ROUND, consider
+from optimizer.consider import ENOUGH, ONLY_ROUND, SECOND_ROUND, consider, decide, situation_of
 from optimizer.goals import Goals
 from optimizer.paired import paired
 from optimizer.screening import MIXTURES
@@ -157,6 +157,13 @@ def test_no_mixture_is_asked_for_however_well_it_does() -> None:
 def test_where_there_is_one_round_only_what_may_be_asked_for_is_tried() -> None:
     once = SETTINGS.with_changes({"optimizer.trial_tasks": 1})
     found = consider(request(settings=once))
+    assert found.candidates == found.top[:ONLY_ROUND]
+
+
+def test_where_no_mixture_may_be_tried_the_best_steps_are() -> None:
+    asked = situation_of(request())
+    asked.allowed = lambda values: len(values) == 1
+    found = decide(asked)
     assert found.candidates == found.top[:ONLY_ROUND]
 
 
