@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     FiniteFloat,
+    JsonValue,
     PlainSerializer,
     StringConstraints,
     create_model,
@@ -63,9 +64,12 @@ PlainModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/:@-]{1
 MaybeModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._/:@-]{0,120}$")]
 
 
-def tunable(low: float, high: float, step: float, meaning: str, *, default: Any = ...) -> Any:
+def tunable(
+    low: float, high: float, step: float, meaning: str, *, default: Any = ..., trials: str = "mixed"
+) -> Any:
     """A key the image may ask to change: within [low, high], by at most `step` at a time."""
-    return Field(default, ge=low, le=high, description=meaning, json_schema_extra={"step": step})
+    extra: dict[str, JsonValue] = {"step": step, "trials": trials}
+    return Field(default, ge=low, le=high, description=meaning, json_schema_extra=extra)
 
 
 class Section(BaseModel):
@@ -259,8 +263,14 @@ class MotivatorSettings(Section):
 class MemorySettings(Section):
     """What BABS is handed of earlier syntheses."""
 
+    # Alone: where an arm is handed more than was, no record stands for the present settings.
     recall: int = tunable(
-        0, 10, 1, "earlier syntheses that BABS is handed when the plan asks for research", default=3
+        0,
+        10,
+        1,
+        "earlier syntheses that BABS is handed when the plan asks for research",
+        default=3,
+        trials="alone",
     )
 
 

@@ -14,6 +14,7 @@ class Tunable(BaseModel):
     """One key the image may ask to change.
 
     Numbers: bounds inclusive, `step` the largest single change. Words: `choices`, each a step from another.
+    `trials`: whether arguing a recorded task once more tells of it: beside others, only by itself, or never.
     """
 
     key: str
@@ -23,6 +24,7 @@ class Tunable(BaseModel):
     high: float = 0
     step: float = 0
     choices: tuple[str, ...] = ()
+    trials: Literal["mixed", "alone", "none"] = "mixed"
 
 
 def declared(sections: Mapping[str, FieldInfo]) -> dict[str, Tunable]:
@@ -41,7 +43,7 @@ def declared(sections: Mapping[str, FieldInfo]) -> dict[str, Tunable]:
                 meaning=key.description or "",
                 low=bounds["Ge"].ge,
                 high=bounds["Le"].le,
-                step=extra["step"],
+                **extra,
             )
     return found
 
@@ -66,5 +68,5 @@ def customs(section: Mapping[str, Custom]) -> dict[str, Tunable]:
     for name, custom in section.items():
         key = f"custom.{name}.value"
         told = custom.model_dump(include={"meaning", "low", "high", "step", "choices"}, exclude_none=True)
-        found[key] = Tunable(key=key, kind=custom.kind, **told)
+        found[key] = Tunable(key=key, kind=custom.kind, trials="none", **told)
     return found

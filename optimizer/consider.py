@@ -36,10 +36,6 @@ WORTH_A_TRIAL = 0.65
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
 """
 TOP = 5
-RECALL = "memory.recall"
-"""In no mixture: where an arm is handed more, no record stands for the present settings."""
-CUSTOM = "custom."
-"""What the keys of other programs begin with."""
 DECLINED = ("rejected", "expired")
 """How proposals ended that are not made again while the settings stay as they are."""
 
@@ -67,6 +63,10 @@ class Situation:
         """Whether some measured row tells of each key at another value than the present one."""
         rows = [row.values for row in self.observations if tasks(row)]
         return all(any(row.get(key, self.present[key]) != self.present[key] for row in rows) for key in keys)
+
+    def can_be_tried(self, keys: Iterable[str]) -> bool:
+        """Whether arguing recorded tasks once more tells of each: not of those of other programs."""
+        return all(self.space.tunables[key].trials != "none" for key in keys)
 
 
 @dataclass
@@ -187,9 +187,9 @@ def _offered(situation: Situation) -> list[Candidate]:
 
 def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     offered = _offered(situation)
-    if situation.may_try and (untried := [one for one in offered if not can_be_tried(one.values)]):
+    if situation.may_try and (untried := [one for one in offered if not situation.can_be_tried(one.values)]):
         decision = _end(situation, surrogate, untried)
-        offered = [one for one in offered if can_be_tried(one.values)]
+        offered = [one for one in offered if situation.can_be_tried(one.values)]
         if decision.choice or not offered:
             return decision
     top = best(surrogate, offered, situation.goals, TOP)
@@ -210,15 +210,10 @@ def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
 
 def _screened(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate]) -> list[Candidate]:
     generator = np.random.default_rng([situation.seed, 1])
-    keys = [key for key in situation.space.tunables if can_be_tried([key]) and key != RECALL]
+    keys = [key for key, tunable in situation.space.tunables.items() if tunable.trials == "mixed"]
     mixed = mixtures(situation.space, situation.present, keys, generator)
     mixed = [one for one in mixed if situation.allowed(one.values)]
     return screen(surrogate, mixed, offered, situation.goals, situation.first_tasks)
-
-
-def can_be_tried(keys: Iterable[str]) -> bool:
-    """Whether arguing recorded tasks once more tells of these keys: not of those of other programs."""
-    return not any(key.startswith(CUSTOM) for key in keys)
 
 
 def _with_one_of_the_creators(
@@ -243,7 +238,7 @@ def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate
         decision = _end(situation, surrogate, tried)
         if decision.choice and decision.choice.effect.better >= ENOUGH:
             return decision
-    told = measured(surrogate, [one for one in _offered(situation) if can_be_tried(one.values)])
+    told = measured(surrogate, [one for one in _offered(situation) if situation.can_be_tried(one.values)])
     kept = [one for one in told if one.effect and one.effect.better >= DROP_BELOW]
     if found := best(surrogate, kept, situation.goals, SECOND_ROUND):
         return Decision(candidates=found)

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,97 +10,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration import Settings, Value
-from configuration.reading import load_settings
 from messages.loops import OptimizerAnswer, OptimizerRequest
-from messages.tasks import PerformanceLog
-from messages.trials import Candidate, Effect, Judged, Moments, Observation, Replay, Round
-from optimizer.candidates import ASK_FROM, knowledge_gradient, objections
-from optimizer.consider import ENOUGH, ONLY_ROUND, SECOND_ROUND, consider, decide, situation_of
-from optimizer.goals import Goals
+from messages.trials import Candidate, Effect, Judged, Replay, Round
+from optimizer.candidates import knowledge_gradient, objections
+from optimizer.consider import ENOUGH, consider
 from optimizer.paired import paired
-from optimizer.screening import MIXTURES
 from optimizer.space import MOST_KEYS, Space
 from testbed.world import SETTINGS as SHIPPED
-
-SETTINGS = load_settings(SHIPPED)
-GOALS = Goals.of(SETTINGS)
-WARM = "temperatures.robin"
-JUDGE = Judged(model="judge", wins=3, ties=1)
-
-
-ARGUED = [
-    PerformanceLog(
-        task_id=f"q{number}",
-        final_dissonance=0.5,
-        turn_count=4,
-        outcome="max_turns",
-        settings_digest=SETTINGS.digest(),
-    )
-    for number in range(4)
-]
-
-
-def moments(mean: float, n: int = 40, sd: float = 0.12) -> Moments:
-    return Moments(n=n, mean=mean, m2=(n - 1) * sd * sd)
-
-
-def row(dissonance: float, batch: int = 0, n: int = 40, **values: Value) -> Observation:
-    told = {key.replace("__", "."): value for key, value in values.items()}
-    return Observation(
-        digest=SETTINGS.digest(),
-        batch=batch,
-        values=SETTINGS.tuned() | told,
-        dissonance={"question": moments(dissonance, n)},
-        tokens={"question": moments(5000, n, 500)},
-    )
-
-
-def request(**told: Any) -> OptimizerRequest:
-    return OptimizerRequest(
-        **{
-            "window": ARGUED,
-            "settings": SETTINGS,
-            "settings_digest": SETTINGS.digest(),
-            "observations": [row(0.5)],
-            "seed": 7,
-        }
-        | told
-    )
-
-
-def tried(candidates: list[Candidate], losses: list[float], count: int, first: int = 0) -> Round:
-    """A round in which every task came to the loss of its arm, but for what is the task's own."""
-    generator = np.random.default_rng(first)
-    own = generator.normal(0, 0.05, count)
-    return Round(
-        candidates=candidates,
-        replays=[
-            Replay(
-                task_id=f"t{first + task}",
-                arm=arm,
-                outcome="converged",
-                dissonance=float(np.clip(loss + own[task] + generator.normal(0, 0.02), 0, 1)),
-                tokens=5000,
-            )
-            for arm, loss in enumerate(losses)
-            for task in range(count)
-        ],
-    )
-
-
-def through_both_rounds(
-    better: float, *, observations: list[Observation] | None = None, judged: Judged | None = JUDGE
-) -> OptimizerAnswer:
-    """Trials in which each candidate lowers the loss by so much."""
-    asked = request(observations=observations or [row(0.5)])
-    for number, count in enumerate((3, 4)):
-        found = consider(asked)
-        if not found.candidates:
-            return found
-        losses = [0.5, *(0.5 - better for _ in found.candidates)]
-        asked.rounds.append(tried(found.candidates, losses, count, first=10 * number))
-    asked.judged = [judged] * len(asked.rounds[-1].candidates) if judged else []
-    return consider(asked)
+from tests.optimizer.asking import (
+    ARGUED,
+    GOALS,
+    SETTINGS,
+    WARM,
+    request,
+    row,
+    through_both_rounds,
+    tried,
+)
 
 
 def test_nothing_measured_means_no_proposal() -> None:
@@ -111,60 +36,6 @@ def test_nothing_measured_means_no_proposal() -> None:
         assert not found.candidates
         assert found.proposal is None
         assert "nothing was measured" in found.reason
-
-
-def warmer_is_better(values: dict[str, Value]) -> float:
-    return 0.5 - (float(values.get(WARM, 0.6)) - 0.6)
-
-
-def test_mixtures_then_the_best_step_then_a_proposal() -> None:
-    first = consider(request())
-    assert len(first.candidates) == MIXTURES
-    assert max(len(one.values) for one in first.candidates) > MOST_KEYS
-    rounds = [tried(first.candidates, [0.5, *(warmer_is_better(one.values) for one in first.candidates)], 3)]
-    second = consider(request(rounds=rounds))
-    assert len(second.candidates) == SECOND_ROUND
-    # Of all that the mixtures moved, it sees what made the difference.
-    (step,) = second.candidates
-    assert len(step.values) <= MOST_KEYS
-    assert step.values[WARM] == 0.8
-    assert step.effect is not None
-    assert step.effect.better > 0.5
-    rounds.append(tried([step], [0.5, 0.3], 8, first=10))
-    proposal = consider(request(rounds=rounds, judged=[JUDGE], trial_tokens=150_000)).proposal
-    assert proposal is not None
-    assert {change.key: change.new for change in proposal.changes} == second.candidates[0].values
-    assert proposal.source == "surrogate"
-    assert proposal.mode == "full"
-    assert proposal.effect is not None
-    assert proposal.effect.better >= ASK_FROM
-    assert proposal.trial_tokens == 150_000
-    assert proposal.evidence["tasks tried"] == 8
-    assert sum(proposal.importance.values()) == pytest.approx(1, abs=0.01)
-    assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
-
-
-def test_no_mixture_is_asked_for_however_well_it_does() -> None:
-    first = consider(request()).candidates
-    rounds = [tried(first, [0.9, *(0.1 for _ in first)], 40)]
-    ended = consider(request(rounds=rounds, may_try=False))
-    assert ended.proposal is None
-    assert "before any change was tried that a person could be asked for" in ended.reason
-    (step,) = consider(request(rounds=rounds, may_end_early=True)).candidates
-    assert len(step.values) <= MOST_KEYS
-
-
-def test_where_there_is_one_round_only_what_may_be_asked_for_is_tried() -> None:
-    once = SETTINGS.with_changes({"optimizer.trial_tasks": 1})
-    found = consider(request(settings=once))
-    assert found.candidates == found.top[:ONLY_ROUND]
-
-
-def test_where_no_mixture_may_be_tried_the_best_steps_are() -> None:
-    asked = situation_of(request())
-    asked.allowed = lambda values: len(values) == 1
-    found = decide(asked)
-    assert found.candidates == found.top[:ONLY_ROUND]
 
 
 def test_what_is_good_enough_after_the_first_round_needs_no_second_one() -> None:
