@@ -1,7 +1,8 @@
 """The first round of trials: mixtures of many moves, each replay of which tells of all keys at once.
 
 A screening design, as where many factors are looked at in few runs (Box, Hunter and Hunter 2005, chapter 6).
-A mixture is tried, never asked for: its keys move no further than in what is asked for, but more of them do.
+A mixture is tried, never asked for, so more keys move in it, and further, than in what a person is asked for:
+what a key does shows above the scatter of tasks where it moves far.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +19,9 @@ from optimizer.surrogate import Surrogate
 MIXTURES = 5
 """In the first round, each on a few tasks."""
 
+FAR = 3
+"""In declared steps: how far a mixture moves a number at most."""
+
 _DRAWN = 300
 # The share of the keys that a mixture moves.
 _MOVED = 0.85
@@ -28,8 +32,8 @@ _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(9)
 def mixtures(
     space: Space, present: Mapping[str, Value], keys: Iterable[str], generator: np.random.Generator
 ) -> list[Candidate]:
-    """In which most of the keys make one of their moves, and the others stay."""
-    every = space.moves(present)
+    """In which most of the keys move, and the others stay."""
+    every = space.moves(present, FAR)
     moves = {key: every[key] for key in keys if every[key]}
     drawn: list[Values] = []
     for _ in range(_DRAWN):
@@ -52,20 +56,19 @@ def screen(
     """The mixtures that tell most of what is offered, each given that those before it are tried.
 
     The score is the knowledge gradient with correlated beliefs (Frazier, Powell, Dayanik 2009): what the best
-    of all that is offered is expected to gain from so many tasks of this one. None where each mixture is too
-    likely to do harm.
+    of all that is offered is expected to gain from so many tasks of this one. The risk cap is for what is
+    offered: no person's task runs under a mixture.
     """
     mean, covariance = surrogate.gains([one.values for one in (*mixed, *offered)])
     within = safe(mean, covariance, goals)
-    arms = within[within < len(mixed)]
-    ends = within[within >= len(mixed)]
+    arms, ends = len(mixed), within[within >= len(mixed)]
     noise = noise_of_a_trial(surrogate, tasks)
     chosen: list[int] = []
-    for _ in range(min(MIXTURES, len(arms))):
-        told = covariance[np.ix_(ends, arms)] / np.sqrt(covariance[arms, arms] + noise)
+    for _ in range(min(MIXTURES, arms)):
+        told = covariance[ends, :arms] / np.sqrt(covariance.diagonal()[:arms] + noise)
         score = _best_expected(mean[ends], told)
-        score[np.isin(arms, chosen)] = -np.inf
-        one = int(arms[score.argmax()])
+        score[chosen] = -np.inf
+        one = int(score.argmax())
         chosen.append(one)
         covariance = covariance - np.outer(covariance[one], covariance[one]) / (covariance[one, one] + noise)
     return measured(surrogate, [mixed[number] for number in chosen])

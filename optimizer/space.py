@@ -42,9 +42,9 @@ class Space:
         ]
         return np.array(points, dtype=float).reshape(len(points), len(self.keys))
 
-    def moves(self, present: Mapping[str, Value]) -> dict[str, list[Value]]:
-        """Of each key, where half or all of its step leads to within its bounds, or the other words."""
-        return {key: _moves(one, present[key]) for key, one in self.tunables.items()}
+    def moves(self, present: Mapping[str, Value], far: int = 1) -> dict[str, list[Value]]:
+        """Of each key, where at most so many steps, by halves, lead within its bounds, or the other words."""
+        return {key: _moves(one, present[key], far) for key, one in self.tunables.items()}
 
     def steps(self, present: Mapping[str, Value]) -> list[Values]:
         """What may be asked for: at most two keys changed, each by one of its moves."""
@@ -86,13 +86,15 @@ def _columns(tunable: Tunable, value: Value) -> Iterator[float]:
     yield min(max(share, 0.0), 1.0)
 
 
-def _moves(tunable: Tunable, present: Value) -> list[Value]:
+def _moves(tunable: Tunable, present: Value, far: int) -> list[Value]:
     if tunable.kind == "choice":
         return [word for word in tunable.choices if word != present]
     now = float(present)
-    strides = (-tunable.step, -tunable.step / 2, tunable.step / 2, tunable.step)
+    strides = [tunable.step * half / 2 for half in range(-2 * far, 2 * far + 1)]
     asked = (_whole(tunable, min(max(now + stride, tunable.low), tunable.high)) for stride in strides)
-    return [value for value in dict.fromkeys(asked) if value != present and _reaches(tunable, present, value)]
+    return [
+        value for value in dict.fromkeys(asked) if value != present and _reaches(tunable, present, value, far)
+    ]
 
 
 def _whole(tunable: Tunable, value: Value) -> Value:
@@ -101,10 +103,10 @@ def _whole(tunable: Tunable, value: Value) -> Value:
     return round(float(value)) if tunable.kind == "integer" else round(float(value), _DECIMALS)
 
 
-def _reaches(tunable: Tunable, present: Value, value: Value) -> bool:
+def _reaches(tunable: Tunable, present: Value, value: Value, far: int = 1) -> bool:
     if tunable.kind == "choice":
         return value in tunable.choices
     if isinstance(value, bool | str) or (tunable.kind == "integer" and not isinstance(value, int)):
         return False
     within = tunable.low - _SLACK <= value <= tunable.high + _SLACK
-    return within and abs(value - float(present)) <= tunable.step + _SLACK
+    return within and abs(value - float(present)) <= far * tunable.step + _SLACK
