@@ -22,7 +22,7 @@ from optimizer.enough import too_little
 from optimizer.goals import Goals
 from optimizer.paired import Paired, paired
 from optimizer.screening import mixtures, screen
-from optimizer.space import MOST_KEYS, Space, Values
+from optimizer.space import Space, Values
 from optimizer.surrogate import Surrogate, tasks
 from optimizer.wording import evidence, expected_effect, justification, not_worth_a_trial, objected
 
@@ -260,7 +260,7 @@ def _end(situation: Situation, surrogate: Surrogate, offered: Sequence[Candidate
     judged = dict(enumerate(situation.judged)) if situation.rounds else {}
     choices = []
     for number, one in enumerate(measured(surrogate, offered)):
-        if len(one.values) > MOST_KEYS:
+        if not situation.space.is_step(one.values, situation.present):
             continue
         assert one.effect is not None
         trial = paired(situation.rounds, one.values, situation.goals) if situation.rounds else None

@@ -58,6 +58,10 @@ class Space:
         ]
         return single + double
 
+    def is_step(self, values: Values, present: Mapping[str, Value]) -> bool:
+        """Whether a person may be asked for exactly these."""
+        return self.changed(values, present) == values
+
     def changed(self, values: Mapping[str, Value], present: Mapping[str, Value]) -> Values | None:
         """Of values that somebody asks for, those that differ; None where they may not be tried.
 

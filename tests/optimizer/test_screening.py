@@ -3,10 +3,11 @@
 import pytest
 
 from configuration import Value
+from messages.trials import Candidate
 from optimizer.candidates import ASK_FROM
 from optimizer.consider import ONLY_ROUND, SECOND_ROUND, consider, decide, situation_of
 from optimizer.screening import MIXTURES
-from optimizer.space import MOST_KEYS
+from optimizer.space import MOST_KEYS, Space
 from tests.optimizer.asking import JUDGE, SETTINGS, WARM, request, tried
 
 
@@ -18,6 +19,8 @@ def test_mixtures_then_the_best_step_then_a_proposal() -> None:
     first = consider(request())
     assert len(first.candidates) == MIXTURES
     assert max(len(one.values) for one in first.candidates) > MOST_KEYS
+    warm = [float(one.values[WARM]) for one in first.candidates if WARM in one.values]
+    assert max(abs(value - 0.6) for value in warm) > SETTINGS.tunables()[WARM].step
     assert not any("memory.recall" in one.values for one in first.candidates)
     rounds = [tried(first.candidates, [0.5, *(warmer_is_better(one.values) for one in first.candidates)], 3)]
     second = consider(request(rounds=rounds))
@@ -42,14 +45,15 @@ def test_mixtures_then_the_best_step_then_a_proposal() -> None:
     assert f"{proposal.effect.gain:.3f}" in proposal.expected_effect
 
 
-def test_no_mixture_is_asked_for_however_well_it_does() -> None:
-    first = consider(request()).candidates
+@pytest.mark.parametrize("values", [None, {WARM: 1.2}], ids=["many keys", "one key, three steps away"])
+def test_no_mixture_is_asked_for_however_well_it_does(values: dict[str, Value] | None) -> None:
+    first = [Candidate(values=values)] if values else consider(request()).candidates
     rounds = [tried(first, [0.9, *(0.1 for _ in first)], 40)]
     ended = consider(request(rounds=rounds, may_try=False))
     assert ended.proposal is None
     assert "before any change was tried that a person could be asked for" in ended.reason
     (step,) = consider(request(rounds=rounds, may_end_early=True)).candidates
-    assert len(step.values) <= MOST_KEYS
+    assert Space(SETTINGS.tunables().values()).is_step(step.values, SETTINGS.tuned())
 
 
 def test_where_there_is_one_round_only_what_may_be_asked_for_is_tried() -> None:

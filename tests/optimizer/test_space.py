@@ -34,7 +34,7 @@ ASKED = st.dictionaries(
 )
 
 
-def keeps_to_the_rules(values: dict[str, Value], present: dict[str, Value]) -> bool:
+def keeps_to_the_rules(values: dict[str, Value], present: dict[str, Value], steps: int = 1) -> bool:
     for key, value in values.items():
         tunable, now = SPACE.tunables[key], present[key]
         if tunable.kind == "choice":
@@ -44,7 +44,7 @@ def keeps_to_the_rules(values: dict[str, Value], present: dict[str, Value]) -> b
         assert not isinstance(now, bool | str)
         assert isinstance(value, int) or tunable.kind == "number"
         assert tunable.low <= value <= tunable.high
-        assert abs(value - now) <= tunable.step + 1e-5  # rounded to six decimals
+        assert abs(value - now) <= steps * tunable.step + 1e-5  # rounded to six decimals
         assert value != now
     return 0 < len(values) <= MOST_KEYS
 
@@ -55,6 +55,14 @@ def test_every_step_keeps_to_bounds_step_and_two_keys(present: dict[str, Value])
     assert steps
     assert all(keeps_to_the_rules(values, present) for values in steps)
     assert len({repr(values) for values in steps}) == len(steps)
+
+
+@given(PRESENT, st.integers(1, 20))
+def test_what_is_only_tried_keeps_to_bounds_and_so_many_steps(present: dict[str, Value], far: int) -> None:
+    for key, values in SPACE.moves(present, far).items():
+        assert values
+        assert all(keeps_to_the_rules({key: value}, present, far) for value in values)
+        assert {*SPACE.moves(present)[key]} <= {*values}
 
 
 @given(PRESENT, ASKED)
