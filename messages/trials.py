@@ -93,15 +93,19 @@ class Effect(BaseModel):
 
 
 class Candidate(BaseModel):
-    """A set of values worth trying: those that differ from the present ones, and where it comes from."""
+    """A set of values worth trying: those that differ from the present ones, and where it comes from.
+
+    `source`: "screening" where it is tried for what its keys do, and no person may be asked for it.
+    """
 
     values: dict[str, Value]
-    source: Literal["surrogate", "creator"] = "surrogate"
+    source: Literal["surrogate", "creator", "screening"] = "surrogate"
     reason: str = ""
     effect: Effect | None = None
 
     def __str__(self) -> str:
-        return ", ".join(f"{key} = {value}" for key, value in self.values.items())
+        values = ", ".join(f"{key} = {value}" for key, value in self.values.items())
+        return f"only to learn from: {values}" if self.source == "screening" else values
 
 
 class Replay(BaseModel):

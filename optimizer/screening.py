@@ -43,7 +43,10 @@ def mixtures(
                 values[key] = found[int(generator.integers(len(found)))]
         if values and values not in drawn:
             drawn.append(values)
-    return [Candidate(values=values) for values in drawn]
+    return [
+        Candidate(values=values, source="surrogate" if space.is_step(values, present) else "screening")
+        for values in drawn
+    ]
 
 
 def screen(

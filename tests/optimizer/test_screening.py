@@ -22,12 +22,15 @@ def test_mixtures_then_the_best_step_then_a_proposal() -> None:
     warm = [float(one.values[WARM]) for one in first.candidates if WARM in one.values]
     assert max(abs(value - 0.6) for value in warm) > SETTINGS.tunables()[WARM].step
     assert not any("memory.recall" in one.values for one in first.candidates)
+    assert {one.source for one in first.candidates} == {"screening"}
+    assert str(first.candidates[0]).startswith("only to learn from: ")
     rounds = [tried(first.candidates, [0.5, *(warmer_is_better(one.values) for one in first.candidates)], 3)]
     second = consider(request(rounds=rounds))
     assert len(second.candidates) == SECOND_ROUND
     # Of all that the mixtures moved, it sees what made the difference.
     (step,) = second.candidates
     assert len(step.values) <= MOST_KEYS
+    assert step.source == "surrogate"
     assert step.values[WARM] == 0.8
     assert step.effect is not None
     assert step.effect.better > 0.5

@@ -103,7 +103,7 @@ def _found(view: ProposalView) -> list[tuple[str, ...]]:
 
 
 def _round(tried: Round) -> str:
-    candidates = listed((line(str(each), 200) for each in tried.candidates), kind="ol")
+    candidates = listed((line(str(each), 400) for each in tried.candidates), kind="ol")
     rows = [tuple(line(cell, 80) for cell in row) for row in tried.rows()]
     shown = table(rows[:MOST_REPLAYED], tuple(tried.heads())) + more(rows, MOST_REPLAYED)
     return section("Trials: dissonance and tokens of recorded tasks, argued once more", candidates, shown)
