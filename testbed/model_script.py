@@ -17,7 +17,7 @@ class Script(BaseModel):
     """How the server behaves.
 
     `labels` go round and round. As a dict, each task has its own: the key is its text, or a part of it.
-    `labels_at`: instead, by the temperature at which the antithesis was said, as words such as "0.8".
+    `labels_at`: instead, by the nearest temperature to that of the antithesis, as words such as "0.8".
     `prefers`: the answer with these words is the better one of two; without, neither is. `candidates` are
     what the Creator thinks of, as JSON of its answer has them.
     `goals` are imagined one after the other, two a call; `scores` are given to them by their text, as a list
@@ -103,7 +103,7 @@ class Answers:
     def _next_label(self, call: Call, script: Script) -> str:
         if script.labels_at:
             *_, warmth = re.findall(r"said at ([\d.]+)", call.user)
-            return script.labels_at[warmth]
+            return script.labels_at[min(script.labels_at, key=lambda at: abs(float(at) - float(warmth)))]
         labels = script.labels
         task = ""
         if isinstance(labels, dict):
