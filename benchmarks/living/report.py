@@ -26,8 +26,8 @@ def summary(runs: Runs) -> str:
         rows.append(
             (
                 policy,
-                f"{np.mean([one.regret for one in every]):.3f}",
-                f"{np.mean([one.final for one in every]):.3f}",
+                f"{np.mean([one.regret for one in every]):z.3f}",
+                f"{np.mean([one.final for one in every]):z.3f}",
                 f"{np.mean([worst(runs, policy, family).mean() for family in families]):+.3f}",
                 f"{np.mean([one.harmful for one in every]):.2f}",
                 f"{sum(one.false_claims for one in every) / verified:.3f}" if verified else "",
@@ -45,7 +45,9 @@ def by_family(runs: Runs) -> str:
     for policy, families in runs.items():
         regret = [np.mean([one.regret for one in traces]) for traces in families.values()]
         asked = [np.mean([one.proposals for one in traces]) for traces in families.values()]
-        rows.append((policy, *(f"{one:.3f} ({count:.1f})" for one, count in zip(regret, asked, strict=True))))
+        rows.append(
+            (policy, *(f"{one:z.3f} ({count:.1f})" for one, count in zip(regret, asked, strict=True)))
+        )
     return _table(rows)
 
 
