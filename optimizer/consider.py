@@ -30,7 +30,7 @@ ONLY_ROUND, SECOND_ROUND = 3, 1
 """Candidates in each, where there is but one round, and in the second: few, on many tasks."""
 ENOUGH = 0.85
 """A change that is better with this probability after the first round needs no second one."""
-WORTH_A_TRIAL = 0.65
+WORTH_A_TRIAL = 0.8
 """In shares of the minimum gain: what a decision has to gain from a trial.
 
 It gains no less than the change is expected to, so whatever could be asked for as it is, is tried.
