@@ -87,6 +87,7 @@ class PhilosophicalLoop:
             if answer is None:
                 return self._ending("rejected")
             if answer.proposal is None:
+                self._view.not_evaluated = self._deliberation.trials.faults
                 return self._ending("no_proposal", answer.reason)
             rewrite = Rewrite(loop_id=self._start.loop_id, changes=answer.proposal.changes)
             compare = partial(files.preview_rewrite, rewrite, "Compare the proposal with settings.toml")

@@ -101,6 +101,14 @@ def test_a_loop_that_has_ended_says_how_by_whom_and_why_and_asks_for_nothing(sta
     assert "More Actions" not in text
 
 
+def test_a_loop_that_proposes_nothing_says_what_it_could_not_look_at_and_what_that_cost() -> None:
+    missing = ["the trials ended early", "nobody compared the answers"]
+    ended = proposal(state="no_proposal", changes=[], not_evaluated=missing, trial_tokens=8_100)
+    text = Shown(loop_details(ended)).text
+    assert "the trials ended early; nobody compared the answers" in text
+    assert "8100 tokens" in text
+
+
 def test_an_approval_with_the_persons_own_value_shows_that_value() -> None:
     approved = proposal(state="approved", changes=[Change(key="autopoiesis.max_turns", old=2, new=4)])
     text = Shown(loop_details(approved)).text

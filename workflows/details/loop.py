@@ -36,8 +36,9 @@ def loop_details(view: ProposalView) -> str:
         ended.append(f"<p>Decided by <b>{line(view.decided_by)}</b>. {line(view.comment, 1_000)}</p>")
     if view.reason:
         ended.append(prose(view.reason, 1_000))
+    found = section("What was found", table(_found(view))) if view.findings() else ""
     if not view.changes:
-        return page(title, *ended, _signatures(view), *map(_round, view.rounds))
+        return page(title, *ended, _signatures(view), found, *map(_round, view.rounds))
     pending = view.state == "pending"
     done = view.state in ("approved", "rewriting")
     changes = listed(map(from_to, view.changes[:MOST_CHANGES])) + more(view.changes, MOST_CHANGES)
@@ -52,7 +53,7 @@ def loop_details(view: ProposalView) -> str:
         section("Why", prose(view.justification)) if view.justification else "",
         section("What to expect", prose(view.expected_effect)) if view.expected_effect else "",
         section("Evidence", _evidence(view)) if view.evidence else "",
-        section("What was found", table(_found(view))) if view.findings() else "",
+        found,
         *map(_round, view.rounds),
         section("How to decide", _how_to_decide(view)) if pending else "",
     )
