@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -198,20 +199,12 @@ async def record_trials(image: Recorder) -> None:
     await image.save_runs("living-image-trying")
 
 
-async def record_trials_by_record(image: Recorder) -> None:
-    """The present settings by what is on record, but where a replay breaks; enough after the first round."""
-    loop_id = await _approved_after_trials(image, break_one=True)
-    await image.save("loop-approved-by-record", loop_id)
+async def record_tried(image: Recorder, title: str, *, break_one: bool) -> None:
+    """The same without a trial's own history; `break_one`: the first candidate's first replay breaks."""
+    loop_id = await _approved_after_trials(image, break_one=break_one)
+    await image.save(f"loop-approved-{title}", loop_id)
     await _retired_after_trials(image)
-    await image.save_runs("living-image-by-record")
-
-
-async def record_screening(image: Recorder) -> None:
-    """Mixtures of many moves on a quarter of the tasks, then the best step on the others."""
-    loop_id = await _approved_after_trials(image, break_one=False)
-    await image.save("loop-approved-after-screening", loop_id)
-    await _retired_after_trials(image)
-    await image.save_runs("living-image-screening")
+    await image.save_runs(f"living-image-{title.removeprefix('after-')}")
 
 
 async def _approved_after_trials(image: Recorder, *, break_one: bool) -> str:
@@ -353,6 +346,7 @@ async def record_assigning(image: Recorder) -> None:
 
 
 TRYING: dict[str, Value] = {"optimizer.trial_tasks": 2, "optimizer.creator": "", "optimizer.judge": ""}
+SCREENING = TRYING | {"optimizer.trial_tasks": 6, "optimizer.creator": "off"}
 DREAMING: dict[str, Value] = {
     "motivator.goals": True,
     "motivator.idle_after": "1s",
@@ -367,8 +361,17 @@ SCENES: dict[str, tuple[int, Callable[[Recorder], Any], dict[str, Value]]] = {
     "newborn": (4096, record_newborn, {"motivator.idle_after": "1s"}),
     "dreaming": (4096, record_dreaming, DREAMING),
     "trying": (4096, record_trials, TRYING),
-    "by-record": (4096, record_trials_by_record, TRYING | {"optimizer.trial_tasks": 4}),
-    "screening": (4096, record_screening, TRYING | {"optimizer.trial_tasks": 6, "optimizer.creator": "off"}),
+    "by-record": (
+        4096,
+        partial(record_tried, title="by-record", break_one=True),
+        TRYING | {"optimizer.trial_tasks": 4},
+    ),
+    "screening": (4096, partial(record_tried, title="after-screening", break_one=False), SCREENING),
+    "broken-mixture": (
+        4096,
+        partial(record_tried, title="after-a-broken-mixture", break_one=True),
+        SCREENING,
+    ),
     "assigning": (4096, record_assigning, {"optimizer.verify_blocks": 10}),
     "looking": (4096, record_looking, {"optimizer.verify_blocks": 10, "optimizer.verify_within": "20s"}),
     "in-turn": (4096, record_tasks_in_turn, {"motivator.idle_after": "3s"}),

@@ -46,6 +46,7 @@ class Trials:
         self._show = show
         self._tasks: list[RecordedTask] = []
         self._by_record = False
+        self._mixtures_may_fail = False
         self._first_tasks = 0
         # By the digest of the settings and the task.
         self._answers: dict[tuple[str, str], str] = {}
@@ -56,6 +57,7 @@ class Trials:
         self._by_record = workflow.patched("present-arm-by-record")
         # A loop of before tried more of the tasks first.
         is_screened = workflow.patched("first-round-screens")
+        self._mixtures_may_fail = workflow.patched("mixtures-may-fail")
         self._first_tasks = (
             options.first_round_tasks if is_screened else max(1, round(0.4 * options.trial_tasks))
         )
@@ -95,7 +97,7 @@ class Trials:
         free = asyncio.Semaphore(at_once)
 
         async def in_turn(arm: int, n: int, task: Task, recalled: Recalled) -> bool:
-            """False where what it came to cannot stand beside the record: it failed, or all was another."""
+            """False where the record cannot stand beside what it came to: it failed, or all was another."""
             async with free:
                 await workflow.wait_condition(lambda: not self.held)
                 if self._is_spent():
@@ -104,7 +106,9 @@ class Trials:
                 replay, log = await self._replay(arm, workflow_id, self._again(task, arms[arm], recalled))
                 self.rounds[number].replays.append(replay)
                 self._show()
-                return log is not None and log.conditions == self._start.conditions
+                if log is None:
+                    return arm > 0 and self._may_fail(candidates[arm - 1])
+                return log.conditions == self._start.conditions
 
         # All arms of a task, then the next task: where the tokens run out, what was tried has its other half.
         for n, task in waiting:
@@ -155,6 +159,10 @@ class Trials:
 
     def _is_spent(self) -> bool:
         return self.tokens >= self._start.settings.optimizer.trial_budget_tokens
+
+    def _may_fail(self, candidate: Candidate) -> bool:
+        """Whether the present settings need no new chance to fail: nobody is asked for this one."""
+        return self._mixtures_may_fail and candidate.source == "screening"
 
     def _is_of_now(self, log: PerformanceLog) -> bool:
         """Whether it was argued as it would be now."""

@@ -51,17 +51,23 @@ async def test_what_a_person_was_answered_stands_for_the_present_settings(trying
     assert len(await replays(trying, view.loop_id)) == arms - len(present)
 
 
-async def test_where_a_replay_fails_the_present_settings_are_tried_as_well(trying: World) -> None:
+@pytest.mark.parametrize("arm", [1, 5], ids=["a mixture", "the model's candidate"])
+async def test_where_a_candidate_fails_that_may_be_asked_for_the_present_settings_are_tried_as_well(
+    trying: World, arm: int
+) -> None:
     trying.ollama.script.delay_seconds = 0.2  # long enough to be ended amid it
     loop_id = await trying.reflect()
-    first = trying.client.get_workflow_handle(trial_workflow_id(loop_id, 1, 1, 1))
-    await until(lambda: exists(first), 60)
-    await first.terminate("not this one")
+    replay = trying.client.get_workflow_handle(trial_workflow_id(loop_id, 1, arm, 1))
+    await until(lambda: exists(replay), 60)
+    await replay.terminate("not this one")
     trying.ollama.script.delay_seconds = 0.0
     view = await thought(trying, loop_id)
     (broken,) = [one for one in view.rounds[0].replays if one.outcome == "failed"]
+    assert broken.arm == arm
+    asked_for = view.rounds[0].candidates[arm - 1].source != "screening"
+    assert asked_for == (arm == 5)
     again = {one.task_id for one in of_present(view) if not one.recorded}
-    assert again == {broken.task_id}
+    assert again == ({broken.task_id} if asked_for else set())
     assert len([one for one in of_present(view) if one.task_id == broken.task_id]) == 1
 
 
