@@ -1,6 +1,9 @@
 """A proposal approved, and what must hold of it afterwards whatever died meanwhile."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from temporalio.service import RPCError
 
@@ -29,6 +32,13 @@ async def obstructed(world: Image, loop_id: str, told: str) -> ProposalView:
 
     view: ProposalView = await until(waits)
     return view
+
+
+@contextmanager
+def backups_in_the_way(file: Path) -> Iterator[None]:
+    (file.parent / "settings.backups").write_text("no folder")
+    yield
+    (file.parent / "settings.backups").unlink()
 
 
 async def assert_changed_once(world: Image) -> None:

@@ -40,12 +40,14 @@ class Notifying:
         await self._once(notice.model_copy(update={"reminder": True}))
 
     async def _once(self, notice: Notice) -> bool:
-        """Whether settings.toml names a way to tell a person."""
+        """Whether to tell them again later: settings.toml names a way, and it waits still."""
         try:
             told = await files.notify_person(notice)
         except ActivityError as error:
-            if not is_cancelled_exception(error):
-                self._tell(f"nobody could be told: {failure_text(error, with_type=False)}")
+            if is_cancelled_exception(error):
+                # What waits no more is not told of again.
+                return not workflow.patched("stopped-notice-ends")
+            self._tell(f"nobody could be told: {failure_text(error, with_type=False)}")
             return True
         if told.by:
             again = " again" if notice.reminder else ""

@@ -7,14 +7,20 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
 from testbed.fake_ollama import FakeOllama
 from testbed.world import World, until
+from tests.approval import backups_in_the_way, obstructed, sending_approval
 from tests.workflows.servers import server_with_movable_clocks
 
 NOTE = "import sys; open('told', 'a').write(sys.argv[-1] + '\\n')"
+SLOW = (
+    "import pathlib, time; pathlib.Path('telling').touch(); "
+    "[time.sleep(0.1) for _ in range(150) if not pathlib.Path('go').exists()]"
+)
 SECRET = "only-in-the-file"
 
 
@@ -85,6 +91,28 @@ async def test_whoever_has_decided_hears_no_more(notified: World) -> None:
     )
     events = (await notified.loop(view.loop_id).fetch_history()).events
     assert str(events).count("notify_person") == 1
+
+
+async def test_whoever_decides_while_they_are_told_is_not_told_again(
+    client: Client, ollama: FakeOllama, tmp_path: Path
+) -> None:
+    world = World(client, ollama, tmp_path)
+    name_a_way(world, [sys.executable, "-c", SLOW])
+    async with world:
+        view = await world.pending_proposal()
+
+        async def telling() -> bool:
+            return (tmp_path / "telling").exists()
+
+        await until(telling)
+        with backups_in_the_way(world.file):
+            sending = await sending_approval(world, view)
+            await obstructed(world, view.loop_id, "is no folder")
+            (tmp_path / "go").touch()
+            history = await world.loop(view.loop_id).fetch_history()
+        assert (await sending).state == "approved"
+    timers = [event for event in history.events if event.event_type == EventType.EVENT_TYPE_TIMER_STARTED]
+    assert len(timers) == 1  # the proposal's end
 
 
 async def test_what_fails_is_told_and_hurts_nothing(
