@@ -11,7 +11,11 @@ def too_little(request: OptimizerRequest) -> str:
     present = [log for log in request.window if log.settings_digest == request.settings_digest]
     finished = [log for log in present if log.outcome != "failed"]
     argued = sum(log.final_dissonance is not None for log in finished)
-    return _too_few(argued, len(finished), len(present)) if argued < FEWEST else ""
+    if argued >= FEWEST:
+        return ""
+    others = len(request.window) - len(present)
+    told = f". The window holds {others} more, argued under other settings" if others else ""
+    return _too_few(argued, len(finished), len(present)) + told
 
 
 def _too_few(argued: int, finished: int, all_of_them: int) -> str:

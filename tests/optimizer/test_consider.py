@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from configuration import Settings, Value
 from messages.loops import OptimizerAnswer, OptimizerRequest
+from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Replay, Round
 from optimizer.candidates import knowledge_gradient, objections
 from optimizer.consider import ENOUGH, consider
@@ -85,6 +86,21 @@ def test_where_nothing_makes_a_difference_no_trial_is_worth_its_tokens() -> None
     assert "not worth its tokens" in found.reason
     free = SETTINGS.with_changes({"optimizer.minimum_gain": 0.0})
     assert consider(request(observations=[row(0.5), *known], settings=free)).candidates
+
+
+def test_arguments_of_before_an_edit_are_told_of_and_do_not_count() -> None:
+    edited = SETTINGS.with_changes({"optimizer.trial_budget_tokens": 50_000})
+    after = [log.model_copy(update={"settings_digest": edited.digest()}) for log in ARGUED]
+
+    def asked(window: list[PerformanceLog]) -> OptimizerAnswer:
+        return consider(request(window=window, settings=edited, settings_digest=edited.digest()))
+
+    assert asked([*ARGUED, *after[:3]]).reason == (
+        "3 finished arguments under the present settings (0 failed); at least 4 are needed. "
+        "The window holds 4 more, argued under other settings"
+    )
+    assert asked([*ARGUED, *after]).candidates
+    assert "The window holds" not in asked(after[:3]).reason
 
 
 def test_flat_trials_lead_to_no_proposal() -> None:
