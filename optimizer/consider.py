@@ -64,9 +64,9 @@ class Situation:
         rows = [row.values for row in self.observations if tasks(row)]
         return all(any(row.get(key, self.present[key]) != self.present[key] for row in rows) for key in keys)
 
-    def can_be_tried(self, keys: Iterable[str]) -> bool:
-        """Whether arguing recorded tasks once more tells of each: not of those of other programs."""
-        return all(self.space.tunables[key].trials != "none" for key in keys)
+    def can_be_tried(self, key: str) -> bool:
+        """Whether arguing recorded tasks once more tells of it: not of those of other programs."""
+        return self.space.tunables[key].trials != "none"
 
 
 @dataclass
@@ -185,11 +185,17 @@ def _offered(situation: Situation) -> list[Candidate]:
     return [one for one in offered if situation.allowed(one.values)]
 
 
+def _triable(situation: Situation, offered: Sequence[Candidate]) -> list[Candidate]:
+    return [one for one in offered if all(map(situation.can_be_tried, one.values))]
+
+
 def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
     offered = _offered(situation)
-    if situation.may_try and (untried := [one for one in offered if not situation.can_be_tried(one.values)]):
-        decision = _end(situation, surrogate, untried)
-        offered = [one for one in offered if situation.can_be_tried(one.values)]
+    # What other programs make of it is all that will ever be known; of the rest, trials tell first.
+    foreign = [one for one in offered if not any(map(situation.can_be_tried, one.values))]
+    if situation.may_try and foreign:
+        decision = _end(situation, surrogate, foreign)
+        offered = _triable(situation, offered)
         if decision.choice or not offered:
             return decision
     top = best(surrogate, offered, situation.goals, TOP)
@@ -238,7 +244,7 @@ def _go_on(situation: Situation, surrogate: Surrogate, tried: Sequence[Candidate
         decision = _end(situation, surrogate, tried)
         if decision.choice and decision.choice.effect.better >= ENOUGH:
             return decision
-    told = measured(surrogate, [one for one in _offered(situation) if situation.can_be_tried(one.values)])
+    told = measured(surrogate, _triable(situation, _offered(situation)))
     kept = [one for one in told if one.effect and one.effect.better >= DROP_BELOW]
     if found := best(surrogate, kept, situation.goals, SECOND_ROUND):
         return Decision(candidates=found)

@@ -320,6 +320,20 @@ def test_what_is_known_of_another_programs_value_is_asked_for_without_trials() -
     assert found.proposal.not_evaluated == ["the change was not tried on recorded tasks"]
 
 
+def test_a_key_of_ours_is_tried_and_not_asked_for_together_with_another_programs_value() -> None:
+    known = with_a_length({20: 0.6, 10: 0.7, 30: 0.7})
+    warmer = row(0.3, 4, temperatures__robin=0.8)
+    warmer.values = {**known.settings.tuned(), WARM: 0.8}
+    told = known.model_copy(update={"observations": [*known.observations, warmer]})
+    found = consider(told)
+    assert found.proposal is None, found.proposal.changes if found.proposal else ""
+    assert any(WARM in one.values for one in found.top)
+    assert not any(LENGTH in one.values for one in [*found.candidates, *found.top])
+    untried = consider(told.model_copy(update={"may_try": False})).proposal
+    assert untried is not None
+    assert WARM in {change.key for change in untried.changes}
+
+
 def test_what_no_argument_of_ours_can_tell_is_not_tried() -> None:
     found = consider(with_a_length({20: 0.5}))
     assert found.candidates
