@@ -190,12 +190,13 @@ def _triable(situation: Situation, offered: Sequence[Candidate]) -> list[Candida
 
 
 def _begin(situation: Situation, surrogate: Surrogate) -> Decision:
-    offered = _offered(situation)
-    # What other programs make of it is all that will ever be known; of the rest, trials tell first.
-    foreign = [one for one in offered if not any(map(situation.can_be_tried, one.values))]
-    if situation.may_try and foreign:
-        decision = _end(situation, surrogate, foreign)
+    offered, foreign = _offered(situation), []
+    if situation.may_try:
+        # What other programs make of it is all that will ever be known; of the rest, trials tell first.
+        foreign = [one for one in offered if not any(map(situation.can_be_tried, one.values))]
         offered = _triable(situation, offered)
+    if foreign:
+        decision = _end(situation, surrogate, foreign)
         if decision.choice or not offered:
             return decision
     top = best(surrogate, offered, situation.goals, TOP)

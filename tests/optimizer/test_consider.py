@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configuration import Settings, Value
-from messages.loops import OptimizerAnswer, OptimizerRequest
+from messages.loops import Change, OptimizerAnswer, OptimizerRequest, Past
 from messages.tasks import PerformanceLog
 from messages.trials import Candidate, Effect, Judged, Replay, Round
 from optimizer.candidates import knowledge_gradient, objections
@@ -336,5 +336,22 @@ def test_a_key_of_ours_is_tried_and_not_asked_for_together_with_another_programs
 
 def test_what_no_argument_of_ours_can_tell_is_not_tried() -> None:
     found = consider(with_a_length({20: 0.5}))
+    assert found.candidates
+    assert not any(LENGTH in one.values for one in [*found.candidates, *found.top])
+
+
+def test_what_is_tried_has_no_value_of_another_program_when_each_of_those_alone_was_declined() -> None:
+    known = with_a_length({20: 0.5})
+    steps = Space(known.settings.tunables().values()).moves(known.settings.tuned())[LENGTH]
+    assert steps
+    past = [
+        Past(
+            changes=[Change(key=LENGTH, old=20, new=step)],
+            state="rejected",
+            digest=known.settings_digest,
+        )
+        for step in steps
+    ]
+    found = consider(known.model_copy(update={"past": past}))
     assert found.candidates
     assert not any(LENGTH in one.values for one in [*found.candidates, *found.top])
